@@ -1,0 +1,6 @@
+#include "bindings.h"
+
+NB_MODULE(_native, module) {
+  module.doc() = "Native kernels of espalier; use them through espalier.kernels.";
+  bind_dispatch(module);
+}

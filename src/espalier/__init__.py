@@ -1,0 +1,23 @@
+"""espalier: train sparse neural networks, shape them for the hardware, run them fast."""
+
+from espalier.errors import (
+    EspalierError,
+    FileError,
+    InputError,
+    MissingExtraError,
+    NetworkError,
+)
+from espalier.network import Layer, LayerSource, Network
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EspalierError",
+    "FileError",
+    "InputError",
+    "Layer",
+    "LayerSource",
+    "MissingExtraError",
+    "Network",
+    "NetworkError",
+]

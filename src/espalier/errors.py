@@ -1,0 +1,29 @@
+"""The exceptions this library raises on purpose; each message says what came and what is wanted."""
+
+from __future__ import annotations
+
+
+class EspalierError(Exception):
+    """Base of every error espalier raises on purpose."""
+
+
+class NetworkError(EspalierError, ValueError):
+    """A layer or a network breaks one of its promises."""
+
+
+class InputError(EspalierError, ValueError):
+    """An argument or a batch of inputs does not fit."""
+
+
+class FileError(EspalierError):
+    """A file is missing, damaged or not of the format it claims to be."""
+
+
+class MissingExtraError(EspalierError, ImportError):
+    """An optional dependency is not installed; the message names the command that mends it."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs {package}, which is not installed; "
+            f"run: pip install 'espalier[{extra}]'"
+        )
