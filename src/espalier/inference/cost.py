@@ -14,17 +14,20 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from espalier import _native
-from espalier.kernels import instruction_set, pack
+from espalier.kernels import Groups, instruction_set, pack, pack_by_input
 from espalier.network import Layer
 
 TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
 BLOCK_HEIGHTS = (2, 4, 8)
+Counts: TypeAlias = "int | NDArray[np.int64]"
 FORMAT = 1
 ROUNDS = 7
 _CONNECTIONS = 32
@@ -45,16 +48,18 @@ class CostModel:
     blocks: list[list[list[float]]]
     scatter: float
 
-    def rows_seconds(self, nonzeros: int, width: int, tile: int) -> float:
+    def rows_seconds(self, nonzeros: Counts, width: int, tile: int) -> NDArray[np.float64]:
         """Seconds per sample for weights in rows of their own."""
-        return nonzeros * _at_width(self.rows[TILES.index(tile)], width)
+        return np.asarray(nonzeros) * _at_width(self.rows[TILES.index(tile)], width)
 
-    def block_seconds(self, height: int, columns: int, width: int, tile: int) -> float:
-        """Seconds per sample for `height` rows that share `columns` columns."""
+    def block_seconds(
+        self, heights: Counts, columns: Counts, width: int, tile: int
+    ) -> NDArray[np.float64]:
+        """Seconds per sample for blocks of `heights` rows that share `columns` columns."""
         by_height = [_at_width(entry[TILES.index(tile)], width) for entry in self.blocks]
-        full, rest = divmod(height, BLOCK_HEIGHTS[-1])
-        per_row = float(np.interp(rest, BLOCK_HEIGHTS, by_height)) if rest else 0.0
-        return columns * (full * BLOCK_HEIGHTS[-1] * by_height[-1] + rest * per_row)
+        full, rest = np.divmod(np.asarray(heights), BLOCK_HEIGHTS[-1])
+        rest_seconds = rest * np.interp(rest, BLOCK_HEIGHTS, by_height)
+        return np.asarray(columns) * (full * BLOCK_HEIGHTS[-1] * by_height[-1] + rest_seconds)
 
     def scatter_seconds(self, meetings: float) -> float:
         """Seconds for one sparse sample whose non-zeros meet that many weights."""
@@ -109,10 +114,8 @@ def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
 
 def _time(layer: Layer, height: int, tile: int) -> float:
     """Seconds per multiply-add with blocks of `height` rows, 0 for rows of their own."""
-    groups = []
-    if height:
-        rows = np.arange(layer.outputs, dtype=np.int32)
-        groups = [rows[start : start + height] for start in range(0, len(rows), height)]
+    rows = np.arange(layer.outputs, dtype=np.int32)
+    groups = Groups(np.arange(0, len(rows) + 1, height), rows) if height else None
     packed = pack(layer, groups)
     return float(_native.time_layer(packed, tile, ROUNDS)) / (packed.multiply_adds * tile)
 
@@ -122,13 +125,9 @@ def _time_scatter(layer: Layer) -> float:
     samples = sp.random_array(
         (256, layer.inputs), density=0.1, format="csr", dtype=np.float32, rng=0
     )
-    weights = _native.InputMajor(
-        layer.row_offsets, layer.column_indices, layer.values, layer.inputs
-    )
+    weights = pack_by_input(layer)
     meetings = layer.nonzeros / layer.inputs * samples.nnz
-    held = _native.sparse_samples(
-        samples.indptr, samples.indices, samples.data, layer.inputs, None
-    )
+    held = _native.sparse_samples(samples.indptr, samples.indices, samples.data, layer.inputs, None)
     count = samples.shape[0]
     rows = np.empty((count, layer.outputs), np.float32)
     row_of, alive = np.empty(count, np.int64), np.empty(count, np.uint8)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.inference.proofs import never_positive
+from espalier.kernels.spmm import csr_arrays
 from espalier.network import Layer
 
 
@@ -96,16 +96,14 @@ class Decomposition:
         first = _first_equal(layer) if self.merge else every
         kept = np.flatnonzero(first == every).astype(np.int32)
         offsets, columns, values, bias = _native.fold_columns(
-            *_arrays(layer), layer.bias, kept, self.expansion.unit, self.expansion.constant
+            *csr_arrays(layer), layer.bias, kept, self.expansion.unit, self.expansion.constant
         )
         inputs = int(self.expansion.unit.max(initial=-1)) + 1
         row = np.zeros(layer.outputs, np.int32)
         row[kept] = np.arange(len(kept), dtype=np.int32)
         return _layer(layer, offsets, columns, values, bias, inputs), row[first]
 
-    def _reduce_outputs(
-        self, layer: Layer, row: NDArray[np.int32]
-    ) -> tuple[Layer, Expansion]:
+    def _reduce_outputs(self, layer: Layer, row: NDArray[np.int32]) -> tuple[Layer, Expansion]:
         """Merge equal rows and take constant ones out."""
         every = np.arange(layer.outputs, dtype=np.int32)
         first = _first_equal(layer) if self.merge else every
@@ -143,20 +141,9 @@ class Decomposition:
         return _select(waiting, read), renumbered
 
 
-def _arrays(layer: Layer) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], int]:
-    """A layer's CSR arrays as the native functions take them."""
-    columns, values = layer.column_indices, layer.values
-    return (
-        layer.row_offsets,
-        np.ascontiguousarray(columns),
-        np.ascontiguousarray(values),
-        layer.inputs,
-    )
-
-
 def _first_equal(layer: Layer) -> NDArray[np.int32]:
     """For each row, the first row with the same weights and bias, bit for bit."""
-    return np.asarray(_native.first_equal_rows(*_arrays(layer), layer.bias))
+    return np.asarray(_native.first_equal_rows(*csr_arrays(layer), layer.bias))
 
 
 def _constant_outputs(layer: Layer) -> NDArray[np.float32]:

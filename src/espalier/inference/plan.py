@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
@@ -16,11 +16,11 @@ from espalier.errors import InputError
 from espalier.inference.cost import TILES, CostModel
 from espalier.inference.decompose import Decomposition, Expansion, Savings
 from espalier.inference.execute import Execution
-from espalier.inference.grouping import find_groups
+from espalier.inference.grouping import choose_groups
 from espalier.inference.proofs import Proof, prove
 from espalier.inference.result import Result
 from espalier.inference.slots import Filter
-from espalier.kernels import instruction_set, pack, thread_count
+from espalier.kernels import Groups, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
 
 Progress = Callable[[int, int], None]
@@ -62,7 +62,7 @@ class Plan:
     def __init__(
         self,
         network: Network,
-        options: Options = Options(),  # noqa: B008  (frozen)
+        options: Options = Options(),
         memory: int | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
@@ -195,32 +195,21 @@ class Plan:
         head = list(itertools.islice(reduced, _LAYERS_TO_CHOOSE_TILE))
         if choose_tile:
             self.tile = self._choose_tile(head)
-            self.first = _input_major(head[0])
+            self.first = pack_by_input(head[0])
         for layer in itertools.chain(head, reduced):
-            groups = find_groups(layer, self.cost, self.tile) if self.options.group else []
+            groups, _ = self._groups(layer, self.tile)
             yield PlannedLayer(
                 prove(layer), layer.inputs, layer.outputs, layer.nonzeros, pack(layer, groups)
             )
 
-    def _choose_tile(self, layers: Iterable[Layer]) -> int:
+    def _choose_tile(self, layers: list[Layer]) -> int:
         """The tile at which these layers cost least, by the model."""
-        layers = list(layers)
+        return min(TILES, key=lambda tile: sum(self._groups(layer, tile)[1] for layer in layers))
 
-        def seconds(tile: int) -> float:
-            return sum(self._layer_seconds(layer, tile) for layer in layers)
-
-        return min(TILES, key=seconds)
-
-    def _layer_seconds(self, layer: Layer, tile: int) -> float:
-        groups = find_groups(layer, self.cost, tile) if self.options.group else []
-        sizes = np.diff(layer.row_offsets)
-        grouped = np.concatenate([np.zeros(0, np.int64), *groups]).astype(np.int64)
-        own = layer.nonzeros - int(sizes[grouped].sum())
-        total = self.cost.rows_seconds(own, layer.inputs, tile)
-        for group in groups:
-            columns = int(sizes[group].max())
-            total += self.cost.block_seconds(len(group), columns, layer.inputs, tile)
-        return total
+    def _groups(self, layer: Layer, tile: int) -> tuple[Groups, float]:
+        if self.options.group:
+            return choose_groups(layer, self.cost, tile)
+        return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
     def _choose_panels(self) -> int:
         """Panels a thread carries through a layer before the next one, so weights are reused."""
@@ -272,10 +261,21 @@ def check_memory(memory: int | None) -> int:
     return memory
 
 
-def _input_major(layer: Layer) -> _native.InputMajor:
-    return _native.InputMajor(
-        layer.row_offsets,
-        np.ascontiguousarray(layer.column_indices),
-        np.ascontiguousarray(layer.values),
-        layer.inputs,
-    )
+def infer(
+    network: Network,
+    x: Any,
+    *,
+    filter: Filter = "unique",
+    output: Literal["dense", "csr"] = "dense",
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Compile a network and run samples through it: `compile` and `Plan.run` in one call.
+
+    >>> import numpy as np
+    >>> infer(Network([Layer(np.eye(2), bias=-1.0)]), [[3.0, 0.0], [0.5, 1.0]]).categories.tolist()
+    [0]
+    """
+    plan = compile(network, threads=threads, memory=memory)
+    return plan.run(x, filter, output=output, progress=progress)

@@ -12,15 +12,18 @@ from typing import NamedTuple
 from espalier import _native
 from espalier.errors import InputError
 from espalier.kernels.spgemm import SparseProduct
-from espalier.kernels.spmm import PackedLayer, pack, spmm
+from espalier.kernels.spmm import Groups, InputMajor, PackedLayer, pack, pack_by_input, spmm
 
 __all__ = [
+    "Groups",
+    "InputMajor",
     "InstructionSet",
     "PackedLayer",
     "SparseProduct",
     "instruction_set",
     "instruction_sets",
     "pack",
+    "pack_by_input",
     "peak_bandwidth",
     "peak_multiply_adds",
     "spmm",

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.errors import InputError
-from espalier.kernels.spmm import pack
+from espalier.kernels.spmm import InputMajor, PackedLayer, pack, pack_by_input
 from espalier.network import Layer
 
 MAX_NONZEROS = np.iinfo(np.int32).max
@@ -47,19 +47,11 @@ class SparseProduct:
         )
 
     @staticmethod
-    def prepare(layer: Layer) -> tuple[_native.PackedLayer, _native.InputMajor]:
+    def prepare(layer: Layer) -> tuple[PackedLayer, InputMajor]:
         """The layer in the two forms `multiply` needs: bias and clamp, weights by input."""
-        weights = _native.InputMajor(
-            layer.row_offsets,
-            np.ascontiguousarray(layer.column_indices),
-            np.ascontiguousarray(layer.values),
-            layer.inputs,
-        )
-        return pack(layer), weights
+        return pack(layer), pack_by_input(layer)
 
-    def multiply(
-        self, prepared: tuple[_native.PackedLayer, _native.InputMajor], reuse: bool = True
-    ) -> None:
+    def multiply(self, prepared: tuple[PackedLayer, InputMajor], reuse: bool = True) -> None:
         """Replace the samples by ``clamp(samples @ weights.T + bias)``.
 
         Arguments:

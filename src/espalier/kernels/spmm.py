@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,30 +12,58 @@ from espalier.errors import InputError
 from espalier.network import Layer
 
 PackedLayer = _native.PackedLayer
+InputMajor = _native.InputMajor
 DEFAULT_TILE = 32
 
 
-def pack(layer: Layer, groups: Sequence[NDArray[np.int32]] = ()) -> PackedLayer:
+class Groups(NamedTuple):
+    """Disjoint sets of rows: set ``g`` is ``rows[offsets[g]:offsets[g + 1]]``."""
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int32]
+
+    @classmethod
+    def none(cls) -> Groups:
+        return cls(np.zeros(1, np.int64), np.zeros(0, np.int32))
+
+    @classmethod
+    def one(cls, rows: int) -> Groups:
+        """All of `rows` rows in one set."""
+        return cls(np.array([0, rows], np.int64), np.arange(rows, dtype=np.int32))
+
+
+def pack(layer: Layer, groups: Groups | None = None) -> PackedLayer:
     """Pack a layer for the kernels.
 
     Arguments:
-        groups: disjoint sets of rows to store as dense blocks over the union of their columns;
-            pays where rows share most of their columns. All other rows stay sparse.
+        groups: sets of rows to store as dense blocks over the union of their columns; pays
+            where rows share most of their columns. All other rows stay sparse.
     """
-    lower = 0.0 if layer.activation == "relu" else -np.inf
-    upper = np.inf if layer.clip is None else layer.clip
-    sizes = np.cumsum([0, *(len(group) for group in groups)], dtype=np.int64)
-    rows = np.concatenate([np.empty(0, np.int32), *groups]).astype(np.int32)
+    groups = groups or Groups.none()
     return _native.PackedLayer(
+        *csr_arrays(layer),
+        layer.bias,
+        0.0 if layer.activation == "relu" else -np.inf,
+        np.inf if layer.clip is None else layer.clip,
+        groups.offsets,
+        groups.rows,
+    )
+
+
+def pack_by_input(layer: Layer) -> InputMajor:
+    """The weights of a layer sorted by input, for samples that are sparse."""
+    return _native.InputMajor(*csr_arrays(layer))
+
+
+def csr_arrays(
+    layer: Layer,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], int]:
+    """Row offsets, column indices, values and input width, as native functions take them."""
+    return (
         layer.row_offsets,
         np.ascontiguousarray(layer.column_indices),
         np.ascontiguousarray(layer.values),
         layer.inputs,
-        layer.bias,
-        lower,
-        upper,
-        sizes,
-        rows,
     )
 
 
