@@ -7,6 +7,7 @@ from espalier.errors import (
     MissingExtraError,
     NetworkError,
 )
+from espalier.generate import challenge_images, radixnet, random_network
 from espalier.network import Layer, LayerSource, Network
 
 __version__ = "0.1.0"
@@ -20,4 +21,7 @@ __all__ = [
     "MissingExtraError",
     "Network",
     "NetworkError",
+    "challenge_images",
+    "radixnet",
+    "random_network",
 ]
