@@ -7,6 +7,7 @@ from espalier.errors import (
     MissingExtraError,
     NetworkError,
 )
+from espalier.generate import challenge_images, radixnet, random_network
 from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
 
@@ -26,4 +27,7 @@ __all__ = [
     "Result",
     "compile",
     "infer",
+    "challenge_images",
+    "radixnet",
+    "random_network",
 ]
