@@ -96,9 +96,7 @@ class Account:
                 f"{savings.constant:,} constant and {savings.unread:,} unread neurons",
                 options.fold and savings.constant + savings.unread > 0,
             ),
-            Shortcut(
-                "group", "rows with the same columns", f"{blocks:,} dense blocks", blocks > 0
-            ),
+            Shortcut("group", "rows with the same columns", f"{blocks:,} dense blocks", blocks > 0),
             Shortcut(
                 "sparse input",
                 "a zero adds nothing",

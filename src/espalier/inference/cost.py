@@ -126,9 +126,7 @@ def _time_scatter(layer: Layer) -> float:
         layer.row_offsets, layer.column_indices, layer.values, layer.inputs
     )
     meetings = layer.nonzeros / layer.inputs * samples.nnz
-    held = _native.sparse_samples(
-        samples.indptr, samples.indices, samples.data, layer.inputs, None
-    )
+    held = _native.sparse_samples(samples.indptr, samples.indices, samples.data, layer.inputs, None)
     count = samples.shape[0]
     rows = np.empty((count, layer.outputs), np.float32)
     row_of, alive = np.empty(count, np.int64), np.empty(count, np.uint8)

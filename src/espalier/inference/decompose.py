@@ -103,9 +103,7 @@ class Decomposition:
         row[kept] = np.arange(len(kept), dtype=np.int32)
         return _layer(layer, offsets, columns, values, bias, inputs), row[first]
 
-    def _reduce_outputs(
-        self, layer: Layer, row: NDArray[np.int32]
-    ) -> tuple[Layer, Expansion]:
+    def _reduce_outputs(self, layer: Layer, row: NDArray[np.int32]) -> tuple[Layer, Expansion]:
         """Merge equal rows and take constant ones out."""
         every = np.arange(layer.outputs, dtype=np.int32)
         first = _first_equal(layer) if self.merge else every

@@ -20,7 +20,7 @@ from espalier.inference.grouping import find_groups
 from espalier.inference.proofs import Proof, prove
 from espalier.inference.result import Result
 from espalier.inference.slots import Filter
-from espalier.kernels import instruction_set, pack, thread_count
+from espalier.kernels import pack, thread_count
 from espalier.network import Layer, Network
 
 Progress = Callable[[int, int], None]
@@ -62,7 +62,7 @@ class Plan:
     def __init__(
         self,
         network: Network,
-        options: Options = Options(),  # noqa: B008  (frozen)
+        options: Options = Options(),
         memory: int | None = None,
         threads: int | None = None,
         progress: Progress | None = None,

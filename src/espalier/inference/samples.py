@@ -29,7 +29,9 @@ def check_samples(x: Any, width: int) -> Matrix:
         try:
             matrix = np.asarray(x)
         except (TypeError, ValueError) as error:
-            raise InputError(f"x is a {type(x).__name__} that numpy cannot read: {error}") from error
+            raise InputError(
+                f"x is a {type(x).__name__} that numpy cannot read: {error}"
+            ) from error
     if matrix.dtype.kind not in "biuf":
         raise InputError(f"x holds {matrix.dtype}, wanted real numbers")
     if matrix.ndim != 2:
