@@ -87,13 +87,16 @@ def test_dropping_dead_rows_changes_nothing(peer_class: type[Peer]) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_several_slabs_and_all_rows_dead(
-    peer_class: type[Peer], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(peer_class, "_slab", lambda self: 70)
+def test_several_slabs(peer_class: type[Peer]) -> None:
+    network = NETWORKS["rectangular"]
+    found = run(peer_class, network, INPUTS, threads=2, slab=70)
+    np.testing.assert_allclose(found, reference(network, INPUTS), rtol=1e-4, atol=1e-4)
+
+
+def test_all_rows_dead(peer_class: type[Peer]) -> None:
     network = radixnet(256, 8, bias=-20.0)
     for filtered in (False, True):
-        found = run(peer_class, network, INPUTS, threads=2, drop_dead_rows=filtered)
+        found = run(peer_class, network, INPUTS, threads=2, slab=70, drop_dead_rows=filtered)
         assert found.shape == (300, 256) and not found.any()
 
 

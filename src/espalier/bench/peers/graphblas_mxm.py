@@ -31,6 +31,7 @@ class GraphBlasMxm(Peer):
     """
 
     name: ClassVar[str] = "GraphBLAS"
+    slab_entries: ClassVar[int] = 2**62
 
     def _prepare(self, layers: list[Layer]) -> None:
         super()._prepare(layers)
@@ -41,9 +42,6 @@ class GraphBlasMxm(Peer):
         self._graphblas = graphblas
         graphblas.ss.config["nthreads"] = self.threads
         self._bias_input = BiasInput(layers)
-
-    def _slab(self) -> int:
-        return np.iinfo(np.int32).max
 
     def _convert(self, layer: Layer) -> GraphBlasLayer:
         io = self._graphblas.io

@@ -19,6 +19,7 @@ class ScipyDense(Peer):
     """
 
     name: ClassVar[str] = "scipy CSR"
+    slab_entries: ClassVar[int] = 2**20
     threads_share_slabs: ClassVar[bool] = True
 
     def _convert(self, layer: Layer) -> Layer:

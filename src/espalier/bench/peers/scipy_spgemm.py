@@ -21,6 +21,7 @@ class ScipySpgemm(Peer):
     """``batch @ weights`` of two CSR matrices; every thread takes slabs of its own."""
 
     name: ClassVar[str] = "scipy SpGEMM"
+    slab_entries: ClassVar[int] = 2**20
     threads_share_slabs: ClassVar[bool] = True
 
     def _prepare(self, layers: list[Layer]) -> None:

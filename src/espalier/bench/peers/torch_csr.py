@@ -24,6 +24,7 @@ class TorchCsr(Peer):
     """``torch.addmm`` in inference mode into a preallocated output; torch shares the work out."""
 
     name: ClassVar[str] = "torch CSR"
+    slab_entries: ClassVar[int] = 2**18
 
     def _prepare(self, layers: list[Layer]) -> None:
         super()._prepare(layers)
