@@ -1,0 +1,1 @@
+"""Benchmarks against named peers: interleaved, checked, with the machine written beside them."""
