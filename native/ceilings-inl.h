@@ -4,7 +4,7 @@ static double multiply_adds(int64_t rounds) {
   constexpr int chains = width == 1 ? 8 : (width == 8 ? 12 : 24);
   vec sum[chains];
 #pragma GCC unroll 24
-  for (int i = 0; i < chains; ++i) sum[i] = set1(1.0f);
+  for (int i = 0; i < chains; ++i) sum[i] = set1(1.0f + float(i));  // equal chains would merge
   vec scale = set1(0.5f);
   const vec step = set1(1.0f);
   for (int64_t r = 0; r < rounds; ++r) {

@@ -21,6 +21,18 @@ static inline void finish_row_of_tile(const vec (&sum)[V], const LayerView& laye
 }
 
 template <int V>
+static inline void add_entry(const Entry& entry, const float* x, int shift, vec (&sum)[V]) {
+  const vec weight = set1(entry.weight);
+  const float* in = x + (size_t(entry.index) << shift);
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) sum[v] = multiply_add(weight, load(in + v * width), sum[v]);
+}
+
+// Entries a turn of the loop takes: rows of some tens of entries then end after few turns, which
+// the branch predictor learns.
+constexpr int unroll = 4;
+
+template <int V>
 static void multiply_rows(const LayerView& layer, const float* x, float* y, int tile,
                           float* alive_lanes) {
   const RowSet& set = layer.rows;
@@ -34,12 +46,12 @@ static void multiply_rows(const LayerView& layer, const float* x, float* y, int 
     vec sum[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) sum[v] = set1(0.0f);
-    for (const Entry* end = set.entries + set.offsets[i + 1]; entry < end; ++entry) {
-      const vec weight = set1(entry->weight);
-      const float* in = x + (size_t(entry->index) << shift);
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) sum[v] = multiply_add(weight, load(in + v * width), sum[v]);
+    const Entry* end = set.entries + set.offsets[i + 1];
+    for (; entry + unroll <= end; entry += unroll) {
+#pragma GCC unroll 4
+      for (int u = 0; u < unroll; ++u) add_entry<V>(entry[u], x, shift, sum);
     }
+    for (; entry < end; ++entry) add_entry<V>(*entry, x, shift, sum);
     finish_row_of_tile<V>(sum, layer, set.ids[i], y, tile, alive);
   }
 
