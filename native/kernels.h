@@ -52,6 +52,7 @@ struct LayerView {
 // `offsets[i]` to `offsets[i + 1]`.
 struct InputMajorView {
   int64_t inputs;
+  bool one_each;           // every input feeds exactly one output
   const int64_t* offsets;  // `inputs + 1`
   const Entry* entries;
 };

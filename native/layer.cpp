@@ -88,7 +88,10 @@ int64_t PackedLayer::bytes() const {
 InputMajor::InputMajor(const CsrView& csr) : offsets_(size_t(csr.inputs) + 1, 0) {
   const int64_t nonzeros = csr.row_offsets[csr.outputs];
   for (int64_t k = 0; k < nonzeros; ++k) ++offsets_[csr.column_indices[k] + 1];
-  for (size_t i = 1; i < offsets_.size(); ++i) offsets_[i] += offsets_[i - 1];
+  for (size_t i = 1; i < offsets_.size(); ++i) {
+    one_each_ &= offsets_[i] == 1;
+    offsets_[i] += offsets_[i - 1];
+  }
   entries_.resize(size_t(nonzeros));
   std::vector<int64_t> next(offsets_.begin(), offsets_.end() - 1);
   for (int32_t row = 0; row < csr.outputs; ++row) {

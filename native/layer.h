@@ -51,13 +51,14 @@ class InputMajor {
  public:
   explicit InputMajor(const CsrView& csr);
   InputMajorView view() const {
-    return {int64_t(offsets_.size()) - 1, offsets_.data(), entries_.data()};
+    return {int64_t(offsets_.size()) - 1, one_each_, offsets_.data(), entries_.data()};
   }
   int64_t bytes() const;
 
  private:
   std::vector<int64_t> offsets_;
   std::vector<Entry> entries_;
+  bool one_each_ = true;
 };
 
 }  // namespace espalier

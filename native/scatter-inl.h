@@ -3,22 +3,29 @@
 // Inputs rise and every sum starts at 0, so the order of additions, and with it every bit of the
 // result, is that of `spmm`, where the zeros of a sample add nothing.
 
-template <typename Index>
-static bool scatter(const InputMajorView& weights, const Index* columns, const float* values,
-                    int64_t nonzeros, float* sums) {
+template <bool OneEach, typename Index>
+static bool scatter_entries(const InputMajorView& weights, const Index* columns,
+                            const float* values, int64_t nonzeros, float* sums) {
   uint32_t largest = 0;
   for (int64_t i = 0; i < nonzeros; ++i) {
     if (uint64_t(columns[i]) >= uint64_t(weights.inputs)) return false;
     const float value = values[i];
     const uint32_t size = magnitude(value);
     largest = size > largest ? size : largest;
-    const Entry* entry = weights.entries + weights.offsets[columns[i]];
-    const Entry* end = weights.entries + weights.offsets[columns[i] + 1];
+    const Entry* entry = weights.entries + (OneEach ? columns[i] : weights.offsets[columns[i]]);
+    const Entry* end = OneEach ? entry + 1 : weights.entries + weights.offsets[columns[i] + 1];
     for (; entry < end; ++entry) {
       sums[entry->index] = multiply_add(entry->weight, value, sums[entry->index]);
     }
   }
   return largest < infinity_bits;
+}
+
+template <typename Index>
+static bool scatter(const InputMajorView& weights, const Index* columns, const float* values,
+                    int64_t nonzeros, float* sums) {
+  return weights.one_each ? scatter_entries<true>(weights, columns, values, nonzeros, sums)
+                          : scatter_entries<false>(weights, columns, values, nonzeros, sums);
 }
 
 static bool finish_row(float* sums, const float* bias, int64_t outputs, float lower,

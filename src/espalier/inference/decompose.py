@@ -26,6 +26,7 @@ class Savings:
     """What the decomposition found, added up over layers."""
 
     merged: int = 0
+    inputs_merged: int = 0
     constant: int = 0
     unread: int = 0
     connections_before: int = 0
@@ -74,12 +75,37 @@ class Decomposition:
             if waiting is not None:
                 waiting, reduced = self._drop_unread(waiting, reduced)
                 yield self._count(waiting)
+            elif self.merge:
+                sums, reduced = self._merge_inputs(reduced)
+                if sums is not None:
+                    yield self._count(sums)
             self.savings.connections_before += layer.nonzeros
             self.expansion = expansion
             self.nonnegative = layer.activation == "relu"
             waiting = reduced
         if waiting is not None:
             yield self._count(waiting)
+
+    def _merge_inputs(self, layer: Layer) -> tuple[Layer | None, Layer]:
+        """Inputs that feed the same outputs with the same weights are added up first.
+
+        The sums become a layer of their own, one connection per input, where that leaves fewer
+        connections in all.
+        """
+        columns = sp.csr_array(layer.weights.T)
+        first = _first_equal(Layer(columns, bias=0.0))
+        kept = first == np.arange(layer.inputs)
+        counts = np.diff(columns.indptr)
+        if layer.inputs + int(counts[kept].sum()) >= layer.nonzeros:
+            return None, layer
+        place = np.cumsum(kept) - 1
+        ones = np.ones(layer.inputs, np.float32)
+        every = np.arange(layer.inputs)
+        adds = sp.csr_array((ones, (place[first], every)), shape=(int(kept.sum()), layer.inputs))
+        self.savings.inputs_merged += layer.inputs - int(kept.sum())
+        merged = sp.csr_array(columns[kept].T)
+        narrowed = Layer(merged, layer.bias, layer.activation, layer.clip)
+        return Layer(adds, bias=0.0, activation="identity"), narrowed
 
     def _count(self, layer: Layer) -> Layer:
         self.savings.connections_after += layer.nonzeros
