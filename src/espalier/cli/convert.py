@@ -1,0 +1,37 @@
+"""`espalier convert`: a network from one file format to another, layer by layer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espalier.cli import units
+from espalier.cli.console import Json, print_facts, print_json, progress
+from espalier.cli.infer import Bias, Clip, Neurons
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="The network to read: any format infer reads.")],
+    target: Annotated[Path, typer.Argument(help="The network to write; its ending says how.")],
+    bias: Bias = None,
+    clip: Clip = None,
+    neurons: Neurons = None,
+    as_json: Json = False,
+) -> None:
+    """Convert the network SOURCE to the format of TARGET; one layer is in memory at a time."""
+    from espalier import files
+
+    started = time.perf_counter()
+    with progress("converting", "layers") as update:
+        files.convert(source, target, bias=bias, clip=clip, neurons=neurons, progress=update)
+    elapsed = time.perf_counter() - started
+    if as_json:
+        print_json({"source": str(source), "target": str(target), "seconds": elapsed})
+        return
+    print_facts(
+        "converted",
+        {"source": str(source), "target": str(target), "time": units.seconds(elapsed)},
+    )
