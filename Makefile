@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 NATIVE := CMakeLists.txt $(wildcard native/*.cpp native/*.h)
 KERNEL_TESTS := $(wildcard tests/kernels tests/inference)
-NATIVE_TESTS := $(wildcard tests/test_native.py tests/kernels tests/files tests/inference)
+NATIVE_TESTS := $(wildcard tests/kernels tests/files tests/inference)
 BENCHMARKS := $(wildcard benchmarks/ladder/*.py)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
