@@ -2,4 +2,4 @@
 
 namespace espalier {
 const KernelTable scalar_kernels = {"scalar", "any processor", [] { return bool(true); }};
-}
+}  // namespace espalier

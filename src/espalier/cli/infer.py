@@ -114,7 +114,7 @@ def infer(
     if wanted is not None:
         verdict = compare(result.categories, wanted, samples.shape[0])
     if output is not None:
-        files.save_categories(output, result.categories)
+        files.save_categories(result.categories, output)
     if activations is not None:
         save_batch(activations, result.activations)
 
