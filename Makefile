@@ -32,7 +32,7 @@ test: lint  ## set up, check the style, and test under every instruction set of 
 	  echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; \
 	done
 	@echo "== all tests under the fastest instruction set"
-	@$(PYTEST) --quiet --numprocesses auto
+	@$(PYTEST) --numprocesses auto
 
 lint: $(VENV)/installed $(VENV)/developer  ## ruff, clang-format and mypy, changing nothing
 	$(BIN)/ruff check --quiet
