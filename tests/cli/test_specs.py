@@ -65,7 +65,7 @@ def test_malformed_inputs_are_refused_by_their_name(word):
         parse_inputs(word)
 
 
-@pytest.mark.parametrize("option", ["bias", "clip", "neurons"])
+@pytest.mark.parametrize("option", ["bias", "clip", "neurons", "layers"])
 def test_options_for_files_are_refused_with_a_generator(option):
     with pytest.raises(InputError, match=f"--{option} 1"):
         open_network(GeneratedNetwork("radixnet", 16, 2), **{option: 1})

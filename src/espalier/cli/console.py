@@ -57,9 +57,9 @@ def print_error(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(line)
 
 
-def print_note(message: str) -> None:
-    """A line for people on stderr, which leaves stdout to the result."""
-    Console(stderr=True, soft_wrap=True).print(Text(message, style="dim"))
+def print_text(text: str) -> None:
+    """A paragraph of a result for people, wrapped to the terminal, and an empty line."""
+    Console().print(Text(text), end="\n\n")
 
 
 def print_json(value: Mapping[str, Any]) -> None:

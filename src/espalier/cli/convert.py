@@ -10,7 +10,7 @@ import typer
 
 from espalier.cli import units
 from espalier.cli.console import Json, print_facts, print_json, progress
-from espalier.cli.infer import Bias, Clip, Neurons
+from espalier.cli.infer import Bias, Clip, Layers, Neurons
 
 
 def convert(
@@ -19,6 +19,7 @@ def convert(
     bias: Bias = None,
     clip: Clip = None,
     neurons: Neurons = None,
+    layers: Layers = None,
     as_json: Json = False,
 ) -> None:
     """Convert the network SOURCE to the format of TARGET; one layer is in memory at a time."""
@@ -26,7 +27,15 @@ def convert(
 
     started = time.perf_counter()
     with progress("converting", "layers") as update:
-        files.convert(source, target, bias=bias, clip=clip, neurons=neurons, progress=update)
+        files.convert(
+            source,
+            target,
+            bias=bias,
+            clip=clip,
+            neurons=neurons,
+            layers=layers,
+            progress=update,
+        )
     elapsed = time.perf_counter() - started
     if as_json:
         print_json({"source": str(source), "target": str(target), "seconds": elapsed})

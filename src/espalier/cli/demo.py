@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 import espalier as esp
 from espalier.cli import units
 from espalier.cli.arrays import dense
-from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
+from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
 from espalier.cli.truth import compare
 
 NEURONS, LAYERS = 1024, 120
@@ -53,7 +53,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the Graph Challenge's job with and without shortcuts, and check it against scipy."""
-    tell = _keep_silent if as_json else _tell
+    tell = _keep_silent if as_json else print_text
     tell(
         f"A network of {LAYERS} layers of {NEURONS:,} neurons, built as in the Sparse DNN Graph "
         f"Challenge, reads {samples:,} handwritten digits (scikit-learn's, shifted and resized). "
@@ -147,10 +147,6 @@ def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bo
 
 def _row(run: Run) -> str:
     return f"{units.seconds(run.running)}, {units.quantity(run.pace, 'digits/s')}"
-
-
-def _tell(text: str) -> None:
-    typer.echo(f"{text}\n")
 
 
 def _keep_silent(text: str) -> None:

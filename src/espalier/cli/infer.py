@@ -11,7 +11,7 @@ import typer
 import espalier as esp
 from espalier.cli import units
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
-from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
+from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
 from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
 
@@ -31,6 +31,9 @@ Clip = Annotated[float | None, typer.Option(help="Upper bound of every output.")
 Neurons = Annotated[
     int | None, typer.Option(help="Width of a text network whose name does not say it.")
 ]
+Layers = Annotated[
+    int | None, typer.Option(min=1, help="First layers to take of a network on file.")
+]
 
 
 def infer(
@@ -43,6 +46,7 @@ def infer(
     bias: Bias = None,
     clip: Clip = None,
     neurons: Neurons = None,
+    layers: Layers = None,
     filter: Annotated[
         Literal["none", "zero", "unique"],
         typer.Option(help="Rows to drop while running: those that died, or repeats too."),
@@ -96,7 +100,9 @@ def infer(
 
     started = time.perf_counter()
     with progress("reading layers", "layers") as update:
-        net = open_network(network_spec, bias=bias, clip=clip, neurons=neurons, progress=update)
+        net = open_network(
+            network_spec, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=update
+        )
     with progress("making inputs", "inputs") as update:
         samples = open_inputs(inputs_spec, net.inputs, update)
     loaded = time.perf_counter()
@@ -159,7 +165,7 @@ def _outcome(
 
 def _print_tables(outcome: dict[str, Any], result: Any, verdict: Verdict | None) -> None:
     network, seconds = outcome["network"], outcome["seconds"]
-    typer.echo(str(result.report()))
+    print_text(str(result.report()))
     print_facts(
         f"{network['source']} over {outcome['inputs']['source']}",
         {

@@ -94,6 +94,7 @@ def open_network(
     bias: float | None = None,
     clip: float | None = None,
     neurons: int | None = None,
+    layers: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> esp.Network:
     """Load or generate a network; the options say what a text file does not.
@@ -103,8 +104,11 @@ def open_network(
         FileError: the file is missing or damaged.
     """
     if isinstance(spec, Path):
-        return esp.load(spec, bias=bias, clip=clip, neurons=neurons, progress=progress)
-    for option, value in {"--bias": bias, "--clip": clip, "--neurons": neurons}.items():
+        return esp.load(
+            spec, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=progress
+        )
+    given = {"--bias": bias, "--clip": clip, "--neurons": neurons, "--layers": layers}
+    for option, value in given.items():
         if value is not None:
             raise InputError(f"{option} {value} is for a network from a file, came {spec}")
     generate = esp.radixnet if spec.generator == "radixnet" else esp.random_network

@@ -59,18 +59,20 @@ def seconds(value: float) -> str:
 
 
 def quantity(value: float, unit: str = "") -> str:
-    """A number with three significant digits and a word for its thousands.
+    """A number as words: in full up to a million, then with three significant digits.
 
-    >>> quantity(236_000_000_000), quantity(1.5e12, "connections/s"), quantity(12, "layers/s")
-    ('236 billion', '1.50 trillion connections/s', '12 layers/s')
+    >>> quantity(236_000_000_000), quantity(1.5e12, "connections/s"), quantity(1830.2, "digits/s")
+    ('236 billion', '1.50 trillion connections/s', '1,830 digits/s')
     """
-    scaled, word = float(value), ""
-    for candidate in ("thousand", "million", "billion", "trillion", "quadrillion"):
+    if value < 999_999.5:
+        small = isinstance(value, float) and value < 99.95
+        return f"{_three_digits(value) if small else f'{round(value):,}'} {unit}".rstrip()
+    scaled, word = value / 1e6, "million"
+    for candidate in ("billion", "trillion", "quadrillion"):
         if scaled < 999.5:
             break
         scaled, word = scaled / 1000.0, candidate
-    number = str(value) if isinstance(value, int) and not word else _three_digits(scaled)
-    return " ".join(part for part in (number, word, unit) if part)
+    return f"{_three_digits(scaled)} {word} {unit}".rstrip()
 
 
 def count(value: int) -> str:
