@@ -35,7 +35,7 @@ def espalier_process() -> Espalier:
     """Call the commands in a process of their own, with extra environment variables."""
 
     def run(*arguments: object, **environment: str) -> Outcome:
-        command = [sys.executable, "-c", "from espalier.cli import main; main()"]
+        command = [sys.executable, "-m", "espalier"]
         return subprocess.run(
             [*command, *map(str, arguments)],
             capture_output=True,
