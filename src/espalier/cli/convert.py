@@ -15,7 +15,9 @@ from espalier.cli.infer import Bias, Clip, Layers, Neurons
 
 def convert(
     source: Annotated[Path, typer.Argument(help="The network to read: any format infer reads.")],
-    target: Annotated[Path, typer.Argument(help="The network to write; its ending says how.")],
+    target: Annotated[
+        str, typer.Argument(help=".safetensors, .tar.gz of TSV, .mtx, or a folder of TSV.")
+    ],
     bias: Bias = None,
     clip: Clip = None,
     neurons: Neurons = None,
@@ -38,9 +40,9 @@ def convert(
         )
     elapsed = time.perf_counter() - started
     if as_json:
-        print_json({"source": str(source), "target": str(target), "seconds": elapsed})
+        print_json({"source": str(source), "target": target, "seconds": elapsed})
         return
     print_facts(
         "converted",
-        {"source": str(source), "target": str(target), "time": units.seconds(elapsed)},
+        {"source": str(source), "target": target, "time": units.seconds(elapsed)},
     )

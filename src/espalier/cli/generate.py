@@ -27,7 +27,7 @@ def network(
         ),
     ],
     target: Annotated[
-        Path, typer.Argument(help="What `espalier convert` writes: .safetensors, .tsv, .mtx ...")
+        str, typer.Argument(help=".safetensors, .tar.gz of TSV, .mtx, or a folder of TSV.")
     ],
     as_json: Json = False,
 ) -> None:
@@ -42,7 +42,7 @@ def network(
     net = open_network(spec)
     with progress("writing layers", "layers") as update:
         esp.save(net, target, progress=update)
-    facts: dict[str, str | int] = {"network": str(spec), "target": str(target), "layers": len(net)}
+    facts: dict[str, str | int] = {"network": str(spec), "target": target, "layers": len(net)}
     facts["connections"] = net.connections
     _print_result(facts, started, as_json)
 

@@ -26,8 +26,14 @@ Inputs = Annotated[
     str,
     typer.Argument(metavar="INPUTS", help="A file, digits[:COUNT], or mnist:FOLDER[:COUNT]."),
 ]
-Bias = Annotated[float | None, typer.Option(help="Bias of every neuron of a text network.")]
-Clip = Annotated[float | None, typer.Option(help="Upper bound of every output.")]
+Bias = Annotated[
+    float | None,
+    typer.Option(help="Bias of every neuron, which text files lack; by default the challenge's."),
+]
+Clip = Annotated[
+    float | None,
+    typer.Option(help="Upper bound of every output; by default the challenge's, with its bias."),
+]
 Neurons = Annotated[
     int | None, typer.Option(help="Width of a text network whose name does not say it.")
 ]
@@ -103,7 +109,9 @@ def infer(
         net = open_network(
             network_spec, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=update
         )
-    with progress("making inputs", "inputs") as update:
+    with progress(
+        "reading inputs", "bytes" if isinstance(inputs_spec, Path) else "images"
+    ) as update:
         samples = open_inputs(inputs_spec, net.inputs, update)
     loaded = time.perf_counter()
     with progress("compiling", "layers") as update:

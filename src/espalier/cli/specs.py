@@ -125,7 +125,7 @@ def open_inputs(
         FileError: the file is missing or damaged.
     """
     if isinstance(spec, Path):
-        return esp.load_inputs(spec, width=width)
+        return esp.load_inputs(spec, width=width, progress=progress)
     return esp.challenge_images(width, spec.count, source=spec.folder, progress=progress)
 
 
