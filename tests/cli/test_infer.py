@@ -132,11 +132,13 @@ def test_official_network_has_the_official_categories(espalier, challenge_data):
     outcome = espalier(
         *("infer", challenge_data / "neuron1024.tar.gz"),
         challenge_data / "sparse-images-1024-first1200.tsv.gz",
-        *("--bias", "-0.30", "--clip", "32"),
+        *("--bias", "-0.30", "--clip", "32", "--json"),
         *("--truth", challenge_data / "neuron1024-l120-categories.tsv"),
     )
+    verdict = json.loads(outcome.stdout)["truth"]
     assert outcome.returncode == 0
-    assert "PASSED: exactly the 19 categories of the truth (of 1,812 listed)" in outcome.stdout
+    assert verdict["passed"]
+    assert (verdict["compared"], verdict["listed"]) == (19, 1812)
 
 
 def test_demo_agrees_with_scipy(espalier):
