@@ -43,13 +43,13 @@ class Verdict:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as JSON values; sample numbers are 0-based."""
+        """The verdict as JSON values; samples count from 1, as in the files."""
         return {
             "passed": self.passed,
             "listed": self.listed,
             "compared": self.compared,
-            "missing": self.missing,
-            "extra": self.extra,
+            "missing": [sample + 1 for sample in self.missing],
+            "extra": [sample + 1 for sample in self.extra],
         }
 
 
@@ -64,7 +64,7 @@ def compare(found: NDArray[np.int64], truth: NDArray[np.int64], samples: int) ->
     >>> print(compare(np.array([3, 8]), np.array([3, 8, 70]), samples=50))
     PASSED: exactly the 2 categories of the truth (of 3 listed)
     >>> print(compare(np.array([3, 9]), np.array([3, 8, 70]), samples=50))
-    FAILED: 1 missing (sample 8), 1 too many (sample 9), of 2 categories (of 3 listed)
+    FAILED: 1 missing (number 9), 1 too many (number 10), of 2 categories (of 3 listed)
     """
     wanted = truth[truth < samples]
     return Verdict(
@@ -76,8 +76,9 @@ def compare(found: NDArray[np.int64], truth: NDArray[np.int64], samples: int) ->
 
 
 def _first(samples: list[int]) -> str:
+    """The first few samples, counted from 1 as in the files."""
     if not samples:
         return ""
-    named = ", ".join(str(sample) for sample in samples[:SHOWN])
-    noun = "sample" if len(samples) == 1 else "samples"
+    named = ", ".join(str(sample + 1) for sample in samples[:SHOWN])
+    noun = "number" if len(samples) == 1 else "numbers"
     return f" ({noun} {named}{', ...' if len(samples) > SHOWN else ''})"
