@@ -3,4 +3,7 @@
 NB_MODULE(_native, module) {
   module.doc() = "Native kernels of espalier; use them through espalier.kernels.";
   bind_dispatch(module);
+  bind_engine(module);
+  bind_rows(module);
+  bind_spgemm(module);
 }

@@ -1,7 +1,34 @@
+#define ESPALIER_AVX2 1
+#include <immintrin.h>
+
 #include "kernels.h"
 
 namespace espalier {
+namespace avx2 {
+
+#include "simd.h"
+
+#include "ceilings-inl.h"
+#include "panel-inl.h"
+#include "scatter-inl.h"
+#include "spmm-inl.h"
+
+}  // namespace avx2
+
 const KernelTable avx2_kernels = {
-    "avx2", "AVX2 and FMA",
-    [] { return bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); }};
+    .name = "avx2",
+    .description = "AVX2 and FMA",
+    .supported = [] { return bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); },
+    .spmm = avx2::spmm,
+    .scatter_i32 = avx2::scatter<int32_t>,
+    .scatter_i64 = avx2::scatter<int64_t>,
+    .finish_row = avx2::finish_row,
+    .rows_to_panel = avx2::rows_to_panel,
+    .panel_to_rows = avx2::panel_to_rows,
+    .all_finite = avx2::all_finite,
+    .pack_lanes = avx2::pack_lanes,
+    .multiply_adds = avx2::multiply_adds,
+    .read_floats = avx2::read_floats,
+};
+
 }  // namespace espalier

@@ -1,9 +1,35 @@
+#define ESPALIER_AVX512 1
+#include <immintrin.h>
+
 #include "kernels.h"
 
 namespace espalier {
+namespace avx512 {
+
+#include "simd.h"
+
+#include "ceilings-inl.h"
+#include "panel-inl.h"
+#include "scatter-inl.h"
+#include "spmm-inl.h"
+
+}  // namespace avx512
+
 const KernelTable avx512_kernels = {
-    "avx512", "AVX-512 F, BW, DQ and VL", [] {
-      return bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
-    }};
+    .name = "avx512",
+    .description = "AVX-512 F, BW, DQ and VL",
+    .supported = [] { return bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")); },
+    .spmm = avx512::spmm,
+    .scatter_i32 = avx512::scatter<int32_t>,
+    .scatter_i64 = avx512::scatter<int64_t>,
+    .finish_row = avx512::finish_row,
+    .rows_to_panel = avx512::rows_to_panel,
+    .panel_to_rows = avx512::panel_to_rows,
+    .all_finite = avx512::all_finite,
+    .pack_lanes = avx512::pack_lanes,
+    .multiply_adds = avx512::multiply_adds,
+    .read_floats = avx512::read_floats,
+};
+
 }  // namespace espalier

@@ -1,5 +1,33 @@
+#define ESPALIER_SCALAR 1
+
 #include "kernels.h"
 
 namespace espalier {
-const KernelTable scalar_kernels = {"scalar", "any processor", [] { return bool(true); }};
+namespace scalar {
+
+#include "simd.h"
+
+#include "ceilings-inl.h"
+#include "panel-inl.h"
+#include "scatter-inl.h"
+#include "spmm-inl.h"
+
+}  // namespace scalar
+
+const KernelTable scalar_kernels = {
+    .name = "scalar",
+    .description = "any processor",
+    .supported = [] { return bool(true); },
+    .spmm = scalar::spmm,
+    .scatter_i32 = scalar::scatter<int32_t>,
+    .scatter_i64 = scalar::scatter<int64_t>,
+    .finish_row = scalar::finish_row,
+    .rows_to_panel = scalar::rows_to_panel,
+    .panel_to_rows = scalar::panel_to_rows,
+    .all_finite = scalar::all_finite,
+    .pack_lanes = scalar::pack_lanes,
+    .multiply_adds = scalar::multiply_adds,
+    .read_floats = scalar::read_floats,
+};
+
 }  // namespace espalier

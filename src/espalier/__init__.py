@@ -7,6 +7,7 @@ from espalier.errors import (
     MissingExtraError,
     NetworkError,
 )
+from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
 
 __version__ = "0.1.0"
@@ -20,4 +21,9 @@ __all__ = [
     "MissingExtraError",
     "Network",
     "NetworkError",
+    "Plan",
+    "Report",
+    "Result",
+    "compile",
+    "infer",
 ]

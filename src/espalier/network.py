@@ -78,7 +78,7 @@ class Layer:
     @property
     def column_indices(self) -> NDArray[np.int32]:
         """CSR column indices, int32 ``[nonzeros]``, rising within each row."""
-        return self.weights.indices
+        return np.asarray(self.weights.indices, dtype=np.int32)
 
     @property
     def values(self) -> NDArray[np.float32]:
@@ -294,6 +294,8 @@ def _canonical_csr(weights: Any) -> sp.csr_array[np.float32, tuple[int, int]]:
             f"weights[{row}, {columns[position]}] is {csr.data[position]}, "
             "wanted a number finite in float32"
         )
+    if len(columns) <= MAX_WIDTH:
+        offsets = np.asarray(offsets, dtype=np.int32)  # scipy wants one type for both
     frozen = [values.view(), columns.view(), offsets.view()]
     for array in frozen:
         array.flags.writeable = False

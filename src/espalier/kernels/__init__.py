@@ -1,45 +1,92 @@
-"""The Python face of the native kernels; `ESPALIER_ISA` chooses their instruction set at import."""
+"""Python face of the native kernels: instruction sets, threads, ceilings, products.
+
+The instruction set is chosen once at import: the fastest this machine has, or the one that the
+environment variable ``ESPALIER_ISA`` names (``scalar``, ``avx2``, ``avx512``).
+"""
 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from espalier import _native
 from espalier.errors import InputError
+from espalier.kernels.spgemm import SparseProduct
+from espalier.kernels.spmm import Groups, InputMajor, PackedLayer, pack, pack_by_input, spmm
+
+__all__ = [
+    "Groups",
+    "InputMajor",
+    "InstructionSet",
+    "PackedLayer",
+    "SparseProduct",
+    "instruction_set",
+    "instruction_sets",
+    "pack",
+    "pack_by_input",
+    "peak_bandwidth",
+    "peak_multiply_adds",
+    "spmm",
+    "thread_count",
+    "use_instruction_set",
+]
+
+ISA_VARIABLE = "ESPALIER_ISA"
 
 
-def instruction_sets() -> list[tuple[str, str, bool]]:
-    """Name, needs and availability of every instruction set compiled in, fastest first.
+class InstructionSet(NamedTuple):
+    """One set of kernels compiled in: its name, its needs, and whether this machine has them."""
 
-    >>> instruction_sets()[-1]
-    ('scalar', 'any processor', True)
-    """
-    return _native.instruction_sets()
+    name: str
+    needs: str
+    available: bool
+
+
+def instruction_sets() -> list[InstructionSet]:
+    """Every instruction set compiled in, fastest first."""
+    return [InstructionSet(*entry) for entry in _native.instruction_sets()]
 
 
 def instruction_set() -> str:
     """Name of the instruction set in force."""
-    return _native.instruction_set()
+    return str(_native.instruction_set())
 
 
 def use_instruction_set(name: str) -> None:
-    """Force the instruction set of this name from now on.
+    """Use the kernels of this instruction set from now on.
 
     Raises:
-        InputError: the name is unknown, or this machine lacks the instruction set.
+        InputError: the name is unknown, or this machine lacks the instructions.
     """
     if not _native.use_instruction_set(name):
-        available = [known for known, _, here in instruction_sets() if here]
-        raise InputError(
-            f"instruction set is {name!r}, this machine has {', '.join(available)}; "
-            "set ESPALIER_ISA to one of these or leave it unset"
+        known = ", ".join(
+            f"{entry.name} ({entry.needs}{'' if entry.available else '; not on this machine'})"
+            for entry in instruction_sets()
         )
+        raise InputError(f"instruction set {name!r} cannot be used here; known are {known}")
 
 
-def thread_count(asked: int = 0) -> int:
-    """Threads a call may use: `asked` when above 0, else OpenMP's own default."""
-    return _native.thread_count(asked)
+def thread_count(threads: int | None = None) -> int:
+    """Threads a call will use: the number asked for, else OpenMP's default; 1 after a fork.
+
+    OpenMP's default is ``OMP_NUM_THREADS``, or the number torch was told, or all cores.
+    """
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}, wanted at least 1, or None for the default")
+    return int(_native.thread_count(threads or 0))
 
 
-if os.environ.get("ESPALIER_ISA"):
-    use_instruction_set(os.environ["ESPALIER_ISA"])
+def peak_multiply_adds(threads: int | None = None, seconds: float = 0.05) -> float:
+    """Measured multiply-adds per second in registers: the ceiling of computing."""
+    return float(_native.peak_multiply_adds(thread_count(threads), seconds))
+
+
+def peak_bandwidth(
+    threads: int | None = None, size: int = 256 << 20, seconds: float = 0.1
+) -> float:
+    """Measured bytes per second when reading ``size`` bytes: the ceiling of memory."""
+    return float(_native.peak_bandwidth(thread_count(threads), size, seconds))
+
+
+if forced := os.environ.get(ISA_VARIABLE):
+    use_instruction_set(forced)

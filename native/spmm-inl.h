@@ -1,0 +1,141 @@
+// spmm: sparse weights times panels of samples, bias, ReLU and clip fused.
+//
+// Two bodies. `multiply_rows` serves rows with columns of their own: the outputs of one row stay
+// in registers while its entries stream by; each loaded activation feeds one multiply-add, so
+// the L2 cache's bandwidth is the ceiling. `multiply_block` serves rows that share columns: each
+// loaded activation feeds up to `tile_rows` rows, so the multiply-add units are the ceiling.
+
+// Adds the bias, clamps, stores and marks the living lanes.
+template <int V>
+static inline void finish_row_of_tile(const vec (&sum)[V], const LayerView& layer, int64_t row,
+                                      float* y, int tile, vec (&alive)[V]) {
+  const vec bias = set1(layer.bias[row]);
+  const vec lower = set1(layer.lower), upper = set1(layer.upper);
+  float* out = y + size_t(row) * tile;
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) {
+    const vec result = clamp(add(sum[v], bias), lower, upper);
+    store(out + v * width, result);
+    alive[v] = or_bits(alive[v], result);
+  }
+}
+
+template <int V>
+static void multiply_rows(const LayerView& layer, const float* x, float* y, int tile,
+                          float* alive_lanes) {
+  const RowSet& set = layer.rows;
+  const int shift = __builtin_ctz(tile);
+  vec alive[V];
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) alive[v] = load(alive_lanes + v * width);
+
+  const Entry* entry = set.entries;
+  for (int64_t i = 0; i < set.count; ++i) {
+    vec sum[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[v] = set1(0.0f);
+    for (const Entry* end = set.entries + set.offsets[i + 1]; entry < end; ++entry) {
+      const vec weight = set1(entry->weight);
+      const float* in = x + (size_t(entry->index) << shift);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) sum[v] = multiply_add(weight, load(in + v * width), sum[v]);
+    }
+    finish_row_of_tile<V>(sum, layer, set.ids[i], y, tile, alive);
+  }
+
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) store(alive_lanes + v * width, alive[v]);
+}
+
+template <int R, int V>
+static void multiply_block(const LayerView& layer, const RowBlock& block, int first_row,
+                           const float* x, float* y, int tile, float* alive_lanes) {
+  vec sum[R][V];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) sum[r][v] = set1(0.0f);
+  }
+  const int shift = __builtin_ctz(tile);
+  const float* weights = block.weights + first_row;
+  for (int32_t k = 0; k < block.columns; ++k, weights += block_rows) {
+    const float* in = x + (size_t(block.column_ids[k]) << shift);
+    vec value[V];
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) value[v] = load(in + v * width);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const vec weight = set1(weights[r]);
+#pragma GCC unroll 8
+      for (int v = 0; v < V; ++v) sum[r][v] = multiply_add(weight, value[v], sum[r][v]);
+    }
+  }
+  vec alive[V];
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) alive[v] = load(alive_lanes + v * width);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    finish_row_of_tile<V>(sum[r], layer, block.row_ids[first_row + r], y, tile, alive);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) store(alive_lanes + v * width, alive[v]);
+}
+
+template <int V>
+static void multiply_some_rows(int rows, const LayerView& layer, const RowBlock& block, int first,
+                               const float* x, float* y, int tile, float* alive) {
+  switch (rows) {
+    case 1: return multiply_block<1, V>(layer, block, first, x, y, tile, alive);
+    case 2: return multiply_block<2, V>(layer, block, first, x, y, tile, alive);
+#if !defined(ESPALIER_SCALAR)
+    case 3: return multiply_block<3, V>(layer, block, first, x, y, tile, alive);
+    case 4: return multiply_block<4, V>(layer, block, first, x, y, tile, alive);
+#endif
+#if defined(ESPALIER_AVX512)
+    case 5: return multiply_block<5, V>(layer, block, first, x, y, tile, alive);
+    case 6: return multiply_block<6, V>(layer, block, first, x, y, tile, alive);
+    case 7: return multiply_block<7, V>(layer, block, first, x, y, tile, alive);
+    case 8: return multiply_block<8, V>(layer, block, first, x, y, tile, alive);
+#endif
+  }
+}
+
+static void multiply_blocks(const LayerView& layer, const float* x, float* y, int tile,
+                            float* alive) {
+  for (int64_t b = 0; b < layer.block_count; ++b) {
+    const RowBlock& block = layer.blocks[b];
+    for (int first = 0; first < block.rows; first += tile_rows) {
+      const int rows = block.rows - first < tile_rows ? block.rows - first : tile_rows;
+      int lane = 0;
+      for (; lane + 2 * width <= tile; lane += 2 * width) {
+        multiply_some_rows<2>(rows, layer, block, first, x + lane, y + lane, tile, alive + lane);
+      }
+      for (; lane < tile; lane += width) {
+        multiply_some_rows<1>(rows, layer, block, first, x + lane, y + lane, tile, alive + lane);
+      }
+    }
+  }
+}
+
+static void spmm(const LayerView& layer, const float* x, float* y, int tile, float* alive) {
+  for (int lane = 0; lane < tile;) {
+    const int left = (tile - lane) / width;
+    if (left >= max_vectors) {
+      multiply_rows<max_vectors>(layer, x + lane, y + lane, tile, alive + lane);
+      lane += max_vectors * width;
+    } else if (left >= 2) {
+      // Tiles are powers of two: fewer than the maximum means a half or a quarter of it.
+      if (left >= 4) {
+        multiply_rows<4>(layer, x + lane, y + lane, tile, alive + lane);
+        lane += 4 * width;
+      } else {
+        multiply_rows<2>(layer, x + lane, y + lane, tile, alive + lane);
+        lane += 2 * width;
+      }
+    } else {
+      multiply_rows<1>(layer, x + lane, y + lane, tile, alive + lane);
+      lane += width;
+    }
+  }
+  multiply_blocks(layer, x, y, tile, alive);
+}

@@ -1,0 +1,126 @@
+"""What a run did and what each shortcut saved, counted while it runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from espalier import _native
+from espalier.inference.result import Report, Shortcut
+from espalier.inference.samples import Matrix
+from espalier.kernels import instruction_set
+
+if TYPE_CHECKING:
+    from espalier.inference.execute import Execution
+
+
+class Account:
+    """Counters of one run.
+
+    Attributes:
+        processed: int64 ``[layers]``, samples multiplied.
+        living: int64 ``[layers]``, samples not all zero afterwards, of those multiplied.
+    """
+
+    def __init__(self, layers: int, samples: int) -> None:
+        self.samples = samples
+        self.processed = np.zeros(layers, np.int64)
+        self.living = np.zeros(layers, np.int64)
+        self.operations = 0
+        self.scattered = False
+        self.rows_saved = {"zero": 0, "unique": 0, "fixed point": 0}
+        self.sample_layers_saved = {"zero": 0, "unique": 0, "fixed point": 0}
+        self._counted = np.zeros(layers, np.int64)
+
+    def add_segment(
+        self, begin: int, layers: list[_native.PackedLayer], scattered: Matrix | None
+    ) -> None:
+        """Count the multiply-adds of a segment; a scattered first layer met non-zeros only."""
+        for offset, layer in enumerate(layers):
+            fresh = self.processed[begin + offset] - self._counted[begin + offset]
+            self._counted[begin + offset] = self.processed[begin + offset]
+            per_sample = float(layer.multiply_adds)
+            if offset == 0 and scattered is not None and scattered.shape[0]:
+                self.scattered = True
+                filled = scattered.nnz / (scattered.shape[0] * max(scattered.shape[1], 1))
+                per_sample *= filled
+            self.operations += int(fresh * per_sample)
+
+    def add_savings(self, position: int, saved: dict[str, int]) -> None:
+        """Count rows a filter took out at a checkpoint, and the layers they now skip."""
+        for reason, rows in saved.items():
+            self.rows_saved[reason] += rows
+            self.sample_layers_saved[reason] += rows * (len(self.processed) - position)
+
+    def report(self, run: Execution, seconds: float, categories: int) -> Report:
+        connections = run.plan.savings.connections_before
+        return Report(
+            samples=self.samples,
+            layers=run.layers,
+            connections=connections,
+            nominal_operations=connections * self.samples,
+            effective_operations=self.operations,
+            seconds=seconds,
+            compile_seconds=run.plan.compile_seconds,
+            threads=run.threads,
+            instruction_set=instruction_set(),
+            strategy="plan",
+            filter=run.filter,
+            categories=categories,
+            shortcuts=self._shortcuts(run),
+        )
+
+    def _shortcuts(self, run: Execution) -> list[Shortcut]:
+        plan, savings = run.plan, run.plan.savings
+        options = plan.options
+        sample_layers = self.samples * run.layers
+        shared = self.sample_layers_saved
+        dropped = sample_layers - int(self.processed.sum()) - sum(shared.values())
+        blocks = sum(packed.blocks for packed in plan.packed)
+        kept = savings.connections_after / max(savings.connections_before, 1)
+
+        def share(count: int) -> str:
+            return f"{count / max(sample_layers, 1):.2%} of all sample-layers skipped"
+
+        return [
+            Shortcut(
+                "merge",
+                "weights and bias equal bit for bit",
+                f"{savings.merged:,} neurons; {kept:.2%} of the connections left",
+                options.merge and savings.merged > 0,
+            ),
+            Shortcut(
+                "fold",
+                "no weight reaches the neuron, or no weight leaves it",
+                f"{savings.constant:,} constant and {savings.unread:,} unread neurons",
+                options.fold and savings.constant + savings.unread > 0,
+            ),
+            Shortcut("group", "rows with the same columns", f"{blocks:,} dense blocks", blocks > 0),
+            Shortcut(
+                "sparse input",
+                "a zero adds nothing",
+                "first layer met only the non-zeros of the samples",
+                self.scattered,
+            ),
+            Shortcut(
+                "zero filter",
+                "relu(bias) = 0 in every later layer"
+                if bool(run.droppable.any())
+                else "one row stands for all dead samples",
+                share(max(dropped, 0) + shared["zero"]),
+                run.filter != "none" and dropped + shared["zero"] > 0,
+            ),
+            Shortcut(
+                "unique filter",
+                "rows equal bit for bit",
+                f"{self.rows_saved['unique']:,} rows, {share(shared['unique'])}",
+                run.filter == "unique" and self.rows_saved["unique"] > 0,
+            ),
+            Shortcut(
+                "fixed point",
+                "clip * sum(weights) + bias >= clip in every later layer, rounding included",
+                f"{self.rows_saved['fixed point']:,} rows, {share(shared['fixed point'])}",
+                self.rows_saved["fixed point"] > 0,
+            ),
+        ]

@@ -1,0 +1,156 @@
+"""The cost model: seconds per multiply-add of each kernel, measured once on this machine.
+
+The plan asks it which kernel and which tile are cheapest. A measurement takes a fraction of a
+second; it is kept in ``$XDG_CACHE_HOME/espalier`` for each processor and instruction set. The
+choice never changes a result, only its time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from espalier import _native
+from espalier.kernels import Groups, instruction_set, pack, pack_by_input
+from espalier.network import Layer
+
+TILES = (16, 32, 64)
+WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
+BLOCK_HEIGHTS = (2, 4, 8)
+Counts: TypeAlias = "int | NDArray[np.int64]"
+FORMAT = 1
+ROUNDS = 7
+_CONNECTIONS = 32
+_MEASURED_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """Seconds per multiply-add, by tile (rows) and input width (columns).
+
+    Attributes:
+        rows: rows with columns of their own, ``[tile][width]``.
+        blocks: rows that share columns, ``[height][tile][width]``.
+        scatter: one weight met by a non-zero of a sparse sample.
+    """
+
+    rows: list[list[float]]
+    blocks: list[list[list[float]]]
+    scatter: float
+
+    def rows_seconds(self, nonzeros: Counts, width: int, tile: int) -> NDArray[np.float64]:
+        """Seconds per sample for weights in rows of their own."""
+        return np.asarray(nonzeros) * _at_width(self.rows[TILES.index(tile)], width)
+
+    def block_seconds(
+        self, heights: Counts, columns: Counts, width: int, tile: int
+    ) -> NDArray[np.float64]:
+        """Seconds per sample for blocks of `heights` rows that share `columns` columns."""
+        by_height = [_at_width(entry[TILES.index(tile)], width) for entry in self.blocks]
+        full, rest = np.divmod(np.asarray(heights), BLOCK_HEIGHTS[-1])
+        rest_seconds = rest * np.interp(rest, BLOCK_HEIGHTS, by_height)
+        return np.asarray(columns) * (full * BLOCK_HEIGHTS[-1] * by_height[-1] + rest_seconds)
+
+    def scatter_seconds(self, meetings: float) -> float:
+        """Seconds for one sparse sample whose non-zeros meet that many weights."""
+        return meetings * self.scatter
+
+    @classmethod
+    def load(cls) -> CostModel:
+        """The model of this machine: from the cache, else measured now and cached."""
+        path = _cache_file()
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            return cls(**json.loads(path.read_text()))
+        model = cls.measure()
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            draft = path.with_suffix(f".{os.getpid()}")
+            draft.write_text(json.dumps(vars(model)))
+            draft.replace(path)
+        return model
+
+    @classmethod
+    def measure(cls) -> CostModel:
+        """Time both kernels over random layers on every tile and width."""
+        rng = np.random.default_rng(0)
+
+        def times(height: int, grouped: bool) -> list[list[float]]:
+            layers = [_random_layer(width, height, rng) for width in WIDTHS]
+            return [[_time(layer, height * grouped, tile) for layer in layers] for tile in TILES]
+
+        return cls(
+            rows=times(height=1, grouped=False),
+            blocks=[times(height, grouped=True) for height in BLOCK_HEIGHTS],
+            scatter=_time_scatter(_random_layer(1024, 1, rng)),
+        )
+
+
+def _at_width(seconds: list[float], width: int) -> float:
+    return float(np.interp(np.log2(max(width, 1)), np.log2(WIDTHS), seconds))
+
+
+def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
+    """Random columns; runs of `height` rows share theirs."""
+    rows = min(width, _MEASURED_ROWS)
+    drawn = np.sort(rng.integers(width, size=(rows // height, min(_CONNECTIONS, width))), axis=1)
+    fresh = np.diff(drawn, axis=1, prepend=-1) > 0
+    runs = [np.tile(columns[kept], (height, 1)) for columns, kept in zip(drawn, fresh, strict=True)]
+    columns = np.concatenate([run.ravel() for run in runs])
+    sizes = np.repeat([run.shape[1] for run in runs], height)
+    values = np.full(columns.size, 2.0**-10, np.float32)
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    return Layer(sp.csr_array((values, columns, offsets), shape=(rows, width)), bias=0.0)
+
+
+def _time(layer: Layer, height: int, tile: int) -> float:
+    """Seconds per multiply-add with blocks of `height` rows, 0 for rows of their own."""
+    rows = np.arange(layer.outputs, dtype=np.int32)
+    groups = Groups(np.arange(0, len(rows) + 1, height), rows) if height else None
+    packed = pack(layer, groups)
+    return float(_native.time_layer(packed, tile, ROUNDS)) / (packed.multiply_adds * tile)
+
+
+def _time_scatter(layer: Layer) -> float:
+    """Seconds per weight met by sparse samples, ten percent of whose entries are not zero."""
+    samples = sp.random_array(
+        (256, layer.inputs), density=0.1, format="csr", dtype=np.float32, rng=0
+    )
+    weights = pack_by_input(layer)
+    meetings = layer.nonzeros / layer.inputs * samples.nnz
+    held = _native.sparse_samples(samples.indptr, samples.indices, samples.data, layer.inputs, None)
+    count = samples.shape[0]
+    rows = np.empty((count, layer.outputs), np.float32)
+    row_of, alive = np.empty(count, np.int64), np.empty(count, np.uint8)
+    tally = np.zeros((2, 1), np.int64)
+    packed, no_drop, best = pack(layer), np.zeros(1, np.uint8), np.inf
+    for _ in range(ROUNDS):
+        start = perf_counter()
+        _native.run_segment(
+            [packed], weights, held, no_drop, 32, 8, 1, rows, row_of, alive, *tally, None
+        )
+        best = min(best, perf_counter() - start)
+    return best / meetings
+
+
+def _cache_file() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    model = "".join(c if c.isalnum() else "-" for c in _processor())
+    return Path(cache) / "espalier" / f"cost-{FORMAT}-{model}-{instruction_set()}.json"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,176 @@
+"""One run of a plan: segments of layers on the engine, filters between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier import _native
+from espalier.inference.account import Account
+from espalier.inference.proofs import holds_from
+from espalier.inference.result import Batch, Outputs, Result
+from espalier.inference.samples import Matrix, check_samples, name_bad_sample, native_samples
+from espalier.inference.slots import Filter, Rows, Slots, check_filter
+
+if TYPE_CHECKING:
+    from espalier.inference.plan import Plan
+
+Progress = Callable[[int, int], None]
+_FIRST_CHECKPOINT = 4
+_BAD_SAMPLE = 2
+
+
+class Execution:
+    """Carries the samples of one run through the plan, batch by batch.
+
+    Between segments the filters look at the rows that are left: dead rows are gathered up, equal
+    rows shared, finished rows set aside. Checkpoints lie 4, 8, 16 ... layers deep, and further
+    apart where they find nothing, so looking stays cheap.
+    """
+
+    def __init__(
+        self, plan: Plan, x: Any, filter: Filter, threads: int, progress: Progress | None
+    ) -> None:
+        check_filter(filter)
+        self.start = perf_counter()
+        self.plan = plan
+        self.x: Matrix = check_samples(x, plan.input_width)
+        self.filter = filter
+        self.threads = threads
+        self.progress = progress
+        self.layers = len(plan.proofs)
+        self.account = Account(self.layers, self.x.shape[0])
+        dead = holds_from([proof.zero_stays_zero for proof in plan.proofs])
+        self.droppable = (dead[1:] & (filter != "none")).astype(np.uint8)
+        full = holds_from([proof.saturated_stays_saturated for proof in plan.proofs])
+        usable = plan.options.fixed_point and plan.saturated is not None
+        self.saturated_from = full & usable
+        self.filters = filter != "none" or bool(self.saturated_from[:-1].any())
+
+    def run(self, sparse: bool) -> Result:
+        count = self.x.shape[0]
+        size = self._batch_size()
+        batches = [
+            self._run_batch(start, min(start + size, count)) for start in range(0, count, size)
+        ]
+        outputs = Outputs(batches, self.plan.expansion, self.plan.saturated)
+        categories = outputs.categories()
+        seconds = perf_counter() - self.start
+        report = self.account.report(self, seconds, len(categories))
+        return Result(categories, outputs, report, sparse)
+
+    def _batch_size(self) -> int:
+        """Samples whose rows, before and after a segment, fit half of the memory budget."""
+        widest = max(self.plan.widths) if self.filters else self.plan.widths[-1]
+        return max(1024, self.plan.memory // 2 // (8 * max(widest, 1)))
+
+    def _run_batch(self, start: int, stop: int) -> Batch:
+        slots = Slots.one_each(stop - start)
+        whole = (start, stop) == (0, self.x.shape[0])
+        picked = None if whole else np.arange(start, stop, dtype=np.int64)
+        matrix: Matrix = self.x
+        rows, alive = Rows(np.empty((0, 0), np.float32), np.empty(0, np.int64)), None
+        for begin, layers in self._segments():
+            samples = native_samples(matrix, picked)
+            rows, alive = self._run_segment(samples, begin, layers, (start, stop))
+            rows = slots.drop(rows)
+            end = begin + len(layers)
+            if end < self.layers and self.filters:
+                rows = self._filter(slots, rows, end)
+                if not len(rows):
+                    break
+            matrix, picked = rows.matrix, rows.index
+        return self._finish(slots, rows, alive)
+
+    def _segments(self) -> Iterator[tuple[int, list[_native.PackedLayer]]]:
+        """Layers from one checkpoint to the next, and the number of the first of them."""
+        begin = 0
+        self.checkpoint = _FIRST_CHECKPOINT if self.filters else self.layers
+        for chunk in self.plan.chunks():
+            first = 0
+            while first < len(chunk):
+                last = min(len(chunk), first + max(1, self.checkpoint - begin))
+                yield begin, chunk[first:last]
+                begin += last - first
+                first = last
+
+    def _run_segment(
+        self,
+        samples: _native.Samples,
+        begin: int,
+        layers: list[_native.PackedLayer],
+        batch: tuple[int, int],
+    ) -> tuple[Rows, NDArray[np.bool_]]:
+        count, end = samples.count, begin + len(layers)
+        rows = np.empty((count, layers[-1].outputs), np.float32)
+        row_of, alive = np.empty(count, np.int64), np.zeros(count, np.uint8)
+        scatter = begin == 0 and self._scatter_pays(layers[0])
+        status = _native.run_segment(
+            layers,
+            self.plan.first if scatter else None,
+            samples,
+            self.droppable[begin:end],
+            self.plan.tile,
+            self._panels(count),
+            self.threads,
+            rows,
+            row_of,
+            alive,
+            self.account.processed[begin:end],
+            self.account.living[begin:end],
+            self._segment_progress(begin, len(layers), batch),
+        )
+        if status == _BAD_SAMPLE:
+            raise name_bad_sample(self.x)
+        self.account.add_segment(begin, layers, self.x if scatter else None)
+        return Rows(rows, row_of), alive[row_of >= 0].astype(bool)
+
+    def _panels(self, count: int) -> int:
+        """Fewer panels a thread where there are not enough samples for all threads."""
+        share = -(-count // (self.threads * self.plan.tile))
+        return max(1, min(self.plan.panels, share))
+
+    def _scatter_pays(self, layer: _native.PackedLayer) -> bool:
+        """Whether touching the non-zeros of sparse samples is cheaper than whole panels."""
+        if isinstance(self.x, np.ndarray) or not self.x.shape[0]:
+            return False
+        cost, plan = self.plan.cost, self.plan
+        meetings = self.x.nnz / self.x.shape[0] * layer.multiply_adds / max(layer.inputs, 1)
+        panel = cost.block_seconds(8, 1, layer.inputs, plan.tile) / 8 * layer.multiply_adds
+        return cost.scatter_seconds(meetings) < panel
+
+    def _filter(self, slots: Slots, rows: Rows, position: int) -> Rows:
+        saturated = self.plan.saturated if self.saturated_from[position] else None
+        before = len(slots.of_sample) if position == _FIRST_CHECKPOINT else len(rows)
+        rows, saved = slots.share(rows, self.filter, saturated, self.threads)
+        self.account.add_savings(position, saved)
+        found = len(rows) < 0.9 * before
+        self.checkpoint = position * (2 if found else 4)
+        return rows
+
+    def _finish(self, slots: Slots, rows: Rows, alive: NDArray[np.bool_] | None) -> Batch:
+        """Keep only the rows that hold something: a batch of dead samples costs no memory."""
+        if alive is None or len(alive) != len(rows):
+            alive = np.ones(len(rows), bool)
+        if not alive.all():
+            rows = slots.drop(Rows(rows.matrix, np.where(alive, rows.index, -1)))
+            alive = alive[alive]
+        if len(rows) < len(rows.matrix) // 2:
+            rows = Rows(rows.matrix[rows.index], np.arange(len(rows), dtype=np.int64))
+        return Batch(slots, rows, alive)
+
+    def _segment_progress(self, begin: int, layers: int, batch: tuple[int, int]) -> Any:
+        if self.progress is None:
+            return None
+        progress, (start, stop) = self.progress, batch
+        total = self.x.shape[0] * self.layers
+
+        def report(done: int, count: int) -> None:
+            part = layers * done / max(count, 1)
+            progress(int(start * self.layers + (stop - start) * (begin + part)), total)
+
+        return report

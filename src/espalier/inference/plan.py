@@ -1,0 +1,281 @@
+"""Compile a network into a plan: reduced, proven, packed for the kernels of this machine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+
+from espalier import _native
+from espalier.errors import InputError
+from espalier.inference.cost import TILES, CostModel
+from espalier.inference.decompose import Decomposition, Expansion, Savings
+from espalier.inference.execute import Execution
+from espalier.inference.grouping import choose_groups
+from espalier.inference.proofs import Proof, prove
+from espalier.inference.result import Result
+from espalier.inference.slots import Filter
+from espalier.kernels import Groups, pack, pack_by_input, thread_count
+from espalier.network import Layer, Network
+
+Progress = Callable[[int, int], None]
+_LAYERS_TO_CHOOSE_TILE = 16
+_GROUP_BYTES = 2 << 20  # panels of a thread, both sides: twice this machine class's L2 cache
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which shortcuts a plan may take; results differ by rounding at most, whatever is chosen."""
+
+    merge: bool = True
+    fold: bool = True
+    group: bool = True
+    fixed_point: bool = True
+
+
+@dataclass(frozen=True)
+class PlannedLayer:
+    """One reduced layer: its proof, its sizes, and its packed weights while they are held."""
+
+    proof: Proof
+    inputs: int
+    outputs: int
+    connections: int
+    packed: _native.PackedLayer
+
+
+class Plan:
+    """A compiled network; make one with `compile`, run it as often as you like.
+
+    Attributes:
+        network: the network it came from.
+        tile: samples side by side in a panel.
+        resident: whether the packed weights stay in memory; else each run streams them.
+        compile_seconds: how long compiling took.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        options: Options = Options(),
+        memory: int | None = None,
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        start = perf_counter()
+        self.network = network
+        self.options = options
+        self.memory = check_memory(memory)
+        self.threads = threads
+        thread_count(threads)
+        self.cost = CostModel.load()
+        self.tile = TILES[0]
+        self.proofs: list[Proof] = []
+        self.widths: list[int] = []
+        self.packed: list[_native.PackedLayer] = []
+        self.resident = True
+        self._compile(progress)
+        self.panels = self._choose_panels()
+        self.compile_seconds = perf_counter() - start
+
+    def run(
+        self,
+        x: Any,
+        filter: Filter = "unique",
+        *,
+        output: Literal["dense", "csr"] = "dense",
+        threads: int | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Run all samples through the network.
+
+        Arguments:
+            x: ``[samples, inputs]``, numpy or scipy sparse; float32 CSR is taken without a copy.
+            filter: ``"none"``; ``"zero"``: samples that died are dropped, or share one row where
+                a bias could wake them; ``"unique"``: samples of equal state share one row, too.
+            output: kind of ``result.activations``: numpy, or scipy CSR.
+            threads: as in `compile`; None takes the plan's.
+            progress: called as ``progress(done, total)`` now and then.
+
+        Returns:
+            A `Result`: ``.activations`` ``[samples, outputs]``, ``.categories``, ``.seconds``.
+
+        Raises:
+            InputError: samples that do not fit, are not finite, or an unknown option.
+
+        >>> import numpy as np
+        >>> plan = compile(Network([Layer(np.eye(2), bias=-1.0)]))
+        >>> plan.run([[3.0, 0.0], [0.5, 1.0]]).activations.tolist()
+        [[2.0, 0.0], [0.0, 0.0]]
+        """
+        if output not in ("dense", "csr"):
+            raise InputError(f"output is {output!r}, wanted 'dense' or 'csr'")
+        used = thread_count(threads or self.threads)
+        return Execution(self, x, filter, used, progress).run(sparse=output == "csr")
+
+    def chunks(self) -> Iterator[list[_native.PackedLayer]]:
+        """Packed layers in order, as many at a time as the memory budget holds."""
+        if self.resident:
+            yield self.packed
+            return
+        chunk: list[_native.PackedLayer] = []
+        held = 0
+        for planned in self._plan_layers(Decomposition(self.options.merge, self.options.fold)):
+            if chunk and held + planned.packed.bytes > self.weight_budget:
+                yield chunk
+                chunk, held = [], 0
+            chunk.append(planned.packed)
+            held += planned.packed.bytes
+        yield chunk
+
+    @property
+    def weight_budget(self) -> int:
+        """Bytes of packed weights to hold at a time."""
+        return self.memory // 2
+
+    @property
+    def saturated(self) -> float | None:
+        """The one clip all layers share, None without one."""
+        clips = {proof.clip for proof in self.proofs}
+        return clips.pop() if len(clips) == 1 else None
+
+    def describe(self) -> str:
+        """What compiling found and chose, in a few lines."""
+        first, savings = self.proofs, self.savings
+        blocks = sum(packed.blocks for packed in self.packed)
+        zero = sum(proof.zero_stays_zero for proof in first)
+        fixed = sum(proof.saturated_stays_saturated for proof in first)
+        where = "in memory" if self.resident else "streamed from the network at each run"
+        return "\n".join(
+            [
+                f"{len(self.proofs)} layers, widths {min(self.widths)} to {max(self.widths)}, "
+                f"weights {where}; compiled in {self.compile_seconds:.3g} s",
+                f"connections {savings.connections_before:,} -> {savings.connections_after:,}: "
+                f"{savings.merged:,} neurons merged, {savings.constant:,} constant, "
+                f"{savings.unread:,} unread",
+                f"tile {self.tile} samples, {self.panels} panels a thread, "
+                f"{blocks:,} dense blocks of rows that share columns",
+                f"proven: zero stays zero in {zero} layers, "
+                f"saturated stays saturated in {fixed} layers",
+            ]
+        )
+
+    def __repr__(self) -> str:
+        return f"Plan({self.network!r}, tile={self.tile}, resident={self.resident})"
+
+    def _compile(self, progress: Progress | None) -> None:
+        decomposition = Decomposition(self.options.merge, self.options.fold)
+        held = 0
+        total = len(self.network)
+        for done, planned in enumerate(self._plan_layers(decomposition, choose_tile=True), 1):
+            if not self.proofs:
+                self.input_width = planned.inputs
+            self.proofs.append(planned.proof)
+            self.widths.append(planned.outputs)
+            if self.resident:
+                self.packed.append(planned.packed)
+                held += planned.packed.bytes
+                if held > self.weight_budget:
+                    self.resident, self.packed = False, []
+            if progress is not None:
+                progress(done, total)
+        self.savings: Savings = decomposition.savings
+        assert decomposition.expansion is not None
+        self.expansion: Expansion = decomposition.expansion
+
+    def _plan_layers(
+        self, decomposition: Decomposition, choose_tile: bool = False
+    ) -> Iterator[PlannedLayer]:
+        reduced = decomposition.reduce(self.network)
+        head = list(itertools.islice(reduced, _LAYERS_TO_CHOOSE_TILE))
+        if choose_tile:
+            self.tile = self._choose_tile(head)
+            self.first = pack_by_input(head[0])
+        for layer in itertools.chain(head, reduced):
+            groups, _ = self._groups(layer, self.tile)
+            yield PlannedLayer(
+                prove(layer), layer.inputs, layer.outputs, layer.nonzeros, pack(layer, groups)
+            )
+
+    def _choose_tile(self, layers: list[Layer]) -> int:
+        """The tile at which these layers cost least, by the model."""
+        return min(TILES, key=lambda tile: sum(self._groups(layer, tile)[1] for layer in layers))
+
+    def _groups(self, layer: Layer, tile: int) -> tuple[Groups, float]:
+        if self.options.group:
+            return choose_groups(layer, self.cost, tile)
+        return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
+
+    def _choose_panels(self) -> int:
+        """Panels a thread carries through a layer before the next one, so weights are reused."""
+        panel = max([*self.widths, 1]) * self.tile * 4
+        return int(np.clip(_GROUP_BYTES // (2 * panel), 1, 8))
+
+
+def compile(
+    network: Network,
+    *,
+    merge: bool = True,
+    fold: bool = True,
+    group: bool = True,
+    fixed_point: bool = True,
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Plan:
+    """Compile a network into a plan for this machine.
+
+    Arguments:
+        merge: neurons with equal weights and bias, bit for bit, become one.
+        fold: neurons that do not depend on the sample become numbers; unread ones disappear.
+        group: rows that share their columns become dense blocks where that is faster.
+        fixed_point: samples full of ``clip`` are finished where all later layers keep them so.
+        threads: threads to use; None for OpenMP's default.
+        memory: budget in bytes for packed weights and activations; None for half of the memory
+            free now. A network over budget is streamed: its layers are made anew in each run.
+        progress: called as ``progress(done, total)`` layers.
+
+    Raises:
+        InputError: an option out of range. NetworkError: a layer that breaks its promises.
+
+    >>> plan = compile(Network([Layer([[1.0, 2.0], [1.0, 2.0]], bias=-1.0)]))
+    >>> plan.widths  # two equal neurons became one
+    [1]
+    """
+    if not isinstance(network, Network):
+        raise InputError(f"network is a {type(network).__name__}, wanted espalier.Network")
+    return Plan(network, Options(merge, fold, group, fixed_point), memory, threads, progress)
+
+
+def check_memory(memory: int | None) -> int:
+    """A memory budget in bytes; None becomes half of the memory free now."""
+    if memory is None:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    if memory < 1:
+        raise InputError(f"memory is {memory}, wanted a number of bytes above 0, or None")
+    return memory
+
+
+def infer(
+    network: Network,
+    x: Any,
+    *,
+    filter: Filter = "unique",
+    output: Literal["dense", "csr"] = "dense",
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Compile a network and run samples through it: `compile` and `Plan.run` in one call.
+
+    >>> import numpy as np
+    >>> infer(Network([Layer(np.eye(2), bias=-1.0)]), [[3.0, 0.0], [0.5, 1.0]]).categories.tolist()
+    [0]
+    """
+    plan = compile(network, threads=threads, memory=memory)
+    return plan.run(x, filter, output=output, progress=progress)

@@ -1,0 +1,83 @@
+"""What is proven about a layer before anything runs: the licence for every shortcut.
+
+A shortcut that depends on a proof is taken only where the proof holds for *all* layers that
+follow, so each property is kept per layer and combined from the last one backwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from espalier.network import Layer
+
+UNIT_ROUNDOFF = 2.0**-24
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Properties of one layer.
+
+    Attributes:
+        zero_stays_zero: a sample that is all zero is all zero afterwards.
+        saturated_stays_saturated: a sample whose neurons all equal ``clip`` is the same afterwards.
+        clip: the layer's clip, None without one.
+    """
+
+    zero_stays_zero: bool
+    saturated_stays_saturated: bool
+    clip: float | None
+
+
+def prove(layer: Layer) -> Proof:
+    """Check both properties on the layer's own numbers.
+
+    >>> prove(Layer([[1.0, 1.0]], bias=-0.5, clip=2.0))
+    Proof(zero_stays_zero=True, saturated_stays_saturated=True, clip=2.0)
+    """
+    return Proof(_zero_stays_zero(layer), _saturated_stays_saturated(layer), layer.clip)
+
+
+def holds_from(flags: list[bool]) -> NDArray[np.bool_]:
+    """``result[l]``: all flags from ``l`` on hold; one more entry, True, for the end.
+
+    >>> holds_from([True, False, True]).tolist()
+    [False, False, True, True]
+    """
+    return np.append(np.logical_and.accumulate(np.array(flags, bool)[::-1])[::-1], True)
+
+
+def never_positive(layer: Layer) -> NDArray[np.bool_]:
+    """Rows of a ReLU layer that are 0 for every sample without negative entries."""
+    if layer.activation != "relu":
+        return np.zeros(layer.outputs, bool)
+    positive = np.zeros(layer.nonzeros + 1, np.int64)
+    np.cumsum(layer.values > 0.0, out=positive[1:])
+    has_positive = np.diff(positive[layer.row_offsets]) > 0
+    return ~has_positive & (layer.bias <= 0.0)
+
+
+def _zero_stays_zero(layer: Layer) -> bool:
+    if layer.activation == "relu":
+        return bool((layer.bias <= 0.0).all())
+    return not layer.bias.any()
+
+
+def _saturated_stays_saturated(layer: Layer) -> bool:
+    """Rounding cannot pull a sum below ``clip``, whatever the order of its additions."""
+    if layer.clip is None:
+        return False
+    shape = layer.weights.shape
+    exact = sp.csr_array(
+        (layer.values.astype(np.float64), layer.weights.indices, layer.weights.indptr), shape=shape
+    )
+    saturated = np.full(layer.inputs, layer.clip)
+    sums = exact @ saturated
+    exact.data = np.abs(exact.data)
+    size = exact @ saturated + np.abs(layer.bias)
+    terms = np.diff(layer.row_offsets) + 2
+    rounding = 2.0 * terms * UNIT_ROUNDOFF * size
+    return bool((sums + layer.bias - rounding >= layer.clip).all())

@@ -1,0 +1,102 @@
+"""Slots: which row of activations each sample's state lives in, while filters merge rows.
+
+A filter never moves a sample; it redirects it. Samples of equal state share a slot, samples that
+are all zero for good point at `ZERO`, samples at the fixed point at `SATURATED`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier import _native
+from espalier.errors import InputError
+
+Filter = Literal["none", "zero", "unique"]
+FILTERS: tuple[Filter, ...] = ("none", "zero", "unique")
+ZERO = -1
+SATURATED = -2
+
+
+def check_filter(name: str) -> None:
+    """Raise InputError unless the name is one of `FILTERS`."""
+    if name not in FILTERS:
+        raise InputError(f"filter is {name!r}, wanted one of {', '.join(FILTERS)}")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of activations picked from a matrix: slot ``s`` is ``matrix[index[s]]``."""
+
+    matrix: NDArray[np.float32]
+    index: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+@dataclass
+class Slots:
+    """Where each sample of a batch lives.
+
+    Attributes:
+        of_sample: int64 ``[samples]``, a slot, or `ZERO`, or `SATURATED`.
+    """
+
+    of_sample: NDArray[np.int64]
+
+    @classmethod
+    def one_each(cls, samples: int) -> Slots:
+        return cls(np.arange(samples, dtype=np.int64))
+
+    def redirect(self, new_slot: NDArray[np.int64]) -> None:
+        """Slot ``s`` becomes ``new_slot[s]``; samples without a slot stay as they are."""
+        lives = self.of_sample >= 0
+        self.of_sample[lives] = new_slot[self.of_sample[lives]]
+
+    def drop(self, rows: Rows) -> Rows:
+        """Slots whose row index is -1 died for good: forget them."""
+        kept = rows.index >= 0
+        if kept.all():
+            return rows
+        self.redirect(np.where(kept, np.cumsum(kept) - 1, ZERO))
+        return Rows(rows.matrix, rows.index[kept])
+
+    def share(
+        self, rows: Rows, filter: Filter, saturated: float | None, threads: int
+    ) -> tuple[Rows, dict[str, int]]:
+        """Give equal rows one slot, and rows at the fixed point none.
+
+        Arguments:
+            filter: ``"zero"`` lets all-zero rows share, ``"unique"`` all equal rows.
+            saturated: the value at which a row full of it stays so to the end, None if unproven.
+
+        Returns:
+            The rows left, and how many each reason saved.
+        """
+        count = len(rows)
+        slot = np.arange(count, dtype=np.int64)
+        saved = {"zero": 0, "unique": 0, "fixed point": 0}
+        if not count:
+            return rows, saved
+        kind = np.asarray(
+            _native.classify_samples(
+                rows.matrix, rows.index, 0.0 if saturated is None else saturated, threads
+            )
+        )
+        if filter == "unique":
+            slot = np.asarray(_native.first_equal_samples(rows.matrix, rows.index, threads))
+        elif filter == "zero" and (kind == 1).any():
+            slot[kind == 1] = np.flatnonzero(kind == 1)[0]
+        shared = slot != np.arange(count)
+        saved["zero"] = int((shared & (kind == 1)).sum())
+        saved["unique"] = int((shared & (kind != 1)).sum())
+        frozen = np.zeros(count, bool) if saturated is None else kind == 2
+        saved["fixed point"] = int((frozen & ~shared).sum())
+        kept = ~shared & ~frozen
+        new_slot = np.where(frozen, SATURATED, (np.cumsum(kept) - 1)[slot])
+        self.redirect(new_slot)
+        return Rows(rows.matrix, rows.index[kept]), saved

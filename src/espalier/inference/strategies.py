@@ -1,0 +1,109 @@
+"""The FSSL paper's three strategies: sparse samples times sparse weights, layer by layer.
+
+Wang et al., HPEC 2019, Tables IV-VI. They take no shortcut but, with ``"filter"``, dropping
+samples that died, and are here to be compared with; `espalier.inference.plan` is the fast way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+
+from espalier.errors import InputError
+from espalier.inference.decompose import Expansion
+from espalier.inference.proofs import holds_from, prove
+from espalier.inference.result import Batch, Outputs, Report, Result, Shortcut
+from espalier.inference.samples import check_samples
+from espalier.inference.slots import ZERO, Rows, Slots
+from espalier.kernels import SparseProduct, instruction_set, thread_count
+from espalier.network import Network
+
+Strategy = Literal["buffer", "no-buffer", "filter"]
+STRATEGIES: tuple[Strategy, ...] = ("buffer", "no-buffer", "filter")
+
+
+class StrategyPlan:
+    """A network prepared for one of the paper's strategies; run it like a `Plan`.
+
+    Arguments:
+        strategy: ``"buffer"`` reuses workspace and output over layers, ``"no-buffer"`` counts and
+            allocates for every layer, ``"filter"`` is ``"buffer"`` and drops samples that died.
+    """
+
+    def __init__(self, network: Network, strategy: Strategy, threads: int | None = None) -> None:
+        if strategy not in STRATEGIES:
+            raise InputError(f"strategy is {strategy!r}, wanted one of {', '.join(STRATEGIES)}")
+        start = perf_counter()
+        self.network = network
+        self.strategy = strategy
+        self.threads = threads
+        self._layers = [SparseProduct.prepare(layer) for layer in network]
+        self._droppable = holds_from([prove(layer).zero_stays_zero for layer in network])
+        self._connections = network.connections
+        self.compile_seconds = perf_counter() - start
+
+    def run(
+        self,
+        x: Any,
+        *,
+        output: Literal["dense", "csr"] = "csr",
+        threads: int | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Result:
+        """Run all samples through the network; see `Plan.run`."""
+        used = thread_count(threads or self.threads)
+        matrix = check_samples(x, self._layers[0][0].inputs)
+        samples = matrix.shape[0]
+        start = perf_counter()
+        batch = SparseProduct(sp.csr_array(matrix), used)
+        operations = 0.0
+        for done, prepared in enumerate(self._layers, 1):
+            layer = prepared[0]
+            operations += batch.nonzeros * layer.multiply_adds / max(layer.inputs, 1)
+            batch.multiply(prepared, reuse=self.strategy != "no-buffer")
+            if self.strategy == "filter" and self._droppable[done]:
+                batch.drop_empty_rows()
+            if progress is not None:
+                progress(done, len(self._layers))
+        left = batch.samples
+        final = batch.matrix()
+        alive = np.diff(final.indptr) > 0
+        categories = left[alive]
+        seconds = perf_counter() - start
+        report = Report(
+            samples=samples,
+            layers=len(self._layers),
+            connections=self._connections,
+            nominal_operations=self._connections * samples,
+            effective_operations=int(operations),
+            seconds=seconds,
+            compile_seconds=self.compile_seconds,
+            threads=used,
+            instruction_set=instruction_set(),
+            strategy=self.strategy,
+            filter="zero" if self.strategy == "filter" else "none",
+            categories=len(categories),
+            shortcuts=[
+                Shortcut(
+                    "zero filter",
+                    "relu(bias) = 0 in every later layer",
+                    f"{samples - len(left):,} samples dropped",
+                    self.strategy == "filter" and bool(self._droppable[1:].any()),
+                )
+            ],
+        )
+        outputs = _outputs(samples, left, alive, final)
+        return Result(categories, outputs, report, sparse=output == "csr")
+
+
+def _outputs(samples: int, left: Any, alive: Any, final: Any) -> Outputs:
+    of_sample = np.full(samples, ZERO, np.int64)
+    of_sample[left[alive]] = np.arange(int(alive.sum()))
+    matrix = np.ascontiguousarray(final[alive].toarray())
+    rows = Rows(matrix, np.arange(len(matrix), dtype=np.int64))
+    batch = Batch(Slots(of_sample), rows, np.ones(len(matrix), bool))
+    return Outputs([batch], Expansion.identity(final.shape[1]), None)

@@ -1,0 +1,110 @@
+"""spmm: sparse weights times dense samples, bias, ReLU and clip fused."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier import _native
+from espalier.errors import InputError
+from espalier.network import Layer
+
+PackedLayer = _native.PackedLayer
+InputMajor = _native.InputMajor
+DEFAULT_TILE = 32
+
+
+class Groups(NamedTuple):
+    """Disjoint sets of rows: set ``g`` is ``rows[offsets[g]:offsets[g + 1]]``."""
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int32]
+
+    @classmethod
+    def none(cls) -> Groups:
+        return cls(np.zeros(1, np.int64), np.zeros(0, np.int32))
+
+    @classmethod
+    def one(cls, rows: int) -> Groups:
+        """All of `rows` rows in one set."""
+        return cls(np.array([0, rows], np.int64), np.arange(rows, dtype=np.int32))
+
+
+def pack(layer: Layer, groups: Groups | None = None) -> PackedLayer:
+    """Pack a layer for the kernels.
+
+    Arguments:
+        groups: sets of rows to store as dense blocks over the union of their columns; pays
+            where rows share most of their columns. All other rows stay sparse.
+    """
+    groups = groups or Groups.none()
+    return _native.PackedLayer(
+        *csr_arrays(layer),
+        layer.bias,
+        0.0 if layer.activation == "relu" else -np.inf,
+        np.inf if layer.clip is None else layer.clip,
+        groups.offsets,
+        groups.rows,
+    )
+
+
+def pack_by_input(layer: Layer) -> InputMajor:
+    """The weights of a layer sorted by input, for samples that are sparse."""
+    return _native.InputMajor(*csr_arrays(layer))
+
+
+def csr_arrays(
+    layer: Layer,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32], int]:
+    """Row offsets, column indices, values and input width, as native functions take them."""
+    return (
+        layer.row_offsets,
+        np.ascontiguousarray(layer.column_indices),
+        np.ascontiguousarray(layer.values),
+        layer.inputs,
+    )
+
+
+def spmm(
+    layer: PackedLayer, x: Any, *, tile: int = DEFAULT_TILE, threads: int | None = None
+) -> NDArray[np.float32]:
+    """Run one packed layer over samples.
+
+    Arguments:
+        x: float32 ``[samples, inputs]``.
+        tile: samples side by side in a panel: 16, 32 or 64.
+
+    Returns:
+        float32 ``[samples, outputs]``.
+
+    >>> spmm(pack(Layer([[1.0, 2.0]], bias=-1.0)), [[1.0, 3.0], [0.0, 0.0]]).tolist()
+    [[6.0], [0.0]]
+    """
+    matrix = np.ascontiguousarray(x, dtype=np.float32)
+    if matrix.ndim != 2 or matrix.shape[1] != layer.inputs:
+        raise InputError(f"x has shape {matrix.shape}, wanted [samples, {layer.inputs}]")
+    count = len(matrix)
+    result = np.empty((count, layer.outputs), np.float32)
+    row_of = np.empty(count, np.int64)
+    alive = np.empty(count, np.uint8)
+    tally = np.zeros((2, 1), np.int64)
+    status = _native.run_segment(
+        [layer],
+        None,
+        _native.dense_samples(matrix, None),
+        np.zeros(1, np.uint8),
+        tile,
+        1,
+        threads or 0,
+        result,
+        row_of,
+        alive,
+        tally[0],
+        tally[1],
+        None,
+    )
+    if status:
+        raise InputError("x holds a value that is not finite")
+    return result
