@@ -8,6 +8,7 @@ from espalier.errors import (
     NetworkError,
 )
 from espalier.inference import Plan, Report, Result, compile, infer
+from espalier.generate import challenge_images, radixnet, random_network
 from espalier.network import Layer, LayerSource, Network
 
 __version__ = "0.1.0"
@@ -26,4 +27,7 @@ __all__ = [
     "Result",
     "compile",
     "infer",
+    "challenge_images",
+    "radixnet",
+    "random_network",
 ]
