@@ -7,8 +7,8 @@ from espalier.errors import (
     MissingExtraError,
     NetworkError,
 )
-from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.generate import challenge_images, radixnet, random_network
+from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
 
 __version__ = "0.1.0"
