@@ -98,17 +98,10 @@ def demo(
 
 
 def _espalier(net: esp.Network, digits: Any, *, shortcuts: bool) -> Run:
-    started = time.perf_counter()
-    plan = esp.compile(net, merge=shortcuts)
-    compiling = time.perf_counter() - started
-    with progress("running", "layers") as update:
-        result = plan.run(
-            digits,
-            filter="unique" if shortcuts else "none",
-            fixed_point=shortcuts,
-            progress=update,
-        )
-    return Run(digits.shape[0], result.categories, compiling, result.seconds, result)
+    plan = esp.compile(net, merge=shortcuts, fold=shortcuts, fixed_point=shortcuts)
+    with progress("running", "steps") as update:
+        result = plan.run(digits, "unique" if shortcuts else "none", progress=update)
+    return Run(digits.shape[0], result.categories, plan.compile_seconds, result.seconds, result)
 
 
 def _scipy(net: esp.Network, digits: Any) -> Run:

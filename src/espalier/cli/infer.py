@@ -14,7 +14,9 @@ from espalier.cli.arrays import ENDINGS, check_target, save_batch
 from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
 from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
+from espalier.inference import StrategyPlan
 
+Filter = Literal["none", "zero", "unique"]
 Network = Annotated[
     str,
     typer.Argument(
@@ -54,7 +56,7 @@ def infer(
     neurons: Neurons = None,
     layers: Layers = None,
     filter: Annotated[
-        Literal["none", "zero", "unique"],
+        Filter,
         typer.Option(help="Rows to drop while running: those that died, or repeats too."),
     ] = "unique",
     strategy: Annotated[
@@ -63,6 +65,9 @@ def infer(
     ] = "auto",
     merge: Annotated[
         bool, typer.Option("--merge/--no-merge", help="Merge neurons that are equal.")
+    ] = True,
+    fold: Annotated[
+        bool, typer.Option("--fold/--no-fold", help="Fold neurons that are constant or unread.")
     ] = True,
     group: Annotated[
         bool, typer.Option("--group/--no-group", help="Group rows that share their columns.")
@@ -113,16 +118,25 @@ def infer(
         "reading inputs", "bytes" if isinstance(inputs_spec, Path) else "images"
     ) as update:
         samples = open_inputs(inputs_spec, net.inputs, update)
-    loaded = time.perf_counter()
+    load_seconds = time.perf_counter() - started
     with progress("compiling", "layers") as update:
-        plan = esp.compile(
-            net, merge=merge, group=group, threads=threads, memory=budget, progress=update
-        )
-    compiled = time.perf_counter()
-    with progress("running", "layers") as update:
-        result = plan.run(
-            samples, filter=filter, strategy=strategy, fixed_point=fixed_point, progress=update
-        )
+        plan: esp.Plan | StrategyPlan
+        if strategy == "auto":
+            plan = esp.compile(
+                net,
+                merge=merge,
+                fold=fold,
+                group=group,
+                fixed_point=fixed_point,
+                threads=threads,
+                memory=budget,
+                progress=update,
+            )
+        else:
+            plan = StrategyPlan(net, strategy, threads)
+    result = _run(
+        plan, samples, filter, wants_csr=activations is not None and activations.suffix == ".npz"
+    )
 
     verdict = None
     if wanted is not None:
@@ -134,8 +148,8 @@ def infer(
 
     outcome = _outcome(network, net, inputs, samples, result, verdict)
     outcome["seconds"] = {
-        "load": loaded - started,
-        "compile": compiled - loaded,
+        "load": load_seconds,
+        "compile": plan.compile_seconds,
         "run": result.seconds,
     }
     if as_json:
@@ -146,12 +160,22 @@ def infer(
         raise typer.Exit(FAILED)
 
 
+def _run(
+    plan: esp.Plan | StrategyPlan, samples: Any, filter: Filter, *, wants_csr: bool
+) -> esp.Result:
+    output: Literal["dense", "csr"] = "csr" if wants_csr else "dense"
+    with progress("running", "steps") as update:
+        if isinstance(plan, StrategyPlan):
+            return plan.run(samples, output=output, progress=update)
+        return plan.run(samples, filter, output=output, progress=update)
+
+
 def _outcome(
     network: str,
     net: esp.Network,
     inputs: str,
     samples: Any,
-    result: Any,
+    result: esp.Result,
     verdict: Verdict | None,
 ) -> dict[str, Any]:
     return {
@@ -171,7 +195,7 @@ def _outcome(
     }
 
 
-def _print_tables(outcome: dict[str, Any], result: Any, verdict: Verdict | None) -> None:
+def _print_tables(outcome: dict[str, Any], result: esp.Result, verdict: Verdict | None) -> None:
     network, seconds = outcome["network"], outcome["seconds"]
     print_text(str(result.report()))
     print_facts(
