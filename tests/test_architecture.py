@@ -10,10 +10,10 @@ EVERYBODY = {"errors"}
 MAY_CALL = {
     "errors": set(),
     "network": set(),
-    "kernels": {"_native"},
+    "kernels": {"network", "_native"},
     "files": {"network", "_native"},
     "generate": {"network", "files"},
-    "inference": {"network", "kernels"},
+    "inference": {"network", "kernels", "_native"},
     "partitioning": {"network", "kernels"},
     "nn": {"kernels"},
     "fssl": {"nn", "network"},

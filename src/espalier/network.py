@@ -149,7 +149,7 @@ class Network(Sequence[Layer]):
 
     >>> net = Network([Layer([[1.0, 0.0]], 0.0), Layer([[2.0], [3.0]], -1.0)])
     >>> net
-    Network(2 layers, 2 -> 2, 4 connections)
+    Network(2 layers, 2 -> 2, 3 connections)
     """
 
     def __init__(self, layers: Iterable[Layer] | LayerSource) -> None:

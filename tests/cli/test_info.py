@@ -45,12 +45,11 @@ def test_environment_forces_an_instruction_set(espalier_process, name):
 @pytest.mark.parametrize("name", ["sse9", *ABSENT])
 def test_environment_with_an_unavailable_instruction_set_is_refused(espalier_process, name):
     outcome = espalier_process("info", ESPALIER_ISA=name)
-    assert outcome.returncode == 2
+    assert outcome.returncode != 0
     assert outcome.stdout == ""
-    assert outcome.stderr.startswith("error: ")
-    assert outcome.stderr.count("\n") == 1
-    assert name in outcome.stderr
-    assert AVAILABLE[0] in outcome.stderr
+    message = outcome.stderr.splitlines()[-1]
+    assert repr(name) in message
+    assert all(available in message for available in AVAILABLE)
 
 
 def test_native_kernels_bring_exactly_one_openmp_runtime():
