@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -78,6 +78,16 @@ def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = N
         style = "bold green" if verdict.startswith("PASSED") else "bold red"
         table.add_row("result", Text(verdict, style=style))
     Console().print(table)
+
+
+def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with a header; the first column names the row."""
+    table = Table(title=title, title_justify="left")
+    for position, name in enumerate(header):
+        table.add_column(name, style="" if position else "bold", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table, "")
 
 
 @contextmanager

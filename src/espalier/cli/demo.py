@@ -14,6 +14,7 @@ import espalier as esp
 from espalier.cli import units
 from espalier.cli.arrays import dense
 from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
+from espalier.cli.shortcuts import print_shortcuts
 from espalier.cli.truth import compare
 
 NEURONS, LAYERS = 1024, 120
@@ -70,9 +71,10 @@ def demo(
         "and equal rows computed once, work stopped at a fixed point ..."
     )
     quick = _espalier(net, digits, shortcuts=True)
-    tell(f"{quick.result.report()}")
+    if not as_json:
+        print_shortcuts(quick.result.report())
     few = min(samples, SCIPY_SAMPLES)
-    tell(f"And {few:,} of the digits with scipy, to compare ...")
+    tell(f"{few:,} of the digits with scipy, to compare ...")
     peer = _scipy(net, digits[:few])
 
     among_few = quick.categories[quick.categories < few]

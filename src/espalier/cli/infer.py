@@ -11,7 +11,8 @@ import typer
 import espalier as esp
 from espalier.cli import units
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
-from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
+from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
+from espalier.cli.shortcuts import print_shortcuts
 from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
 from espalier.inference import StrategyPlan
@@ -197,7 +198,7 @@ def _outcome(
 
 def _print_tables(outcome: dict[str, Any], result: esp.Result, verdict: Verdict | None) -> None:
     network, seconds = outcome["network"], outcome["seconds"]
-    print_text(str(result.report()))
+    print_shortcuts(result.report())
     print_facts(
         f"{network['source']} over {outcome['inputs']['source']}",
         {
