@@ -10,6 +10,7 @@ from espalier import _native
 from espalier.inference.result import Report, Shortcut
 from espalier.inference.samples import Matrix
 from espalier.kernels import instruction_set
+from espalier.kernels.segment import Segment
 
 if TYPE_CHECKING:
     from espalier.inference.execute import Execution
@@ -31,21 +32,23 @@ class Account:
         self.scattered = False
         self.rows_saved = {"zero": 0, "unique": 0, "fixed point": 0}
         self.sample_layers_saved = {"zero": 0, "unique": 0, "fixed point": 0}
-        self._counted = np.zeros(layers, np.int64)
 
     def add_segment(
-        self, begin: int, layers: list[_native.PackedLayer], scattered: Matrix | None
+        self,
+        begin: int,
+        layers: list[_native.PackedLayer],
+        segment: Segment,
+        scattered: Matrix | None,
     ) -> None:
-        """Count the multiply-adds of a segment; a scattered first layer met non-zeros only."""
-        for offset, layer in enumerate(layers):
-            fresh = self.processed[begin + offset] - self._counted[begin + offset]
-            self._counted[begin + offset] = self.processed[begin + offset]
-            per_sample = float(layer.multiply_adds)
-            if offset == 0 and scattered is not None and scattered.shape[0]:
-                self.scattered = True
-                filled = scattered.nnz / (scattered.shape[0] * max(scattered.shape[1], 1))
-                per_sample *= filled
-            self.operations += int(fresh * per_sample)
+        """Count a segment; a scattered first layer met the non-zeros of its samples only."""
+        end = begin + len(layers)
+        self.processed[begin:end] += segment.processed
+        self.living[begin:end] += segment.living
+        costs = np.array([layer.multiply_adds for layer in layers], np.float64)
+        if scattered is not None and not isinstance(scattered, np.ndarray):
+            self.scattered = True
+            costs[0] *= scattered.nnz / (scattered.shape[0] * scattered.shape[1])
+        self.operations += int(segment.processed @ costs)
 
     def add_savings(self, position: int, saved: dict[str, int]) -> None:
         """Count rows a filter took out at a checkpoint, and the layers they now skip."""

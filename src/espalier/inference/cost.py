@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.kernels import Groups, instruction_set, pack, pack_by_input
+from espalier.kernels.segment import run_segment
 from espalier.network import Layer
 
 TILES = (16, 32, 64)
@@ -122,22 +123,16 @@ def _time(layer: Layer, height: int, tile: int) -> float:
 
 def _time_scatter(layer: Layer) -> float:
     """Seconds per weight met by sparse samples, ten percent of whose entries are not zero."""
-    samples = sp.random_array(
-        (256, layer.inputs), density=0.1, format="csr", dtype=np.float32, rng=0
+    samples = sp.csr_array(
+        (np.random.default_rng(0).random((256, layer.inputs)) < 0.1).astype(np.float32)
     )
     weights = pack_by_input(layer)
     meetings = layer.nonzeros / layer.inputs * samples.nnz
     held = _native.sparse_samples(samples.indptr, samples.indices, samples.data, layer.inputs, None)
-    count = samples.shape[0]
-    rows = np.empty((count, layer.outputs), np.float32)
-    row_of, alive = np.empty(count, np.int64), np.empty(count, np.uint8)
-    tally = np.zeros((2, 1), np.int64)
-    packed, no_drop, best = pack(layer), np.zeros(1, np.uint8), np.inf
+    packed, best = pack(layer), np.inf
     for _ in range(ROUNDS):
         start = perf_counter()
-        _native.run_segment(
-            [packed], weights, held, no_drop, 32, 8, 1, rows, row_of, alive, *tally, None
-        )
+        run_segment([packed], held, first=weights, tile=TILES[-1], panels=4, threads=1)
         best = min(best, perf_counter() - start)
     return best / meetings
 

@@ -121,7 +121,9 @@ class Decomposition:
         if not self.fold:
             return np.zeros(layer.outputs, bool)
         empty = np.diff(layer.row_offsets) == 0
-        return empty | never_positive(layer) if self.nonnegative else empty
+        if self.nonnegative:
+            empty |= never_positive(layer)
+        return np.asarray(empty)
 
     def _drop_unread(self, waiting: Layer, reader: Layer) -> tuple[Layer, Layer]:
         """Take out rows of `waiting` that no weight of the next layer reads."""

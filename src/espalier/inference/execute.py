@@ -15,13 +15,13 @@ from espalier.inference.proofs import holds_from
 from espalier.inference.result import Batch, Outputs, Result
 from espalier.inference.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.inference.slots import Filter, Rows, Slots, check_filter
+from espalier.kernels.segment import BadSampleError, run_segment
 
 if TYPE_CHECKING:
     from espalier.inference.plan import Plan
 
 Progress = Callable[[int, int], None]
 _FIRST_CHECKPOINT = 4
-_BAD_SAMPLE = 2
 
 
 class Execution:
@@ -45,7 +45,7 @@ class Execution:
         self.layers = len(plan.proofs)
         self.account = Account(self.layers, self.x.shape[0])
         dead = holds_from([proof.zero_stays_zero for proof in plan.proofs])
-        self.droppable = (dead[1:] & (filter != "none")).astype(np.uint8)
+        self.droppable = dead[1:] & (filter != "none")
         full = holds_from([proof.saturated_stays_saturated for proof in plan.proofs])
         usable = plan.options.fixed_point and plan.saturated is not None
         self.saturated_from = full & usable
@@ -105,29 +105,23 @@ class Execution:
         layers: list[_native.PackedLayer],
         batch: tuple[int, int],
     ) -> tuple[Rows, NDArray[np.bool_]]:
-        count, end = samples.count, begin + len(layers)
-        rows = np.empty((count, layers[-1].outputs), np.float32)
-        row_of, alive = np.empty(count, np.int64), np.zeros(count, np.uint8)
+        end = begin + len(layers)
         scatter = begin == 0 and self._scatter_pays(layers[0])
-        status = _native.run_segment(
-            layers,
-            self.plan.first if scatter else None,
-            samples,
-            self.droppable[begin:end],
-            self.plan.tile,
-            self._panels(count),
-            self.threads,
-            rows,
-            row_of,
-            alive,
-            self.account.processed[begin:end],
-            self.account.living[begin:end],
-            self._segment_progress(begin, len(layers), batch),
-        )
-        if status == _BAD_SAMPLE:
-            raise name_bad_sample(self.x)
-        self.account.add_segment(begin, layers, self.x if scatter else None)
-        return Rows(rows, row_of), alive[row_of >= 0].astype(bool)
+        try:
+            segment = run_segment(
+                layers,
+                samples,
+                first=self.plan.first if scatter else None,
+                droppable=self.droppable[begin:end],
+                tile=self.plan.tile,
+                panels=self._panels(samples.count),
+                threads=self.threads,
+                progress=self._segment_progress(begin, len(layers), batch),
+            )
+        except BadSampleError:
+            raise name_bad_sample(self.x) from None
+        self.account.add_segment(begin, layers, segment, self.x if scatter else None)
+        return Rows(segment.rows, segment.row_of), segment.alive[segment.row_of >= 0]
 
     def _panels(self, count: int) -> int:
         """Fewer panels a thread where there are not enough samples for all threads."""
@@ -141,14 +135,13 @@ class Execution:
         cost, plan = self.plan.cost, self.plan
         meetings = self.x.nnz / self.x.shape[0] * layer.multiply_adds / max(layer.inputs, 1)
         panel = cost.block_seconds(8, 1, layer.inputs, plan.tile) / 8 * layer.multiply_adds
-        return cost.scatter_seconds(meetings) < panel
+        return bool(cost.scatter_seconds(meetings) < panel)
 
     def _filter(self, slots: Slots, rows: Rows, position: int) -> Rows:
         saturated = self.plan.saturated if self.saturated_from[position] else None
-        before = len(slots.of_sample) if position == _FIRST_CHECKPOINT else len(rows)
         rows, saved = slots.share(rows, self.filter, saturated, self.threads)
         self.account.add_savings(position, saved)
-        found = len(rows) < 0.9 * before
+        found = len(rows) < 0.9 * len(rows.matrix)
         self.checkpoint = position * (2 if found else 4)
         return rows
 

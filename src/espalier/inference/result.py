@@ -122,8 +122,9 @@ class Outputs:
                 self._fill(block, Batch(some, batch.rows, batch.alive))
                 parts.append(sp.csr_array(block))
         if not parts:
-            return sp.csr_array(self.shape, dtype=np.float32)
-        return sp.csr_array(sp.vstack(parts, format="csr"))
+            return sp.csr_array(np.zeros(self.shape, np.float32))
+        stacked: Any = sp.vstack(parts, format="csr")
+        return stacked  # type: ignore[no-any-return]
 
     def _fill(self, result: NDArray[np.float32], batch: Batch) -> None:
         unit, constant = self.expansion.unit, self.expansion.constant
@@ -144,7 +145,7 @@ class Outputs:
 
 def _alive(batch: Batch) -> NDArray[np.bool_]:
     of_sample = batch.slots.of_sample
-    alive = of_sample == SATURATED
+    alive = np.asarray(of_sample == SATURATED)
     lives = of_sample >= 0
     alive[lives] = batch.alive[of_sample[lives]]
     return alive

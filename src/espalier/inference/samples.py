@@ -23,6 +23,7 @@ def check_samples(x: Any, width: int) -> Matrix:
     Raises:
         InputError: not a real matrix, or of another width.
     """
+    matrix: Any
     if sp.issparse(x):
         matrix = _check_csr(x)
     else:
@@ -41,9 +42,10 @@ def check_samples(x: Any, width: int) -> Matrix:
         hint = "; did you transpose?" if matrix.shape[0] == width else ""
         raise InputError(f"x has {matrix.shape[1]} columns, the network reads {width}{hint}")
     with np.errstate(over="ignore"):  # what overflows is found as not finite by the kernels
-        if sp.issparse(matrix):
-            return matrix.astype(np.float32, copy=False)
-        return np.ascontiguousarray(matrix, dtype=np.float32)
+        if isinstance(matrix, np.ndarray):
+            return np.ascontiguousarray(matrix, dtype=np.float32)
+        narrowed: sp.csr_array[np.float32, tuple[int, int]] = matrix.astype(np.float32, copy=False)
+        return narrowed
 
 
 def native_samples(x: Matrix, index: NDArray[np.int64] | None) -> _native.Samples:

@@ -38,24 +38,33 @@ class Rows:
         return len(self.index)
 
 
-@dataclass
 class Slots:
-    """Where each sample of a batch lives.
+    """Where each sample of a batch lives; redirections are composed when somebody asks."""
 
-    Attributes:
-        of_sample: int64 ``[samples]``, a slot, or `ZERO`, or `SATURATED`.
-    """
-
-    of_sample: NDArray[np.int64]
+    def __init__(self, of_sample: NDArray[np.int64]) -> None:
+        self._of_sample = of_sample
+        self._redirections: list[NDArray[np.int64]] = []
 
     @classmethod
     def one_each(cls, samples: int) -> Slots:
         return cls(np.arange(samples, dtype=np.int64))
 
+    @property
+    def of_sample(self) -> NDArray[np.int64]:
+        """int64 ``[samples]``: a slot, or `ZERO`, or `SATURATED`."""
+        if self._redirections:
+            combined = self._redirections.pop()
+            while self._redirections:
+                combined = combined[self._redirections.pop()]
+            self._of_sample = combined[self._of_sample]
+        return self._of_sample
+
     def redirect(self, new_slot: NDArray[np.int64]) -> None:
-        """Slot ``s`` becomes ``new_slot[s]``; samples without a slot stay as they are."""
-        lives = self.of_sample >= 0
-        self.of_sample[lives] = new_slot[self.of_sample[lives]]
+        """Slot ``s`` becomes ``new_slot[s]``; samples without a slot stay as they are.
+
+        `ZERO` and `SATURATED` count from the end of an array, so two more entries keep them.
+        """
+        self._redirections.append(np.concatenate([new_slot, [SATURATED, ZERO]]))
 
     def drop(self, rows: Rows) -> Rows:
         """Slots whose row index is -1 died for good: forget them."""

@@ -23,8 +23,7 @@ def spmm(layer: Layer, x: Any) -> NDArray[np.float64]:
     >>> spmm(Layer([[1.0, 2.0], [0.0, 1.0]], bias=-1.0, clip=4.0), [[1.0, 3.0]]).tolist()
     [[4.0, 2.0]]
     """
-    dense = x.toarray() if sp.issparse(x) else np.asarray(x)
-    dense = dense.astype(np.float64)
+    dense = np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64)
     result = np.zeros((len(dense), layer.outputs))
     for output in range(layer.outputs):
         begin, end = layer.row_offsets[output : output + 2]
@@ -60,10 +59,18 @@ def tolerance(network: Network, x: Any) -> float:
     error = 0.0
     for layer in network:
         longest = int(np.diff(layer.row_offsets).max(initial=0))
-        gain = float(np.abs(layer.weights).astype(np.float64).sum(axis=1).max(initial=0.0))
+        gain = _largest_row_sum(layer)
         largest_bias = float(np.abs(layer.bias).max(initial=0.0))
         error = error * gain + (longest + 2) * unit * (gain * (size + error) + largest_bias)
         size = gain * size + largest_bias
         if layer.clip is not None:
             size = min(size, layer.clip)
     return 4.0 * error
+
+
+def _largest_row_sum(layer: Layer) -> float:
+    sizes = sp.csr_array(
+        (np.abs(layer.values.astype(np.float64)), layer.column_indices, layer.row_offsets),
+        shape=layer.weights.shape,
+    )
+    return float((sizes @ np.ones(layer.inputs)).max(initial=0.0))

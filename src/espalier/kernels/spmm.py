@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.errors import InputError
+from espalier.kernels.segment import BadSampleError, run_segment
 from espalier.network import Layer
 
 PackedLayer = _native.PackedLayer
@@ -85,26 +86,8 @@ def spmm(
     matrix = np.ascontiguousarray(x, dtype=np.float32)
     if matrix.ndim != 2 or matrix.shape[1] != layer.inputs:
         raise InputError(f"x has shape {matrix.shape}, wanted [samples, {layer.inputs}]")
-    count = len(matrix)
-    result = np.empty((count, layer.outputs), np.float32)
-    row_of = np.empty(count, np.int64)
-    alive = np.empty(count, np.uint8)
-    tally = np.zeros((2, 1), np.int64)
-    status = _native.run_segment(
-        [layer],
-        None,
-        _native.dense_samples(matrix, None),
-        np.zeros(1, np.uint8),
-        tile,
-        1,
-        threads or 0,
-        result,
-        row_of,
-        alive,
-        tally[0],
-        tally[1],
-        None,
-    )
-    if status:
-        raise InputError("x holds a value that is not finite")
-    return result
+    samples = _native.dense_samples(matrix, None)
+    try:
+        return run_segment([layer], samples, tile=tile, threads=threads or 0).rows
+    except BadSampleError:
+        raise InputError("x holds a value that is not finite") from None
