@@ -27,8 +27,8 @@ inline void require(bool holds, const char* what) {
 
 // The three arrays of a CSR matrix with `inputs` columns.
 inline espalier::CsrView csr_view(const Array<int64_t>& row_offsets,
-                                  const Array<int32_t>& column_indices,
-                                  const Array<float>& values, int32_t inputs) {
+                                  const Array<int32_t>& column_indices, const Array<float>& values,
+                                  int32_t inputs) {
   require(row_offsets.size() >= 1, "row_offsets is empty");
   const int64_t nonzeros = row_offsets.data()[row_offsets.size() - 1];
   require(nonzeros >= 0 && size_t(nonzeros) == column_indices.size() &&

@@ -73,10 +73,9 @@ HeldSamples sparse_samples(const Array<Index>& row_offsets, const Array<Index>& 
 }
 
 int run(const std::vector<const PackedLayer*>& layers, const InputMajor* first,
-        const HeldSamples& held, const Array<uint8_t>& droppable, int tile, int panels,
-        int threads, const Output<float, 2>& rows, const Output<int64_t>& row_of,
-        const Output<uint8_t>& alive, const Output<int64_t>& processed,
-        const Output<int64_t>& living, nb::object progress) {
+        const HeldSamples& held, const Array<uint8_t>& droppable, int tile, int panels, int threads,
+        const Output<float, 2>& rows, const Output<int64_t>& row_of, const Output<uint8_t>& alive,
+        const Output<int64_t>& processed, const Output<int64_t>& living, nb::object progress) {
   require(!layers.empty(), "no layers");
   require(valid_tile(tile) && panels >= 1, "tile must be 16, 32 or 64, panels at least 1");
   const size_t count = size_t(held.samples.count);
@@ -170,10 +169,10 @@ void bind_engine(nb::module_& module) {
                       "group_offsets must rise within group_rows");
             }
             nb::gil_scoped_release released;
-            new (self) PackedLayer(
-                csr, bias.data(), lower, upper,
-                {group_offsets.data(), group_offsets.data() + group_offsets.size()},
-                {group_rows.data(), group_rows.data() + group_rows.size()});
+            new (self)
+                PackedLayer(csr, bias.data(), lower, upper,
+                            {group_offsets.data(), group_offsets.data() + group_offsets.size()},
+                            {group_rows.data(), group_rows.data() + group_rows.size()});
           },
           nb::arg("row_offsets").noconvert(), nb::arg("column_indices").noconvert(),
           nb::arg("values").noconvert(), nb::arg("inputs"), nb::arg("bias").noconvert(),
@@ -199,16 +198,17 @@ void bind_engine(nb::module_& module) {
           nb::arg("values").noconvert(), nb::arg("inputs"))
       .def_prop_ro("bytes", &InputMajor::bytes);
 
-  nb::class_<HeldSamples>(module, "Samples")
-      .def_prop_ro("count", [](const HeldSamples& self) { return self.samples.count; });
+  nb::class_<HeldSamples>(module, "Samples").def_prop_ro("count", [](const HeldSamples& self) {
+    return self.samples.count;
+  });
   module.def("dense_samples", &dense_samples, nb::arg("matrix").noconvert(),
              nb::arg("index").noconvert().none());
   module.def("sparse_samples", &sparse_samples<int32_t>, nb::arg("row_offsets").noconvert(),
-             nb::arg("column_indices").noconvert(), nb::arg("values").noconvert(),
-             nb::arg("width"), nb::arg("index").noconvert().none());
+             nb::arg("column_indices").noconvert(), nb::arg("values").noconvert(), nb::arg("width"),
+             nb::arg("index").noconvert().none());
   module.def("sparse_samples", &sparse_samples<int64_t>, nb::arg("row_offsets").noconvert(),
-             nb::arg("column_indices").noconvert(), nb::arg("values").noconvert(),
-             nb::arg("width"), nb::arg("index").noconvert().none());
+             nb::arg("column_indices").noconvert(), nb::arg("values").noconvert(), nb::arg("width"),
+             nb::arg("index").noconvert().none());
 
   module.def("run_segment", &run, nb::arg("layers"), nb::arg("first").none(), nb::arg("samples"),
              nb::arg("droppable").noconvert(), nb::arg("tile"), nb::arg("panels"),

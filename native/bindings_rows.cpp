@@ -56,15 +56,13 @@ void bind_rows(nb::module_& module) {
 
   module.def(
       "classify_samples",
-      [](const Array<float, 2>& matrix, const Array<int64_t>& index, float constant,
-         int threads) {
+      [](const Array<float, 2>& matrix, const Array<int64_t>& index, float constant, int threads) {
         require_rows(matrix, index);
         std::vector<uint8_t> kind(index.size());
         {
           nb::gil_scoped_release released;
           classify_samples(matrix.data(), index.data(), int64_t(index.size()),
-                           int64_t(matrix.shape(1)), constant, kind.data(),
-                           thread_count(threads));
+                           int64_t(matrix.shape(1)), constant, kind.data(), thread_count(threads));
         }
         return to_numpy(std::move(kind));
       },
@@ -75,8 +73,7 @@ void bind_rows(nb::module_& module) {
       "fold_columns",
       [](const Array<int64_t>& row_offsets, const Array<int32_t>& column_indices,
          const Array<float>& values, int32_t inputs, const Array<float>& bias,
-         const Array<int32_t>& kept, const Array<int32_t>& classes,
-         const Array<float>& constants) {
+         const Array<int32_t>& kept, const Array<int32_t>& classes, const Array<float>& constants) {
         const CsrView csr = csr_view(row_offsets, column_indices, values, inputs);
         require(bias.size() == size_t(csr.outputs), "bias must have one value per row");
         require(classes.size() == size_t(inputs) && constants.size() == size_t(inputs),
@@ -88,13 +85,12 @@ void bind_rows(nb::module_& module) {
         FoldedCsr folded;
         {
           nb::gil_scoped_release released;
-          folded = fold_columns(csr, bias.data(), kept.data(), int32_t(kept.size()),
-                                classes.data(), constants.data());
+          folded = fold_columns(csr, bias.data(), kept.data(), int32_t(kept.size()), classes.data(),
+                                constants.data());
         }
-        return std::make_tuple(to_numpy(std::move(folded.row_offsets)),
-                               to_numpy(std::move(folded.column_indices)),
-                               to_numpy(std::move(folded.values)),
-                               to_numpy(std::move(folded.bias)));
+        return std::make_tuple(
+            to_numpy(std::move(folded.row_offsets)), to_numpy(std::move(folded.column_indices)),
+            to_numpy(std::move(folded.values)), to_numpy(std::move(folded.bias)));
       },
       nb::arg("row_offsets").noconvert(), nb::arg("column_indices").noconvert(),
       nb::arg("values").noconvert(), nb::arg("inputs"), nb::arg("bias").noconvert(),

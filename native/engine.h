@@ -11,10 +11,10 @@ namespace espalier {
 
 // Where the samples of a run come from: rows of a dense matrix, or of a CSR matrix.
 struct Samples {
-  int64_t count = 0;               // samples of this run
-  const int64_t* rows = nullptr;   // `count`: the matrix row of each; null: row i is sample i
-  int32_t width = 0;               // columns of the matrix
-  const float* dense = nullptr;    // [matrix rows][width], or null for CSR:
+  int64_t count = 0;              // samples of this run
+  const int64_t* rows = nullptr;  // `count`: the matrix row of each; null: row i is sample i
+  int32_t width = 0;              // columns of the matrix
+  const float* dense = nullptr;   // [matrix rows][width], or null for CSR:
   const void* row_offsets = nullptr;
   const void* column_indices = nullptr;
   const float* values = nullptr;

@@ -18,7 +18,8 @@ namespace avx2 {
 const KernelTable avx2_kernels = {
     .name = "avx2",
     .description = "AVX2 and FMA",
-    .supported = [] { return bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); },
+    .supported =
+        [] { return bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); },
     .spmm = avx2::spmm,
     .scatter_i32 = avx2::scatter<int32_t>,
     .scatter_i64 = avx2::scatter<int64_t>,

@@ -18,8 +18,11 @@ namespace avx512 {
 const KernelTable avx512_kernels = {
     .name = "avx512",
     .description = "AVX-512 F, BW, DQ and VL",
-    .supported = [] { return bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")); },
+    .supported =
+        [] {
+          return bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
+        },
     .spmm = avx512::spmm,
     .scatter_i32 = avx512::scatter<int32_t>,
     .scatter_i64 = avx512::scatter<int64_t>,

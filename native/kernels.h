@@ -87,8 +87,7 @@ struct KernelTable {
 
   // For each neuron, the lanes of `mask` (16 lanes from `source`) go to `target`, packed.
   // In place is safe when target does not lie behind source.
-  void (*pack_lanes)(const float* source, uint32_t mask, float* target, int64_t neurons,
-                     int tile);
+  void (*pack_lanes)(const float* source, uint32_t mask, float* target, int64_t neurons, int tile);
 
   // Ceilings of the machine: runs `rounds` times 24 independent multiply-adds of one vector and
   // returns how many multiply-adds that is; reads `count` floats and returns their sum.

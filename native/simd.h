@@ -27,8 +27,7 @@ static inline vec or_bits(vec a, vec b) { return _mm512_or_ps(a, b); }
 
 // The lanes of `mask` move to the front and are stored; other memory stays untouched.
 static inline void pack_store(float* p, uint32_t mask, vec a) {
-  _mm512_mask_storeu_ps(p, (1u << __builtin_popcount(mask)) - 1,
-                        _mm512_maskz_compress_ps(mask, a));
+  _mm512_mask_storeu_ps(p, (1u << __builtin_popcount(mask)) - 1, _mm512_maskz_compress_ps(mask, a));
 }
 
 static inline void transpose(vec (&r)[16]) {

@@ -15,7 +15,8 @@ int64_t first_row(const SparseRows& samples, int t, int threads) {
   const int64_t rows = int64_t(samples.row_offsets.size()) - 1;
   if (t >= threads) return rows;
   const auto begin = samples.row_offsets.begin();
-  return std::min<int64_t>(rows, std::lower_bound(begin, samples.row_offsets.end(), target) - begin);
+  return std::min<int64_t>(rows,
+                           std::lower_bound(begin, samples.row_offsets.end(), target) - begin);
 }
 
 void append_nonzeros(const float* sums, int64_t outputs, SparseRows& part) {

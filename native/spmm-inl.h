@@ -97,17 +97,25 @@ template <int V>
 static void multiply_some_rows(int rows, const LayerView& layer, const RowBlock& block, int first,
                                const float* x, float* y, int tile, float* alive) {
   switch (rows) {
-    case 1: return multiply_block<1, V>(layer, block, first, x, y, tile, alive);
-    case 2: return multiply_block<2, V>(layer, block, first, x, y, tile, alive);
+    case 1:
+      return multiply_block<1, V>(layer, block, first, x, y, tile, alive);
+    case 2:
+      return multiply_block<2, V>(layer, block, first, x, y, tile, alive);
 #if !defined(ESPALIER_SCALAR)
-    case 3: return multiply_block<3, V>(layer, block, first, x, y, tile, alive);
-    case 4: return multiply_block<4, V>(layer, block, first, x, y, tile, alive);
+    case 3:
+      return multiply_block<3, V>(layer, block, first, x, y, tile, alive);
+    case 4:
+      return multiply_block<4, V>(layer, block, first, x, y, tile, alive);
 #endif
 #if defined(ESPALIER_AVX512)
-    case 5: return multiply_block<5, V>(layer, block, first, x, y, tile, alive);
-    case 6: return multiply_block<6, V>(layer, block, first, x, y, tile, alive);
-    case 7: return multiply_block<7, V>(layer, block, first, x, y, tile, alive);
-    case 8: return multiply_block<8, V>(layer, block, first, x, y, tile, alive);
+    case 5:
+      return multiply_block<5, V>(layer, block, first, x, y, tile, alive);
+    case 6:
+      return multiply_block<6, V>(layer, block, first, x, y, tile, alive);
+    case 7:
+      return multiply_block<7, V>(layer, block, first, x, y, tile, alive);
+    case 8:
+      return multiply_block<8, V>(layer, block, first, x, y, tile, alive);
 #endif
   }
 }

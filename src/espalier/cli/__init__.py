@@ -1,0 +1,51 @@
+"""The command line; `main()` is the entry point. Each command has a file of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+import espalier
+from espalier.cli import bench, convert, demo, generate, infer, info
+from espalier.cli.console import Commands
+
+app = typer.Typer(
+    name="espalier",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train sparse neural networks, shape them for the hardware, and run them fast.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"espalier {espalier.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version)
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+app.command("demo")(demo.demo)
+app.command("infer")(infer.infer)
+app.add_typer(generate.app, name="generate")
+app.command("convert")(convert.convert)
+app.add_typer(bench.app, name="bench")
+app.command("info")(info.info)
+
+
+def main() -> None:
+    """Run the command line on the arguments of this process."""
+    app()

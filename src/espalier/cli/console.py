@@ -1,0 +1,147 @@
+"""What every command shares: progress on stderr, results on stdout, errors in one red line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from espalier.cli import units
+from espalier.errors import EspalierError
+
+ProgressCallback = Callable[[int, int], None]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+
+SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
+
+
+class Commands(TyperGroup):
+    """The group of all commands; turns errors into one line and an exit code.
+
+    `--debug` is understood before and after the command's name and shows the traceback instead.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Move `--debug` to the front, where the group's own options stand."""
+        wanted = ["--debug"] if "--debug" in args else []
+        return super().parse_args(ctx, wanted + [word for word in args if word != "--debug"])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command and end with the exit code its error deserves."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except (EspalierError, OSError, MemoryError) as error:
+            if ctx.params.get("debug"):
+                raise
+            print_error(_describe(error))
+            raise typer.Exit(BAD_INPUT) from error
+        except KeyboardInterrupt:
+            print_error("interrupted")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def print_error(message: str) -> None:
+    """One red line on stderr."""
+    line = Text(f"error: {' '.join(message.split())}", style="red")
+    Console(stderr=True, soft_wrap=True).print(line)
+
+
+def print_text(text: str) -> None:
+    """A paragraph of a result for people, wrapped to the terminal, and an empty line."""
+    Console().print(Text(text), end="\n\n")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """A result for machines."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = None) -> None:
+    """A two-column table of names and values, with an optional last row of weight."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(name, Text(value))
+    if verdict is not None:
+        style = "bold green" if verdict.startswith("PASSED") else "bold red"
+        table.add_row("result", Text(verdict, style=style))
+    Console().print(table)
+
+
+def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table with a header; the first column names the row."""
+    table = Table(title=title, title_justify="left")
+    for position, name in enumerate(header):
+        table.add_column(name, style="" if position else "bold", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table, "")
+
+
+@contextmanager
+def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
+    """A bar with rate and time left for a task of over a second; silent off a terminal.
+
+    Arguments:
+        task: what is done, such as ``"reading layers"``.
+        unit: what is counted, such as ``"layers"``.
+
+    Returns:
+        the ``progress(done, total)`` callback the library's functions take.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} of {task.total:,} {task.fields[unit]}"),
+        TextColumn("[dim]{task.fields[pace]}"),
+        console=console,
+        transient=True,
+    )
+    started = time.monotonic()
+    row = bar.add_task(task, total=1, unit=unit, pace="")
+
+    def update(done: int, total: int) -> None:
+        elapsed = time.monotonic() - started
+        if elapsed < SHOW_AFTER:
+            return
+        bar.update(row, completed=done, total=total, pace=_pace(done, total, elapsed, unit))
+        bar.start()
+
+    try:
+        yield update
+    finally:
+        bar.stop()
+
+
+def _pace(done: int, total: int, elapsed: float, unit: str) -> str:
+    if done <= 0:
+        return ""
+    left = elapsed / done * max(total - done, 0)
+    return f"{units.quantity(done / elapsed, f'{unit}/s')}, {units.seconds(left)} left"
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory; give --memory a smaller budget or run fewer inputs at a time"
+    if isinstance(error, OSError) and not isinstance(error, EspalierError):
+        place = f"{error.filename}: " if error.filename else ""
+        return f"{place}{error.strerror or error}"
+    return str(error) or type(error).__name__

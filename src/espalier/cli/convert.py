@@ -1,0 +1,48 @@
+"""`espalier convert`: a network from one file format to another, layer by layer."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from espalier.cli import units
+from espalier.cli.console import Json, print_facts, print_json, progress
+from espalier.cli.infer import Bias, Clip, Layers, Neurons
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(help="The network to read: any format infer reads.")],
+    target: Annotated[
+        str, typer.Argument(help=".safetensors, .tar.gz of TSV, .mtx, or a folder of TSV.")
+    ],
+    bias: Bias = None,
+    clip: Clip = None,
+    neurons: Neurons = None,
+    layers: Layers = None,
+    as_json: Json = False,
+) -> None:
+    """Convert the network SOURCE to the format of TARGET; one layer is in memory at a time."""
+    from espalier import files
+
+    started = time.perf_counter()
+    with progress("converting", "layers") as update:
+        files.convert(
+            source,
+            target,
+            bias=bias,
+            clip=clip,
+            neurons=neurons,
+            layers=layers,
+            progress=update,
+        )
+    elapsed = time.perf_counter() - started
+    if as_json:
+        print_json({"source": str(source), "target": target, "seconds": elapsed})
+        return
+    print_facts(
+        "converted",
+        {"source": str(source), "target": target, "time": units.seconds(elapsed)},
+    )
