@@ -28,8 +28,7 @@ static bool scatter(const InputMajorView& weights, const Index* columns, const f
                           : scatter_entries<false>(weights, columns, values, nonzeros, sums);
 }
 
-static bool finish_row(float* sums, const float* bias, int64_t outputs, float lower,
-                       float upper) {
+static bool finish_row(float* sums, const float* bias, int64_t outputs, float lower, float upper) {
   const vec low = set1(lower), high = set1(upper);
   vec alive = set1(0.0f);
   int64_t i = 0;
