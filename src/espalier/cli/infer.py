@@ -185,7 +185,7 @@ def _outcome(
             "layers": len(net),
             "inputs": net.inputs,
             "outputs": net.outputs,
-            "connections": net.connections,
+            "connections": result.report().connections,
         },
         "inputs": {"source": inputs, "samples": samples.shape[0]},
         "rate": result.rate,
