@@ -3,4 +3,5 @@
 NB_MODULE(_native, module) {
   module.doc() = "Native kernels of espalier; use them through espalier.kernels.";
   bind_dispatch(module);
+  bind_text(module);
 }

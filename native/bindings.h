@@ -11,3 +11,4 @@ template <typename T, size_t D = 1>
 using Array = nb::ndarray<T, nb::numpy, nb::ndim<D>, nb::c_contig, nb::device::cpu>;
 
 void bind_dispatch(nb::module_& module);
+void bind_text(nb::module_& module);

@@ -7,6 +7,16 @@ from espalier.errors import (
     MissingExtraError,
     NetworkError,
 )
+from espalier.files import (
+    convert,
+    load,
+    load_categories,
+    load_images,
+    load_inputs,
+    load_labels,
+    save,
+    save_categories,
+)
 from espalier.network import Layer, LayerSource, Network
 
 __version__ = "0.1.0"
@@ -20,4 +30,12 @@ __all__ = [
     "MissingExtraError",
     "Network",
     "NetworkError",
+    "convert",
+    "load",
+    "load_categories",
+    "load_images",
+    "load_inputs",
+    "load_labels",
+    "save",
+    "save_categories",
 ]
