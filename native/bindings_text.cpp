@@ -62,9 +62,7 @@ void bind_text(nb::module_& module) {
       .def(
           "__init__",
           [](EntryParser* self, bool row_first, bool has_value, int64_t rows, int64_t columns,
-             int64_t line) {
-            new (self) EntryParser({row_first, has_value}, rows, columns, line);
-          },
+             int64_t line) { new (self) EntryParser({row_first, has_value}, rows, columns, line); },
           "row_first"_a, "has_value"_a, "rows"_a = 0, "columns"_a = 0, "line"_a = 0)
       .def("feed",
            [](EntryParser& self, const Text& chunk) {
@@ -79,7 +77,7 @@ void bind_text(nb::module_& module) {
 
   module.def("parse_indices", [](const Text& text) {
     const std::vector<int64_t> indices = parse_indices(characters(text), text.size());
-    Buffer<int64_t> copy;
+    GrowingArray<int64_t> copy;
     copy.reserve(indices.size() + 1);
     std::copy(indices.begin(), indices.end(), copy.data());
     return as_array(copy.release(indices.size()), static_cast<int64_t>(indices.size()));
@@ -87,8 +85,7 @@ void bind_text(nb::module_& module) {
   module.def("format_entries", &entries_text, "row_first"_a, "has_value"_a, "row_offsets"_a,
              "column_indices"_a, "values"_a, "row_number"_a = 1);
   module.def("format_indices", [](Array<const int64_t> indices) {
-    const std::string text =
-        format_indices(indices.data(), static_cast<int64_t>(indices.size()));
+    const std::string text = format_indices(indices.data(), static_cast<int64_t>(indices.size()));
     return nb::bytes(text.data(), text.size());
   });
 }

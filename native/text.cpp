@@ -62,11 +62,10 @@ bool parse_float(const char*& p, const char* end, float& value) {
     // its own range as well, and then the sign of the exponent does.
     double wide = 0.0;
     const auto again = std::from_chars(start, end, wide);
-    const bool vanishes = again.ec == std::errc() ? std::fabs(wide) < 1.0
-                                                  : std::string(start, stop).find("e-") !=
-                                                            std::string::npos ||
-                                                        std::string(start, stop).find("E-") !=
-                                                            std::string::npos;
+    const bool vanishes = again.ec == std::errc()
+                              ? std::fabs(wide) < 1.0
+                              : std::string(start, stop).find("e-") != std::string::npos ||
+                                    std::string(start, stop).find("E-") != std::string::npos;
     value = vanishes ? 0.0f : std::numeric_limits<float>::infinity();
   }
   p = stop;
@@ -144,7 +143,8 @@ void EntryParser::parse_lines(const char* p, const char* end) {
         continue;
       }
     }
-    if (blank_line_) [[unlikely]] line_ = blank_line_, fail("is blank, but entries follow it");
+    if (blank_line_) [[unlikely]]
+      line_ = blank_line_, fail("is blank, but entries follow it");
     const uint32_t column_before = column;
     uint32_t row;
     if constexpr (kRowFirst) {
@@ -300,8 +300,8 @@ CsrMatrix EntryParser::take(int64_t rows) {
 
 // Moves every run behind the runs before it of the same row.
 void EntryParser::sort_rows(CsrMatrix& matrix) {
-  Buffer<int32_t> columns;
-  Buffer<float> values;
+  GrowingArray<int32_t> columns;
+  GrowingArray<float> values;
   columns.reserve(static_cast<size_t>(entries_));
   values.reserve(static_cast<size_t>(entries_));
   std::vector<int64_t> next(matrix.row_offsets.get(), matrix.row_offsets.get() + matrix.rows);

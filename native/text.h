@@ -12,16 +12,16 @@
 
 namespace espalier {
 
-struct Free {
+struct FreeMemory {
   void operator()(void* memory) const { std::free(memory); }
 };
 template <typename T>
-using Owned = std::unique_ptr<T[], Free>;
+using Owned = std::unique_ptr<T[], FreeMemory>;
 
 // A growing array. It grows by realloc, which moves the pages of a large array instead of copying
 // them: a matrix that fills half the memory can still grow.
 template <typename T>
-class Buffer {
+class GrowingArray {
  public:
   void reserve(size_t wanted) {
     if (wanted > capacity_) resize(wanted > 2 * capacity_ ? wanted : 2 * capacity_);
@@ -122,13 +122,13 @@ class EntryParser {
   int64_t line_;            // the current one, in messages
   int64_t blank_line_ = 0;  // the first blank line, 0 for none: only blank lines may follow
   std::string partial_;     // the unfinished last line of the chunks so far
-  Memo value_memo_;  // of the value
+  Memo value_memo_;         // of the value
   float value_ = 0.0f;
   Memo row_memo_;  // of row and value, for lines that end in both
 
   std::vector<Run> runs_;
-  Buffer<int32_t> columns_;
-  Buffer<float> values_;
+  GrowingArray<int32_t> columns_;
+  GrowingArray<float> values_;
   int64_t entries_ = 0;
   uint32_t row_ = 0;     // of the last entry, from 1
   uint32_t column_ = 0;  // likewise

@@ -67,8 +67,7 @@ std::vector<int64_t> parse_indices(const char* text, size_t size) {
 }
 
 std::string format_entries(LineFormat format, const int64_t* row_offsets, int64_t rows,
-                           const int32_t* column_indices, const float* values,
-                           int64_t row_number) {
+                           const int32_t* column_indices, const float* values, int64_t row_number) {
   std::string text;
   ValueText value_text;
   for (int64_t row = 0; row < rows; ++row, ++row_number) {

@@ -52,8 +52,8 @@ def save_categories(categories: ArrayLike, path: str | os.PathLike[str]) -> None
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_categories([0, 26], folder + "/categories.tsv")
-    ...     print(open(folder + "/categories.tsv").read().split())
-    ['1', '27']
+    ...     load_categories(folder + "/categories.tsv").tolist()
+    [0, 26]
     """
     numbers = np.asarray(categories)
     if numbers.size == 0:

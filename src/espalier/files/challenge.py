@@ -57,7 +57,7 @@ def check_numbers(numbers: Iterable[int], where: str, layers: int | None) -> int
     return last
 
 
-def read_layer(chunks: Iterable[bytes], name: str, shape: Shape | None) -> Entries:
+def read_layer(chunks: Iterable[bytes | memoryview], name: str, shape: Shape | None) -> Entries:
     """Parse one layer's file, TSV or Matrix Market by its name.
 
     Arguments:

@@ -57,17 +57,14 @@ class Asked:
 
     def layer_bias(self, index: int, count: int) -> Any:
         """The bias of a layer, None where nothing was said."""
-        if self.bias is None or np.isscalar(self.bias) or isinstance(self.bias, np.generic):
+        if not isinstance(self.bias, Sequence | np.ndarray):
             return self.bias
-        biases = cast(Sequence[ArrayLike], self.bias)
-        if np.size(biases) == 1 and np.ndim(biases) == 0:
-            return biases
-        if len(biases) != count:
+        if len(self.bias) != count:
             raise InputError(
-                f"bias lists {len(biases)} layers, the network has {count}; pass one number, or "
+                f"bias lists {len(self.bias)} layers, the network has {count}; pass one number, or "
                 "one number or array for each layer"
             )
-        return biases[index]
+        return self.bias[index]
 
 
 class Description:
@@ -131,7 +128,7 @@ class Description:
             clip = clip if activation == "relu" else None
         clip = clip if asked.clip is None else asked.clip
         try:
-            return Layer(entries.matrix(*shape), bias, activation, clip)
+            return entries.bare_layer(shape).with_response(bias, activation, clip)
         except NetworkError as error:
             raise FileError(f"{entries.name}: {error}") from error
 

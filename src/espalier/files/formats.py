@@ -48,7 +48,9 @@ def load(
         neurons: one width for all layers, or ``[inputs, outputs of layer 1, ...]``; by default as
             saved, else the N in ``nN-l7.tsv``, else the largest index where all layers agree.
         layers: read only the first so many.
-        lazy: read layers when they are used and keep none; by default above 1 GiB. Tars cannot.
+        lazy: True reads layers when they are used and keeps none, False reads all now. By default
+            a folder is lazy above 1 GiB; safetensors are read when used, and kept below 1 GiB.
+            A tar cannot be lazy.
         progress: called as ``progress(done, total)``: layers, or for a tar its bytes.
 
     Raises:
@@ -60,7 +62,7 @@ def load(
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = open(folder + "/n2-l1.tsv", "w").write("1\\t2\\t0.5\\n")
+    ...     _ = Path(folder, "n2-l1.tsv").write_text("1 2 0.5\\n")
     ...     load(folder, bias=-0.25)[0].weights.toarray().tolist()
     [[0.0, 0.0], [0.5, 0.0]]
     """

@@ -47,8 +47,9 @@ def load_inputs(
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = open(folder + "/x.tsv", "w").write("1\\t2\\t1\\n3\\t1\\t0.5\\n")
-    ...     load_inputs(folder + "/x.tsv", width=3).toarray().tolist()
+    ...     path = Path(folder, "images.tsv")
+    ...     _ = path.write_text("1 2 1\\n3 1 0.5\\n")
+    ...     load_inputs(path, width=3).toarray().tolist()
     [[0.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.5, 0.0, 0.0]]
     """
     path = Path(path)
@@ -70,7 +71,8 @@ def load_inputs(
         inputs = entries.matrix(*entries.shape)
     else:
         return _load_text(path, width, samples, progress)
-    return _fit(inputs, path, width, samples)
+    _check(inputs, path, width, samples)
+    return inputs
 
 
 def _load_text(
@@ -124,12 +126,10 @@ def _load_npz(path: Path) -> Matrix:
         ) from error
 
 
-def _fit(inputs: Any, path: Path, width: int | None, samples: int | None) -> Any:
-    """Check numbers and sizes; a matrix may be narrower than asked, as text may."""
-    values = inputs.data if sp.issparse(inputs) else inputs
+def _check(inputs: Any, path: Path, width: int | None, samples: int | None) -> None:
+    values = inputs if isinstance(inputs, np.ndarray) else inputs.data
     if not np.isfinite(values).all():
         raise FileError(f"{path} holds a value that is not finite in float32")
     for axis, name, size in ((0, "samples", samples), (1, "width", width)):
         if size is not None and inputs.shape[axis] != size:
             raise InputError(f"{path} has {name} {inputs.shape[axis]}, asked for {size}")
-    return inputs

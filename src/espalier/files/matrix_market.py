@@ -29,7 +29,7 @@ class Header:
     record: str | None
 
 
-def read_header(chunks: Iterator[bytes], name: str) -> tuple[Header, bytes]:
+def read_header(chunks: Iterator[bytes | memoryview], name: str) -> tuple[Header, bytes]:
     """Read up to and with the size line; returns the header and the text read beyond it.
 
     Raises:
@@ -64,7 +64,7 @@ def read_header(chunks: Iterator[bytes], name: str) -> tuple[Header, bytes]:
     return header, lines.rest
 
 
-def read_entries(chunks: Iterable[bytes], name: str, *, row_first: bool) -> Entries:
+def read_entries(chunks: Iterable[bytes | memoryview], name: str, *, row_first: bool) -> Entries:
     """Read a file as CSR rows of its rows, or (not ``row_first``) as CSR rows of its columns.
 
     Raises:
@@ -105,7 +105,7 @@ def format_matrix(matrix: Any, *, row_first: bool, record: str | None = None) ->
 class _HeaderLines:
     """Lines from the start of chunked text."""
 
-    def __init__(self, chunks: Iterator[bytes], name: str) -> None:
+    def __init__(self, chunks: Iterator[bytes | memoryview], name: str) -> None:
         self._chunks, self._name = chunks, name
         self._text, self._position = b"", 0
         self.count = 0

@@ -15,7 +15,7 @@ from espalier.network import MAX_WIDTH, Layer
 FORMAT = "espalier-network"
 FORMAT_VERSION = "1"
 DESCRIPTION_NAME = "network.json"
-MAX_NONZEROS = 1 << 48
+LARGEST = {"outputs": MAX_WIDTH, "inputs": MAX_WIDTH, "nonzeros": 1 << 48}
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,8 @@ def _shortest(value: float) -> float:
 def write_description(records: Sequence[LayerRecord]) -> bytes:
     """The content of `network.json`."""
     layers = ",\n".join(record.as_json() for record in records)
-    return (
-        f'{{"format": "{FORMAT}", "format_version": "{FORMAT_VERSION}", "layers": [\n{layers}\n]}}\n'
-    ).encode()
+    header = f'"format": "{FORMAT}", "format_version": "{FORMAT_VERSION}"'
+    return f'{{{header}, "layers": [\n{layers}\n]}}\n'.encode()
 
 
 def read_description(text: bytes, name: str) -> list[LayerRecord]:
@@ -105,11 +104,7 @@ def read_records(layers: Any, name: str) -> list[LayerRecord]:
             record = LayerRecord(**layer)
         except TypeError as error:
             raise FileError(f"{name} does not describe layer {index}: {error}") from error
-        for key, most in (
-            ("outputs", MAX_WIDTH),
-            ("inputs", MAX_WIDTH),
-            ("nonzeros", MAX_NONZEROS),
-        ):
+        for key, most in LARGEST.items():
             size = getattr(record, key)
             if type(size) is not int or not 0 <= size <= most:
                 raise FileError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,14 +32,14 @@ from espalier.network import Layer, LayerSource, Network
 # The format's own limit on its JSON header.
 MAX_HEADER_BYTES = 100_000_000
 LENGTH_BYTES = 8
-DTYPES = {
+DTYPES: dict[str, tuple[str, np.dtype[Any]]] = {
     "row_offsets": ("I64", np.dtype("<i8")),
     "column_indices": ("I32", np.dtype("<i4")),
     "values": ("F32", np.dtype("<f4")),
     "bias": ("F32", np.dtype("<f4")),
 }
-# Above this size, layers are read when they are used and not kept.
-LAZY_BYTES = 1 << 30
+# Below this size, layers that were read are kept.
+KEEP_BYTES = 1 << 30
 
 
 def load_safetensors(
@@ -50,16 +51,20 @@ def load_safetensors(
     """Read a network from a safetensors file of ours.
 
     The file is mapped into memory, not copied: do not write into it while the network is in use.
+    Layers are checked when they are first used, or now with ``lazy=False``.
     """
-    source = SafetensorsSource(path)
+    with reading(path):
+        keep = path.stat().st_size <= KEEP_BYTES if lazy is None else not lazy
+    source = SafetensorsSource(path, keep=keep)
     count = min(len(source), layers or len(source))
-    if lazy or (lazy is None and source.file_bytes > LAZY_BYTES):
-        return Network(source if count == len(source) else source[:count])
+    chosen = source if count == len(source) else source[:count]
+    if lazy is not False:
+        return Network(chosen)
     made = []
-    for index in range(count):
-        made.append(source.layer(index))
+    for layer in chosen:
+        made.append(layer)
         if progress:
-            progress(index + 1, count)
+            progress(len(made), count)
     return Network(made)
 
 
@@ -124,12 +129,17 @@ class Place(NamedTuple):
 class SafetensorsSource(LayerSource):
     """Layers of a safetensors file, mapped into memory.
 
+    Arguments:
+        path: the file.
+        keep: whether to keep the layers that were read.
+
     Raises:
         FileError: the file is damaged, hostile or holds something else.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: bool) -> None:
         self._path = path
+        self._kept: dict[int, Layer] | None = {} if keep else None
         with reading(path), path.open("rb") as file:
             self.file_bytes = path.stat().st_size
             if self.file_bytes < LENGTH_BYTES:
@@ -144,6 +154,7 @@ class SafetensorsSource(LayerSource):
         if not isinstance(layers, str):
             raise FileError(f"{path} has no list of layers in its metadata")
         self._records = read_records(read_json(layers, str(path)), str(path))
+        self._check_widths()
         self._places = self._check_tensors(header, start)
 
     def __len__(self) -> int:
@@ -156,6 +167,13 @@ class SafetensorsSource(LayerSource):
         return self._records[index].nonzeros
 
     def layer(self, index: int) -> Layer:
+        if self._kept is None:
+            return self._read(index)
+        if index not in self._kept:
+            self._kept[index] = self._read(index)
+        return self._kept[index]
+
+    def _read(self, index: int) -> Layer:
         record = self._records[index]
         tensors = {name: self._tensor(index, name) for name in DTYPES}
         offsets, columns = tensors["row_offsets"], tensors["column_indices"]
@@ -189,6 +207,14 @@ class SafetensorsSource(LayerSource):
         if not isinstance(header, dict):
             raise FileError(f"{self._path} has a header that is no JSON object")
         return header, start
+
+    def _check_widths(self) -> None:
+        for index, (before, after) in enumerate(pairwise(self._records)):
+            if before.outputs != after.inputs:
+                raise FileError(
+                    f"{self._path}: layer {index} has {before.outputs} outputs, but layer "
+                    f"{index + 1} reads {after.inputs} inputs"
+                )
 
     def _check_tensors(self, header: dict[str, Any], start: int) -> dict[str, Place]:
         """Match every tensor with the records; together they fill the file without overlap."""

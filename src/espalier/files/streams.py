@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
+import zlib
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
-from gzip import BadGzipFile
 from pathlib import Path
 from queue import SimpleQueue
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from espalier.errors import FileError
 
+GzipFile: Any
+GzipError: Any
 try:
-    from isal.igzip import IGzipFile as GzipFile
-    from isal.isal_zlib import error as GzipError
-
-    GZIP_LEVEL = 2
-except ImportError:  # isal is not built for this processor: the standard library, five times slower
-    from gzip import GzipFile
-    from zlib import error as GzipError
-
-    GZIP_LEVEL = 6
+    from isal import igzip, isal_zlib
+except ImportError:  # isal is not built for this processor; the standard library is slower
+    GzipFile, GzipError, GZIP_LEVEL = gzip.GzipFile, zlib.error, 6
+else:
+    GzipFile, GzipError, GZIP_LEVEL = igzip.IGzipFile, isal_zlib.error, 2
 
 Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 18
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -39,7 +38,7 @@ def reading(path: Path) -> Iterator[None]:
         raise FileError(f"{path} does not exist") from error
     except EOFError as error:
         raise FileError(f"{path} is cut short: its gzip stream has no end; copy it anew") from error
-    except (BadGzipFile, GzipError) as error:
+    except (gzip.BadGzipFile, GzipError) as error:
         raise FileError(f"{path} holds damaged gzip data ({error}); copy it anew") from error
     except OSError as error:
         raise FileError(f"cannot read {path}: {error.strerror or error}") from error
@@ -63,7 +62,7 @@ def chunks_of(stream: BinaryIO) -> Iterator[bytes]:
     return iter(lambda: stream.read(CHUNK_BYTES), b"")
 
 
-def read_chunks(path: Path, progress: Progress | None = None) -> Iterator[bytes]:
+def read_chunks(path: Path, progress: Progress | None = None) -> Generator[bytes]:
     """Yield the decompressed content of a file, read by a thread ahead of the caller.
 
     Arguments:

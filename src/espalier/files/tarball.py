@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
-from itertools import groupby
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any
 
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
@@ -31,13 +30,10 @@ from espalier.files.records import (
     write_description,
 )
 from espalier.files.streams import (
-    CHUNK_BYTES,
     GZIP_LEVEL,
     GzipFile,
     Progress,
-    ahead,
-    chunks_of,
-    open_stream,
+    read_chunks,
 )
 from espalier.files.text import Entries
 from espalier.network import Network
@@ -46,23 +42,13 @@ BYTES_PER_ENTRY = 8
 LONGEST_HEADER = 1 << 24
 
 
-class Piece(NamedTuple):
-    """Some of a member's content; the first piece of a member is empty."""
-
-    name: str
-    start: int  # of the member in the tar, which tells members of one name apart
-    content: bytes
-    position: int  # in the file on disk
-
-
 def load_tar(path: Path, asked: Asked, progress: Progress | None = None) -> Network:
     """Read a network from a tar of layer files, in whatever order it holds them."""
     layers: dict[int, Entries] = {}
     records = None
     room = _memory_bytes() * 3 // 4
-    with closing(ahead(_pieces(path))) as all_pieces:
-        for (name, _), pieces in groupby(all_pieces, lambda piece: (piece.name, piece.start)):
-            contents = _contents(pieces, path, progress)
+    with closing(_members(path, progress)) as members:
+        for name, contents in members:
             where = f"{path}:{name}"
             number = layer_number(name)
             if PurePosixPath(name).name == DESCRIPTION_NAME:
@@ -71,8 +57,11 @@ def load_tar(path: Path, asked: Asked, progress: Progress | None = None) -> Netw
                 continue
             if number in layers:
                 raise FileError(f"{where} is layer {number}, as is {layers[number].name}")
-            layers[number] = read_layer(contents, where, _early_shape(asked, number, name))
-            room -= BYTES_PER_ENTRY * layers[number].count
+            shape = _early_shape(asked, number, name)
+            layers[number] = entries = read_layer(contents, where, shape)
+            if shape is not None:
+                entries.bare_layer(shape)  # while the next file is being decompressed
+            room -= BYTES_PER_ENTRY * entries.count
             if room < 0:
                 raise FileError(
                     f"{path} is too large for memory, and a tar cannot be read layer by layer: "
@@ -82,10 +71,10 @@ def load_tar(path: Path, asked: Asked, progress: Progress | None = None) -> Netw
     description = Description(asked, path, records, count)
     in_order = [layers[number] for number in range(1, count + 1)]
 
-    def shape(index: int) -> Shape | None:
+    def known_shape(index: int) -> Shape | None:
         return description.shape(index) or named_shape(in_order[index].name)
 
-    return Network(assemble(in_order, shape, description.layer))
+    return Network(assemble(in_order, known_shape, description.layer))
 
 
 def save_tar(network: Network, path: Path, progress: Progress | None = None) -> None:
@@ -119,68 +108,71 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _contents(pieces: Iterable[Piece], path: Path, progress: Progress | None) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece.content
-        if progress:
-            progress(piece.position, path.stat().st_size)
-
-
-def _pieces(path: Path) -> Iterator[Piece]:
-    """Yield every file in a tar, piece by piece, and check that the tar has its end."""
-    with open_stream(path) as (stream, raw):
-        tape = _Tape(stream)
+def _members(path: Path, progress: Progress | None) -> Generator[tuple[str, Iterator[memoryview]]]:
+    """Yield name and content of every file in a tar, and check that the tar has its end."""
+    with closing(read_chunks(path, progress)) as chunks:
+        tape = _Tape(chunks, path)
         try:
             with tarfile.open(fileobj=tape, mode="r:") as tar:  # type: ignore[call-overload]
                 while (member := tar.next()) is not None:
-                    if not member.isfile() or member.issparse():
-                        continue
-                    left = member.size
-                    yield Piece(member.name, member.offset, b"", raw.tell())
-                    tape.seek(member.offset_data)
-                    while left > 0:
-                        content = tape.take(min(left, CHUNK_BYTES))
-                        left -= len(content)
-                        yield Piece(member.name, member.offset, content, raw.tell())
+                    if member.isfile() and not member.issparse():
+                        yield member.name, tape.pieces(member.offset_data, member.size)
         except tarfile.TarError as error:
-            raise FileError(f"{path} is not a whole tar: {error}") from error
-        if tape.last != bytes(tarfile.BLOCKSIZE):
-            raise FileError(f"{path} is not a whole tar: it lacks its end or holds a bad header")
-        for _ in chunks_of(stream):  # to the end, where gzip keeps its checksum
+            raise tape.broken(str(error)) from error
+        if tape.last_header != bytes(tarfile.BLOCKSIZE):
+            raise tape.broken("it lacks its end, or a header is damaged")
+        for _ in chunks:  # to the end, where gzip keeps its checksum
             pass
 
 
 class _Tape:
-    """A stream as `tarfile` wants it: with positions, though it only moves forward."""
+    """Chunks as the file that `tarfile` wants: it has positions, though it only moves forward."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._position = stream, 0
-        self.last = b""  # what was last read as a header; two empty blocks end a tar
+    def __init__(self, chunks: Iterator[bytes], path: Path) -> None:
+        self._chunks, self._path = chunks, path
+        self._chunk, self._position = memoryview(b""), 0
+        self.last_header = b""  # two empty blocks end a tar
 
     def tell(self) -> int:
         return self._position
 
     def seek(self, position: int) -> None:
-        while self._position < position:
-            self.take(min(CHUNK_BYTES, position - self._position))
-        if self._position > position:
-            raise tarfile.ReadError("a size in it is negative")
-
-    def take(self, size: int) -> bytes:
-        """Up to ``size`` bytes, at least one."""
-        content = self._stream.read(size)
-        if not content:
-            raise tarfile.ReadError("it is cut short")
-        self._position += len(content)
-        return content
+        if position < self._position:
+            raise self.broken("a size in it is negative")
+        for _ in self.pieces(self._position, position - self._position):
+            pass
 
     def read(self, size: int) -> bytes:
         """One header, or the long name before one."""
         if not 0 <= size <= LONGEST_HEADER:
-            raise tarfile.ReadError("a header in it is too long")
-        self.last = self._stream.read(size)
-        self._position += len(self.last)
-        return self.last
+            raise self.broken("a header in it is too long")
+        content = b""
+        while len(content) < size and (piece := self._take(size - len(content))):
+            content += piece
+        self.last_header = content
+        return content
+
+    def pieces(self, start: int, size: int) -> Iterator[memoryview]:
+        """So many bytes from a position on, as they come."""
+        if start > self._position:
+            self.seek(start)
+        while self._position < start + size:
+            piece = self._take(start + size - self._position)
+            if not piece:
+                raise self.broken("it is cut short")
+            yield piece
+
+    def broken(self, reason: str) -> FileError:
+        """The error that says why this is no tar."""
+        return FileError(f"{self._path} is not a whole tar: {reason}")
+
+    def _take(self, size: int) -> memoryview:
+        """The next bytes, at most ``size``; none at the end."""
+        if not self._chunk:
+            self._chunk = memoryview(next(self._chunks, b""))
+        piece, self._chunk = self._chunk[:size], self._chunk[size:]
+        self._position += len(piece)
+        return piece
 
 
 def _memory_bytes() -> int:

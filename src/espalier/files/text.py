@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from espalier import _native
 from espalier.errors import FileError
+from espalier.network import Layer
 
 Matrix = sp.csr_array[np.float32, tuple[int, int]]
 
@@ -29,6 +30,7 @@ class Entries:
 
     def __init__(self, parser: Any, name: str, shape: tuple[int, int] | None = None) -> None:
         self._parser, self.name, self.shape = parser, name, shape
+        self._layer: Layer | None = None
 
     @property
     def count(self) -> int:
@@ -44,6 +46,17 @@ class Entries:
     def largest_column(self) -> int:
         """Largest column, counted from 1; 0 without entries."""
         return int(self._parser.largest_column)
+
+    def bare_layer(self, shape: tuple[int, int]) -> Layer:
+        """The entries as a layer of bias 0; made once, for one shape."""
+        if self._layer is None:
+            self._layer = Layer(self.matrix(*shape), 0.0)
+        if (self._layer.outputs, self._layer.inputs) != shape:
+            raise FileError(
+                f"{self.name} is a layer of {self._layer.inputs} inputs and "
+                f"{self._layer.outputs} outputs, wanted {shape[1]} and {shape[0]}"
+            )
+        return self._layer
 
     def matrix(self, rows: int, columns: int) -> Matrix:
         """Hand over the entries, once, as a float32 CSR array ``[rows, columns]``."""
@@ -74,7 +87,7 @@ class Entries:
 
 
 def parse_entries(
-    chunks: Iterable[bytes],
+    chunks: Iterable[bytes | memoryview],
     name: str,
     *,
     row_first: bool,
