@@ -51,6 +51,18 @@ uint64_t parse_digits(const char*& p) {
   return (digits * 10000 + (digits >> 32)) & 0xffffffff;
 }
 
+// Whether a number beyond the range of float32 is below it, so that it rounds to zero. The double
+// tells, unless it is beyond its own range as well; then the sign of the exponent does, or the
+// place of the point.
+bool is_tiny(const std::string& text) {
+  double wide = 0.0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), wide);
+  if (error == std::errc()) return std::fabs(wide) < 1.0;
+  const size_t exponent = text.find_first_of("eE");
+  if (exponent != std::string::npos) return text[exponent + 1] == '-';
+  return text.find('.') < text.find_first_of("123456789");
+}
+
 // The nearest float32; false where the field is no number. An infinite or NaN result is the
 // caller's to refuse.
 bool parse_float(const char*& p, const char* end, float& value) {
@@ -58,15 +70,7 @@ bool parse_float(const char*& p, const char* end, float& value) {
   auto [stop, error] = std::from_chars(start, end, value);
   if (error == std::errc::invalid_argument) return false;
   if (error == std::errc::result_out_of_range) {
-    // Too large, or so small that it rounds to zero: the double tells which, unless it is beyond
-    // its own range as well, and then the sign of the exponent does.
-    double wide = 0.0;
-    const auto again = std::from_chars(start, end, wide);
-    const bool vanishes = again.ec == std::errc()
-                              ? std::fabs(wide) < 1.0
-                              : std::string(start, stop).find("e-") != std::string::npos ||
-                                    std::string(start, stop).find("E-") != std::string::npos;
-    value = vanishes ? 0.0f : std::numeric_limits<float>::infinity();
+    value = is_tiny(std::string(start, stop)) ? 0.0f : std::numeric_limits<float>::infinity();
   }
   p = stop;
   return true;
@@ -89,7 +93,7 @@ void EntryParser::feed(const char* text, size_t size) {
     const char* stop = newline ? newline + 1 : end;
     partial_.append(text, stop);
     if (!newline) {
-      if (partial_.size() > kLongestLine) ++line_, fail("the line is too long to be an entry");
+      check_length(partial_.size());
       return;
     }
     const std::string line = std::move(partial_);
@@ -100,10 +104,14 @@ void EntryParser::feed(const char* text, size_t size) {
   const char* stop = end;
   while (stop != text && stop[-1] != '\n') --stop;
   parse_whole_lines(text, stop);
-  if (static_cast<size_t>(end - stop) > kLongestLine) {
-    ++line_, fail("the line is too long to be an entry");
-  }
+  check_length(static_cast<size_t>(end - stop));
   partial_.assign(stop, end);
+}
+
+void EntryParser::check_length(size_t size) {
+  if (size <= kLongestLine) return;
+  ++line_;
+  fail("the line is too long to be an entry");
 }
 
 void EntryParser::finish() {
@@ -144,27 +152,27 @@ void EntryParser::parse_lines(const char* p, const char* end) {
       }
     }
     if (blank_line_) [[unlikely]]
-      line_ = blank_line_, fail("is blank, but entries follow it");
+      fail_blank();
     const uint32_t column_before = column;
     uint32_t row;
     if constexpr (kRowFirst) {
       row = read_index(p, end, row_limit_);
       column = read_index(p, end, column_limit_);
-      *values = kHasValue ? read_value(p, end) : (end_line(p), 1.0f);
+      kHasValue ? read_value(p, end) : end_line(p);
     } else {
       column = read_index(p, end, column_limit_);
       if (row_memo_.matches(p, end)) {
         row = row_;
         p += row_memo_.size;
-        *values = value_;
       } else {
         const char* tail = p;
         row = read_index(p, end, row_limit_);
-        *values = kHasValue ? read_value(p, end) : (end_line(p), 1.0f);
+        kHasValue ? read_value(p, end) : end_line(p);
         row_memo_.remember(tail, p, end);
       }
     }
     *columns = static_cast<int32_t>(column - 1);
+    *values = value_;
     largest_column = std::max(largest_column, column);
     if (row != row_) {
       entries_ = columns - columns_.data();
@@ -239,10 +247,10 @@ uint32_t EntryParser::read_any_index(const char*& p, uint32_t limit) const {
   return static_cast<uint32_t>(index);
 }
 
-inline float EntryParser::read_value(const char*& p, const char* end) {
+inline void EntryParser::read_value(const char*& p, const char* end) {
   if (value_memo_.matches(p, end)) {
     p += value_memo_.size;
-    return value_;
+    return;
   }
   const char* start = p;
   if (*p == '\n' || *p == '\r') fail("lacks its value, wanted `index index value`");
@@ -252,7 +260,6 @@ inline float EntryParser::read_value(const char*& p, const char* end) {
   if (!std::isfinite(value_)) fail("value '" + field_at(start) + "' is not finite in float32");
   end_line(p);
   value_memo_.remember(start, p, end);
-  return value_;
 }
 
 inline void EntryParser::end_line(const char*& p) {
@@ -274,71 +281,13 @@ void EntryParser::begin_run(uint32_t row) {
   row_ = row;
 }
 
-CsrMatrix EntryParser::take(int64_t rows) {
-  CsrMatrix matrix;
-  matrix.rows = rows;
-  matrix.nonzeros = entries_;
-  matrix.row_offsets.reset(
-      static_cast<int64_t*>(std::calloc(static_cast<size_t>(rows) + 1, sizeof(int64_t))));
-  if (!matrix.row_offsets) throw std::bad_alloc();
-  runs_.push_back({0, entries_});
-  int64_t* counts = matrix.row_offsets.get() + 1;
-  for (size_t run = 0; run + 1 < runs_.size(); ++run) {
-    counts[runs_[run].row] += runs_[run + 1].start - runs_[run].start;
-  }
-  for (int64_t row = 1; row < rows; ++row) counts[row] += counts[row - 1];
-  if (rows_rise_) {
-    matrix.column_indices = columns_.release(static_cast<size_t>(entries_));
-    matrix.values = values_.release(static_cast<size_t>(entries_));
-  } else {
-    sort_rows(matrix);
-  }
-  if (!rows_rise_ || !columns_rise_) sort_columns(matrix);
-  runs_ = {};
-  return matrix;
-}
-
-// Moves every run behind the runs before it of the same row.
-void EntryParser::sort_rows(CsrMatrix& matrix) {
-  GrowingArray<int32_t> columns;
-  GrowingArray<float> values;
-  columns.reserve(static_cast<size_t>(entries_));
-  values.reserve(static_cast<size_t>(entries_));
-  std::vector<int64_t> next(matrix.row_offsets.get(), matrix.row_offsets.get() + matrix.rows);
-  for (size_t run = 0; run + 1 < runs_.size(); ++run) {
-    const size_t from = static_cast<size_t>(runs_[run].start);
-    const size_t size = static_cast<size_t>(runs_[run + 1].start) - from;
-    int64_t& to = next[static_cast<size_t>(runs_[run].row)];
-    std::copy_n(columns_.data_at(from), size, columns.data_at(static_cast<size_t>(to)));
-    std::copy_n(values_.data_at(from), size, values.data_at(static_cast<size_t>(to)));
-    to += static_cast<int64_t>(size);
-  }
-  matrix.column_indices = columns.release(static_cast<size_t>(entries_));
-  matrix.values = values.release(static_cast<size_t>(entries_));
-}
-
-void EntryParser::sort_columns(CsrMatrix& matrix) const {
-  std::vector<std::pair<int32_t, float>> entries;
-  for (int64_t row = 0; row < matrix.rows; ++row) {
-    int32_t* columns = matrix.column_indices.get() + matrix.row_offsets[row];
-    float* values = matrix.values.get() + matrix.row_offsets[row];
-    const int64_t count = matrix.row_offsets[row + 1] - matrix.row_offsets[row];
-    if (!std::is_sorted(columns, columns + count)) {
-      entries.clear();
-      for (int64_t i = 0; i < count; ++i) entries.emplace_back(columns[i], values[i]);
-      std::sort(entries.begin(), entries.end(),
-                [](const auto& a, const auto& b) { return a.first < b.first; });
-      for (int64_t i = 0; i < count; ++i) {
-        std::tie(columns[i], values[i]) = entries[static_cast<size_t>(i)];
-      }
-    }
-    const int32_t* twice = std::adjacent_find(columns, columns + count);
-    if (twice != columns + count) fail_duplicate(row + 1, *twice + 1, false);
-  }
-}
-
 void EntryParser::fail(const std::string& reason) const {
   throw std::invalid_argument("line " + std::to_string(line_) + ": " + reason);
+}
+
+void EntryParser::fail_blank() {
+  line_ = blank_line_;
+  fail("is blank, but entries follow it");
 }
 
 void EntryParser::fail_index(const char* field, uint32_t limit) const {

@@ -104,13 +104,15 @@ class EntryParser {
   template <bool kRowFirst, bool kHasValue>
   void parse_lines(const char* p, const char* end);
   void parse_whole_lines(const char* begin, const char* end);
+  void check_length(size_t size);
   bool skip_blank_line(const char*& p);
   uint32_t read_index(const char*& p, const char* end, uint32_t limit);
   uint32_t read_any_index(const char*& p, uint32_t limit) const;
-  float read_value(const char*& p, const char* end);
+  void read_value(const char*& p, const char* end);
   void end_line(const char*& p);
   void begin_run(uint32_t row);
   [[noreturn]] void fail(const std::string& reason) const;
+  [[noreturn]] void fail_blank();
   [[noreturn]] void fail_index(const char* field, uint32_t limit) const;
   [[noreturn]] void fail_duplicate(int64_t row, int64_t column, bool at_line) const;
   void sort_rows(CsrMatrix& matrix);
@@ -123,7 +125,7 @@ class EntryParser {
   int64_t blank_line_ = 0;  // the first blank line, 0 for none: only blank lines may follow
   std::string partial_;     // the unfinished last line of the chunks so far
   Memo value_memo_;         // of the value
-  float value_ = 0.0f;
+  float value_ = 1.0f;
   Memo row_memo_;  // of row and value, for lines that end in both
 
   std::vector<Run> runs_;
@@ -136,6 +138,7 @@ class EntryParser {
   uint32_t largest_column_ = 0;
   bool rows_rise_ = true;
   bool columns_rise_ = true;
+  bool taken_ = false;
 };
 
 // One index a line, counted from 1 in the text and from 0 in the result.

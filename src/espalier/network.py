@@ -165,7 +165,7 @@ class Network(Sequence[Layer]):
 
     >>> net = Network([Layer([[1.0, 0.0]], 0.0), Layer([[2.0], [3.0]], -1.0)])
     >>> net
-    Network(2 layers, 2 -> 2, 4 connections)
+    Network(2 layers, 2 -> 2, 3 connections)
     """
 
     def __init__(self, layers: Iterable[Layer] | LayerSource) -> None:
@@ -382,8 +382,11 @@ def _canonical_clip(clip: float | None, activation: Activation) -> float | None:
         return None
     if activation != "relu":
         raise NetworkError(f"clip={clip} needs activation='relu', came {activation!r}")
-    with np.errstate(over="ignore"):
-        value = float(np.float32(clip))
+    try:
+        with np.errstate(over="ignore"):
+            value = float(np.float32(clip))
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f"clip is not a number: {clip!r}") from error
     if not 0.0 < value < np.inf:
         raise NetworkError(f"clip is {clip}, wanted a finite number above 0, or None")
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -298,6 +299,6 @@ def test_text_may_be_cut_anywhere(cuts: list[int]) -> None:
     from espalier.files.text import parse_entries
 
     edges = [0, *sorted(cuts), len(GOOD)]
-    chunks = [GOOD[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [GOOD[a:b] for a, b in pairwise(edges)]
     matrix = parse_entries(chunks, "text", row_first=False).matrix(2, 2)
     assert matrix.toarray().tolist() == [[0.5, 0.0625], [-1.0, 0.0]]

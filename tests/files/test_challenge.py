@@ -160,3 +160,7 @@ def test_matrix_market_pattern(tmp_path: Path) -> None:
     path = tmp_path / "p.mtx"
     path.write_text("%%MatrixMarket matrix coordinate pattern general\n% a\n\n2 3 2\n1 3\n2 1\n")
     assert esp.load_inputs(path).toarray().tolist() == [[0, 0, 1], [1, 0, 0]]
+    path.write_text("%%MatrixMarket matrix coordinate pattern general\n9 2 9\n")
+    with path.open("a") as file:
+        file.writelines(f"{row} 2\n" for row in range(1, 10))
+    assert esp.load(path, bias=0.0)[0].weights.toarray().tolist() == [[0] * 9, [1] * 9]

@@ -114,7 +114,8 @@ def _load_npy(path: Path) -> NDArray[np.float32]:
 
 def _load_npz(path: Path) -> Matrix:
     try:
-        loaded: Any = sp.load_npz(path)
+        with path.open("rb") as file:
+            loaded: Any = sp.load_npz(file)
         matrix = sp.csr_array(loaded)
         matrix.check_format(full_check=True)
         matrix.sum_duplicates()
