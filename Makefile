@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
+# An editable install knows the packages it saw: a new one asks for another.
+PACKAGES := $(wildcard src/espalier/*/__init__.py)
 NATIVE := CMakeLists.txt $(wildcard native/*.cpp native/*.h)
 KERNEL_TESTS := $(wildcard tests/kernels tests/inference)
 NATIVE_TESTS := $(wildcard tests/kernels tests/files tests/inference)
@@ -59,7 +61,7 @@ $(VENV)/tools: constraints.txt pyproject.toml tools/preflight
 	@$(PIP) --group build
 	@touch $@
 
-$(VENV)/installed: $(VENV)/tools $(NATIVE)
+$(VENV)/installed: $(VENV)/tools $(NATIVE) $(PACKAGES)
 	@echo "== building espalier"
 	@$(PIP) --no-build-isolation --editable '.[images,plot]'
 	@touch $@

@@ -9,7 +9,14 @@ import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import FileError, InputError, MissingExtraError, challenge_images
+from espalier import (
+    FileError,
+    InputError,
+    MissingExtraError,
+    challenge_images,
+    infer,
+    radixnet,
+)
 from espalier.generate.strip import Strip
 
 OFFICIAL_PIXELS = {32: 6_374_505, 64: 25_019_051, 128: 98_858_913, 256: 392_191_985}
@@ -88,12 +95,18 @@ def test_plain_idx_files_are_read_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("side", [7, 32, 64])
-def test_bundled_digits_have_the_challenge_density(side: int) -> None:
+def test_bundled_digits_are_sparse_images(side: int) -> None:
     images = challenge_images(neurons=side**2, count=2000)
     assert images.shape == (2000, side**2)
-    assert 0.08 < images.nnz / (2000 * side**2) < 0.12
+    assert 0.10 < images.nnz / (2000 * side**2) < 0.20
     assert images.has_canonical_format
     assert np.diff(images.indptr).min() > 0
+
+
+def test_as_many_bundled_digits_survive_the_challenge_network_as_of_mnist() -> None:
+    images = challenge_images(neurons=1024, count=4000)
+    survivors = infer(radixnet(1024, 30), images).categories
+    assert 0.02 < len(survivors) / 4000 < 0.05
 
 
 def test_bundled_digits_vary_with_image_and_seed() -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import espalier as esp
+from espalier import files
 from espalier.cli import units
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
 from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
@@ -106,8 +107,6 @@ def infer(
     if activations is not None:
         check_target(activations, ENDINGS)
 
-    from espalier import files
-
     wanted = None if truth is None else files.load_categories(truth)
 
     started = time.perf_counter()
@@ -185,7 +184,7 @@ def _outcome(
             "layers": len(net),
             "inputs": net.inputs,
             "outputs": net.outputs,
-            "connections": net.connections,
+            "connections": result.report().connections,
         },
         "inputs": {"source": inputs, "samples": samples.shape[0]},
         "rate": result.rate,

@@ -89,4 +89,7 @@ def peak_bandwidth(
 
 
 if forced := os.environ.get(ISA_VARIABLE):
-    use_instruction_set(forced)
+    try:
+        use_instruction_set(forced)
+    except InputError as error:
+        raise InputError(f"environment variable {ISA_VARIABLE}: {error}") from None
