@@ -140,9 +140,8 @@ class Plan:
 
     @property
     def saturated(self) -> float | None:
-        """The one clip all layers share, None without one."""
-        clips = {proof.clip for proof in self.proofs}
-        return clips.pop() if len(clips) == 1 else None
+        """The last layer's clip: what samples at the fixed point are full of; None without one."""
+        return self.proofs[-1].clip
 
     def describe(self) -> str:
         """What compiling found and chose, in a few lines."""
