@@ -67,7 +67,7 @@ def dense(activations: Any) -> Any:
     return activations.toarray() if sp.issparse(activations) else activations
 
 
-@settings(max_examples=400)
+@settings(max_examples=120)
 @given(case=cases(), choice=choices)
 def test_exact_cases_agree_with_the_reference_bit_for_bit(case: Case, choice: Choice) -> None:
     result = run(case, choice)
