@@ -140,7 +140,7 @@ class Plan:
 
     @property
     def saturated(self) -> float | None:
-        """The last layer's clip: what samples at the fixed point are full of; None without one."""
+        """The value a sample at the fixed point is full of: the last layer's clip."""
         return self.proofs[-1].clip
 
     def describe(self) -> str:
