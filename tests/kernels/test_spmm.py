@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.instruction_sets import AVAILABLE, forced
+from tests.support.networks import Case, cases
 
 from espalier import InputError, Layer, Network, _native
 from espalier.kernels import Groups, pack, pack_by_input, reference, spmm
 from espalier.kernels.segment import BadSampleError, run_segment
-from tests.support.instruction_sets import AVAILABLE, forced
-from tests.support.networks import Case, cases
 
 TILES = (16, 32, 64)
 
@@ -173,7 +173,9 @@ def test_multiply_adds_count_zeros_inside_blocks() -> None:
     assert pack(layer, Groups.one(3)).multiply_adds == 9
 
 
-@pytest.mark.parametrize("x", [np.ones(3), np.ones((2, 4)), np.ones((1, 2, 3)), [["a"] * 3], [[1j] * 3]])
+@pytest.mark.parametrize(
+    "x", [np.ones(3), np.ones((2, 4)), np.ones((1, 2, 3)), [["a"] * 3], [[1j] * 3]]
+)
 def test_samples_that_do_not_fit_are_refused(x: Any) -> None:
     with pytest.raises(InputError, match=r"x .*"):
         spmm(pack(Layer(np.eye(3), 0.0)), x)

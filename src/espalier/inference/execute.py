@@ -13,8 +13,8 @@ from espalier import _native
 from espalier.inference.account import Account
 from espalier.inference.proofs import holds_from
 from espalier.inference.result import Batch, Outputs, Result
-from espalier.inference.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.inference.slots import Filter, Rows, Slots, check_filter
+from espalier.kernels.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
 
 if TYPE_CHECKING:
