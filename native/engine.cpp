@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -24,6 +25,7 @@ class Group {
     int64_t widest = segment.first ? 0 : samples.width;
     for (const PackedLayer* layer : segment.layers) {
       widest = std::max<int64_t>(widest, layer->view().outputs);
+      unbounded_ |= std::isinf(layer->view().upper);
     }
     panel_floats_ = size_t(widest) * tile_;
     here_ = Buffer(panel_floats_ * segment.panels);
@@ -63,8 +65,7 @@ class Group {
         drop_dead(layer.outputs, outcome);
       }
     }
-    store_rows(first, outcome);
-    return finite;
+    return store_rows(first, outcome) && finite;
   }
 
  private:
@@ -194,7 +195,9 @@ class Group {
     }
   }
 
-  void store_rows(int64_t first, const Outcome& outcome) {
+  // False when some output is not finite, which only layers without a clip bring about.
+  bool store_rows(int64_t first, const Outcome& outcome) {
+    bool finite = true;
     const int64_t outputs = segment_.layers.back()->view().outputs;
     for (int p = 0; p < panels(); ++p) {
       const int64_t begin = int64_t(p) * tile_;
@@ -205,7 +208,9 @@ class Group {
         rows[i] = outcome.rows + size_t(first + begin + i) * outputs;
       }
       kernels_.panel_to_rows(panel(here_, p), tile_, outputs, rows, count);
+      for (int i = 0; unbounded_ && i < count; ++i) finite &= kernels_.all_finite(rows[i], outputs);
     }
+    return finite;
   }
 
   const Segment& segment_;
@@ -216,6 +221,7 @@ class Group {
   Buffer here_, there_, scratch_, alive_;
   std::vector<int64_t> sample_;  // the sample in each lane
   int64_t lanes_ = 0;            // occupied lanes
+  bool unbounded_ = false;       // some layer has no clip
 };
 
 }  // namespace
