@@ -62,6 +62,8 @@ class Execution:
         batches = [
             self._run_batch(start, min(start + size, count)) for start in range(0, count, size)
         ]
+        if self.progress is not None:
+            self.progress(count * self.layers, count * self.layers)
         outputs = Outputs(batches, self.plan.expansion, self.plan.saturated)
         categories = outputs.categories()
         seconds = perf_counter() - self.start

@@ -105,7 +105,7 @@ class Plan:
                 a bias could wake them; ``"unique"``: samples of equal state share one row, too.
             output: kind of ``result.activations``: numpy, or scipy CSR.
             threads: as in `compile`; None takes the plan's.
-            progress: called as ``progress(done, total)`` now and then.
+            progress: called as ``progress(done, total)`` now and then, and at the end.
 
         Returns:
             A `Result`: ``.activations`` ``[samples, outputs]``, ``.categories``, ``.seconds``.
