@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ class Plan:
         """
         if output not in ("dense", "csr"):
             raise InputError(f"output is {output!r}, wanted 'dense' or 'csr'")
-        used = thread_count(threads or self.threads)
+        used = thread_count(self.threads if threads is None else threads)
         return Execution(self, x, filter, used, progress).run(sparse=output == "csr")
 
     def chunks(self) -> Iterator[list[_native.PackedLayer]]:
@@ -256,9 +257,13 @@ def check_memory(memory: int | None) -> int:
     """A memory budget in bytes; None becomes half of the memory free now."""
     if memory is None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    if memory < 1:
-        raise InputError(f"memory is {memory}, wanted a number of bytes above 0, or None")
-    return memory
+    try:
+        asked = operator.index(memory)
+    except TypeError:
+        asked = 0
+    if asked < 1:
+        raise InputError(f"memory is {memory!r}, wanted a whole number of bytes above 0, or None")
+    return asked
 
 
 def infer(

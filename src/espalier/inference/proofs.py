@@ -68,7 +68,7 @@ def _zero_stays_zero(layer: Layer) -> bool:
 
 def _saturated_stays_saturated(layer: Layer) -> bool:
     """Rounding cannot pull a sum below ``clip``, whatever the order of its additions."""
-    if layer.clip is None:
+    if layer.clip is None or not layer.outputs:
         return False
     shape = layer.weights.shape
     exact = sp.csr_array(
