@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from espalier.inference.plan import Plan
 
 Progress = Callable[[int, int], None]
-_FIRST_CHECKPOINT = 4
+_FIRST_CHECKPOINT = 8
 
 
 class Execution:
     """Carries the samples of one run through the plan, batch by batch.
 
     Between segments the filters look at the rows that are left: dead rows are gathered up, equal
-    rows shared, finished rows set aside. Checkpoints lie 4, 8, 16 ... layers deep, and further
+    rows shared, finished rows set aside. Checkpoints lie 8, 16, 32 ... layers deep, and further
     apart where they find nothing, so looking stays cheap.
     """
 
@@ -139,10 +139,10 @@ class Execution:
         """Whether touching the non-zeros of sparse samples is cheaper than whole panels."""
         if isinstance(self.x, np.ndarray) or not self.x.shape[0]:
             return False
-        cost, plan = self.plan.cost, self.plan
-        meetings = self.x.nnz / self.x.shape[0] * layer.multiply_adds / max(layer.inputs, 1)
-        panel = cost.block_seconds(8, 1, layer.inputs, plan.tile) / 8 * layer.multiply_adds
-        return bool(cost.scatter_seconds(meetings) < panel)
+        plan, nonzeros = self.plan, self.x.nnz / self.x.shape[0]
+        weights_met = layer.multiply_adds / max(layer.inputs, 1)
+        panels = plan.cost.load_seconds(nonzeros, layer.inputs) + plan.first_seconds
+        return plan.cost.scatter_seconds(nonzeros, weights_met) < panels
 
     def _filter(self, slots: Slots, rows: Rows, position: int) -> Rows:
         saturated = self.plan.saturated if self.saturated_from[position] else None

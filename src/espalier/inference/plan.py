@@ -30,7 +30,7 @@ from espalier.network import Layer, Network
 
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
-_GROUP_BYTES = 2 << 20  # panels of a thread, both sides: twice this machine class's L2 cache
+_GROUP_BYTES = 4 << 20  # panels of a thread, both sides
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,7 @@ class Plan:
         if choose_tile:
             self.tile = self._choose_tile(head)
             self.first = pack_by_input(head[0])
+            self.first_seconds = self._groups(head[0], self.tile)[1]
         for layer in itertools.chain(head, reduced):
             groups, _ = self._groups(layer, self.tile)
             yield PlannedLayer(
