@@ -90,6 +90,7 @@ def spmm(
     matrix = check_samples(x, layer.inputs)
     samples = native_samples(matrix, None)
     try:
-        return run_segment([layer], samples, tile=tile, threads=thread_count(threads)).rows
+        segment = run_segment([layer], samples, tile=tile, threads=thread_count(threads))
     except BadSampleError:
         raise name_bad_sample(matrix) from None
+    return segment.rows[segment.row_of]
