@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -24,6 +25,7 @@ class Group {
     int64_t widest = segment.first ? 0 : samples.width;
     for (const PackedLayer* layer : segment.layers) {
       widest = std::max<int64_t>(widest, layer->view().outputs);
+      unbounded_ |= std::isinf(layer->view().upper);
     }
     const size_t panel_floats = size_t(widest) * tile_;
     storage_ = Buffer(panel_floats * (segment.panels + 1));
@@ -64,8 +66,7 @@ class Group {
         drop_dead(layer.outputs, outcome);
       }
     }
-    store_rows(outcome, next_row);
-    return finite;
+    return store_rows(outcome, next_row) && finite;
   }
 
  private:
@@ -195,7 +196,9 @@ class Group {
   }
 
   // Rows are handed out in the order groups finish: only memory that holds a row is touched.
-  void store_rows(const Outcome& outcome, std::atomic<int64_t>& next_row) {
+  // False when some output is not finite, which only layers without a clip bring about.
+  bool store_rows(const Outcome& outcome, std::atomic<int64_t>& next_row) {
+    bool finite = true;
     const int64_t outputs = segment_.layers.back()->view().outputs;
     const int64_t first = next_row.fetch_add(lanes_);
     for (int p = 0; p < panels(); ++p) {
@@ -207,7 +210,9 @@ class Group {
         rows[i] = outcome.rows + size_t(first + begin + i) * outputs;
       }
       kernels_.panel_to_rows(panels_[p], tile_, outputs, rows, count);
+      for (int i = 0; unbounded_ && i < count; ++i) finite &= kernels_.all_finite(rows[i], outputs);
     }
+    return finite;
   }
 
   const Segment& segment_;
@@ -219,6 +224,7 @@ class Group {
   float* spare_;                 // where the next output goes: the panel just read, still in cache
   std::vector<int64_t> sample_;  // the sample in each lane
   int64_t lanes_ = 0;            // occupied lanes
+  bool unbounded_ = false;       // some layer has no clip
 };
 
 }  // namespace

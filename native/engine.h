@@ -43,7 +43,7 @@ using Poll = std::function<bool(int64_t, int64_t)>;
 
 enum class RunStatus { finished, stopped, bad_sample };
 
-// On `bad_sample` some column lies outside the matrix or some value is not finite.
+// On `bad_sample` some column lies outside the matrix, or some value or output is not finite.
 RunStatus run_segment(const Segment& segment, const Samples& samples, const Outcome& outcome,
                       const Poll& poll);
 

@@ -72,9 +72,10 @@ def test_segments_give_the_same_bits_for_any_tile_panels_and_threads(
         panels=data.draw(st.sampled_from((1, 2, 5))),
         threads=data.draw(st.sampled_from((1, 2, 3))),
     )
-    np.testing.assert_array_equal(segment.rows, expected.rows)
-    np.testing.assert_array_equal(segment.alive, expected.rows.any(axis=1))
-    assert segment.row_of.tolist() == list(range(len(case.rows)))
+    rows = segment.rows[segment.row_of]
+    np.testing.assert_array_equal(rows, expected.rows[expected.row_of])
+    np.testing.assert_array_equal(segment.alive, rows.any(axis=1))
+    assert sorted(segment.row_of) == list(range(len(case.rows)))
     assert segment.processed.tolist() == [len(case.rows)] * len(packed)
 
 
@@ -103,7 +104,7 @@ def test_dropped_samples_are_exactly_the_dead_ones(case: Case, data: st.DataObje
         died |= may_drop & ~rows.any(axis=1)
     assert died[dropped].all()
     if droppable[-1]:
-        assert not expected[kept].any(axis=1, where=True).tolist().count(False)
+        assert expected[kept].any(axis=1).all()
 
 
 @settings(max_examples=60)
@@ -120,7 +121,7 @@ def test_picked_rows_and_scattered_samples(case: Case, data: st.DataObject) -> N
         sparse = _native.sparse_samples(*arrays, case.network.inputs, picked)
         for first in (None, pack_by_input(case.network[0])):
             segment = run_segment(packed, sparse, first=first, tile=16)
-            np.testing.assert_array_equal(segment.rows, expected)
+            np.testing.assert_array_equal(segment.rows[segment.row_of], expected)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)

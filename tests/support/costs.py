@@ -18,5 +18,6 @@ def forced_cost(cheap: str, tile: int = 32) -> CostModel:
     return CostModel(
         rows=table("rows"),
         blocks=[table("blocks") for _ in BLOCK_HEIGHTS],
-        scatter=CHEAP if cheap == "scatter" else DEAR,
+        panel_load=[DEAR if cheap == "scatter" else CHEAP] * len(WIDTHS),
+        scatter=[CHEAP if cheap == "scatter" else DEAR] * 2,
     )

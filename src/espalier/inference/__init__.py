@@ -1,8 +1,8 @@
 """Inference: compile a network into a plan, run the plan, read the report."""
 
+from espalier.inference.options import FILTERS
 from espalier.inference.plan import Plan, compile, infer
 from espalier.inference.result import Report, Result, Shortcut
-from espalier.inference.slots import FILTERS
 from espalier.inference.strategies import STRATEGIES, StrategyPlan
 
 __all__ = [

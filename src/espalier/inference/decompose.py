@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier import _native
+from espalier.errors import NetworkError
 from espalier.inference.proofs import never_positive
 from espalier.kernels.spmm import csr_arrays
 from espalier.network import Layer
@@ -124,6 +125,11 @@ class Decomposition:
         offsets, columns, values, bias = _native.fold_columns(
             *csr_arrays(layer), layer.bias, kept, self.expansion.unit, self.expansion.constant
         )
+        if not (np.isfinite(values).all() and np.isfinite(bias).all()):
+            raise NetworkError(
+                "weights of equal or constant neurons add up beyond what float32 holds; "
+                "scale them down, or compile with merge=False, fold=False"
+            )
         inputs = int(self.expansion.unit.max(initial=-1)) + 1
         row = np.zeros(layer.outputs, np.int32)
         row[kept] = np.arange(len(kept), dtype=np.int32)

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.inference.account import Account
+from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.proofs import holds_from
 from espalier.inference.result import Batch, Outputs, Result
-from espalier.inference.slots import Filter, Rows, Slots, check_filter
+from espalier.inference.slots import Rows, Slots
 from espalier.kernels.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
 
@@ -35,7 +36,7 @@ class Execution:
     def __init__(
         self, plan: Plan, x: Any, filter: Filter, threads: int, progress: Progress | None
     ) -> None:
-        check_filter(filter)
+        check_choice("filter", filter, FILTERS)
         self.start = perf_counter()
         self.plan = plan
         self.x: Matrix = check_samples(x, plan.input_width)
@@ -61,6 +62,8 @@ class Execution:
         batches = [
             self._run_batch(start, min(start + size, count)) for start in range(0, count, size)
         ]
+        if self.progress is not None:
+            self.progress(count * self.layers, count * self.layers)
         outputs = Outputs(batches, self.plan.expansion, self.plan.saturated)
         categories = outputs.categories()
         seconds = perf_counter() - self.start

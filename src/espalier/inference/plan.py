@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import itertools
-import operator
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from espalier import _native
-from espalier.errors import InputError
 from espalier.inference.cost import TILES, CostModel
 from espalier.inference.decompose import Decomposition, Expansion, Savings
 from espalier.inference.execute import Execution
 from espalier.inference.grouping import choose_groups
+from espalier.inference.options import (
+    OUTPUTS,
+    Filter,
+    Output,
+    check_choice,
+    check_memory,
+    check_network,
+)
 from espalier.inference.proofs import Proof, prove
 from espalier.inference.result import Result
-from espalier.inference.slots import Filter
 from espalier.kernels import Groups, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
 
@@ -89,7 +93,7 @@ class Plan:
         x: Any,
         filter: Filter = "unique",
         *,
-        output: Literal["dense", "csr"] = "dense",
+        output: Output = "dense",
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> Result:
@@ -101,7 +105,7 @@ class Plan:
                 a bias could wake them; ``"unique"``: samples of equal state share one row, too.
             output: kind of ``result.activations``: numpy, or scipy CSR.
             threads: as in `compile`; None takes the plan's.
-            progress: called as ``progress(done, total)`` now and then.
+            progress: called as ``progress(done, total)`` now and then, and at the end.
 
         Returns:
             A `Result`: ``.activations`` ``[samples, outputs]``, ``.categories``, ``.seconds``.
@@ -114,8 +118,7 @@ class Plan:
         >>> plan.run([[3.0, 0.0], [0.5, 1.0]]).activations.tolist()
         [[2.0, 0.0], [0.0, 0.0]]
         """
-        if output not in ("dense", "csr"):
-            raise InputError(f"output is {output!r}, wanted 'dense' or 'csr'")
+        check_choice("output", output, OUTPUTS)
         used = thread_count(self.threads if threads is None else threads)
         return Execution(self, x, filter, used, progress).run(sparse=output == "csr")
 
@@ -248,22 +251,8 @@ def compile(
     >>> plan.widths  # two equal neurons became one
     [1]
     """
-    if not isinstance(network, Network):
-        raise InputError(f"network is a {type(network).__name__}, wanted espalier.Network")
+    check_network(network)
     return Plan(network, Options(merge, fold, group, fixed_point), memory, threads, progress)
-
-
-def check_memory(memory: int | None) -> int:
-    """A memory budget in bytes; None becomes half of the memory free now."""
-    if memory is None:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    try:
-        asked = operator.index(memory)
-    except TypeError:
-        asked = 0
-    if asked < 1:
-        raise InputError(f"memory is {memory!r}, wanted a whole number of bytes above 0, or None")
-    return asked
 
 
 def infer(
@@ -271,7 +260,7 @@ def infer(
     x: Any,
     *,
     filter: Filter = "unique",
-    output: Literal["dense", "csr"] = "dense",
+    output: Output = "dense",
     threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,

@@ -7,24 +7,15 @@ are all zero for good point at `ZERO`, samples at the fixed point at `SATURATED`
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier import _native
-from espalier.errors import InputError
+from espalier.inference.options import Filter
 
-Filter = Literal["none", "zero", "unique"]
-FILTERS: tuple[Filter, ...] = ("none", "zero", "unique")
 ZERO = -1
 SATURATED = -2
-
-
-def check_filter(name: str) -> None:
-    """Raise InputError unless the name is one of `FILTERS`."""
-    if name not in FILTERS:
-        raise InputError(f"filter is {name!r}, wanted one of {', '.join(FILTERS)}")
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from espalier.errors import InputError
 from espalier.inference.decompose import Expansion
+from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
 from espalier.inference.proofs import holds_from, prove
 from espalier.inference.result import Batch, Outputs, Report, Result, Shortcut
 from espalier.inference.slots import ZERO, Rows, Slots
 from espalier.kernels import SparseProduct, instruction_set, thread_count
-from espalier.kernels.samples import check_samples
+from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
 
 Strategy = Literal["buffer", "no-buffer", "filter"]
@@ -34,8 +34,8 @@ class StrategyPlan:
     """
 
     def __init__(self, network: Network, strategy: Strategy, threads: int | None = None) -> None:
-        if strategy not in STRATEGIES:
-            raise InputError(f"strategy is {strategy!r}, wanted one of {', '.join(STRATEGIES)}")
+        check_network(network)
+        check_choice("strategy", strategy, STRATEGIES)
         start = perf_counter()
         self.network = network
         self.strategy = strategy
@@ -50,11 +50,12 @@ class StrategyPlan:
         self,
         x: Any,
         *,
-        output: Literal["dense", "csr"] = "csr",
+        output: Output = "csr",
         threads: int | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Result:
         """Run all samples through the network; see `Plan.run`."""
+        check_choice("output", output, OUTPUTS)
         used = thread_count(self.threads if threads is None else threads)
         matrix = check_samples(x, self._layers[0][0].inputs)
         samples = matrix.shape[0]
@@ -71,6 +72,8 @@ class StrategyPlan:
                 progress(done, len(self._layers))
         left = batch.samples
         final = batch.matrix()
+        if not np.isfinite(final.data).all():
+            raise name_bad_sample(matrix)
         alive = np.diff(final.indptr) > 0
         categories = left[alive]
         seconds = perf_counter() - start

@@ -50,27 +50,20 @@ def infer(network: Network, x: Any) -> NDArray[np.float64]:
 def tolerance(network: Network, x: Any) -> float:
     """Largest difference that float32 and another order of summation explain.
 
-    The error of one layer is at most ``(k + 2) u sum|w||x|`` for rows of ``k`` weights and the
-    unit roundoff ``u`` (Higham, Accuracy and Stability, section 3.1); later layers amplify it by
-    the largest absolute row sum, and clipping never enlarges it.
+    The error of one sum is at most ``(k + 2) u (|w| |x| + |b|)`` for ``k`` weights and the unit
+    roundoff ``u`` (Higham, Accuracy and Stability, section 3.1); it reaches the next layer through
+    ``|w|``, and neither ReLU nor clipping enlarges it.
     """
     unit = 2.0**-24
-    size = float(abs(x).max()) if min(x.shape) else 0.0
-    error = 0.0
+    values = np.asarray(x.toarray() if hasattr(x, "toarray") else x, dtype=np.float64)
+    error = np.zeros_like(values)
     for layer in network:
-        longest = int(np.diff(layer.row_offsets).max(initial=0))
-        gain = _largest_row_sum(layer)
-        largest_bias = float(np.abs(layer.bias).max(initial=0.0))
-        error = error * gain + (longest + 2) * unit * (gain * (size + error) + largest_bias)
-        size = gain * size + largest_bias
-        if layer.clip is not None:
-            size = min(size, layer.clip)
-    return 4.0 * error
-
-
-def _largest_row_sum(layer: Layer) -> float:
-    sizes = sp.csr_array(
-        (np.abs(layer.values.astype(np.float64)), layer.column_indices, layer.row_offsets),
-        shape=layer.weights.shape,
-    )
-    return float((sizes @ np.ones(layer.inputs)).max(initial=0.0))
+        weights = sp.csr_array(
+            (np.abs(layer.values.astype(np.float64)), layer.column_indices, layer.row_offsets),
+            shape=layer.weights.shape,
+        )
+        through = (weights @ error.T).T
+        sizes = (weights @ np.abs(values).T).T + np.abs(layer.bias) + through
+        error = through + (np.diff(layer.row_offsets) + 2) * unit * sizes
+        values = spmm(layer, values)
+    return 4.0 * float(error.max(initial=0.0))

@@ -14,7 +14,7 @@ _BAD_SAMPLE = 2
 
 
 class BadSampleError(ValueError):
-    """A sample holds a value that is not finite, or a column outside its matrix."""
+    """A sample or its output is not finite, or a sample has a column outside its matrix."""
 
 
 @dataclass(frozen=True)
