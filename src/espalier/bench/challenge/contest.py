@@ -24,6 +24,7 @@ from espalier.network import Network
 
 LEAST_ROUNDS = 3
 PILOT_SAMPLES = 128
+PILOT_OPERATIONS = 20_000_000_000
 CEILING = "ceiling"
 # Rounding in float32 over 120 layers and more, as a part of the largest activation.
 TOLERANCE = 2e-3
@@ -88,7 +89,7 @@ def compete(
     Raises:
         EspalierError: a contestant computes something else.
     """
-    few = batch[: min(PILOT_SAMPLES, batch.shape[0])]
+    few = batch[: pilot_samples(network, batch.shape[0])]
     expected = reference(network, few)
     work: dict[str, Work] = {}
     rounds: dict[str, int] = {}
@@ -96,12 +97,9 @@ def compete(
     for contestant in contestants:
         name = contestant.name
         check(name, contestant.outputs(few), expected)
-        samples, rounds[name] = allot(
-            _pilot(contestant.prepare(few)) / max(few.shape[0], 1),
-            min(batch.shape[0], contestant.most_samples or batch.shape[0]),
-            settings.rounds,
-            settings.limit,
-        )
+        most = min(batch.shape[0], contestant.most_samples or batch.shape[0])
+        per_sample = _try_out(contestant, batch, few.shape[0], most, settings)
+        samples, rounds[name] = allot(per_sample, most, settings.rounds, settings.limit)
         whole = samples == batch.shape[0]
         work[name] = contestant.prepare(batch if whole else batch[:samples])
         measured[name] = samples
@@ -130,7 +128,18 @@ def allot(per_sample: float, samples: int, rounds: int, limit: float) -> tuple[i
     if whole * (least + 1) <= limit:
         return samples, min(rounds, max(least, int(limit / max(whole, 1e-9)) - 1))
     part = int(limit / (least + 1) / per_sample)
-    return min(samples, max(part, PILOT_SAMPLES)), least
+    return min(samples, max(part, 1)), least
+
+
+def pilot_samples(network: Network, samples: int) -> int:
+    """Samples to check and try out with: fewer for large networks, for float64 is slow.
+
+    >>> from espalier.generate import radixnet
+    >>> pilot_samples(radixnet(1024, 120), 60_000), pilot_samples(radixnet(16384, 1920), 60_000)
+    (128, 19)
+    """
+    affordable = PILOT_OPERATIONS // max(network.connections, 1)
+    return min(samples, PILOT_SAMPLES, max(affordable, 1))
 
 
 def reference(network: Network, batch: Any) -> NDArray[np.float64]:
@@ -139,7 +148,7 @@ def reference(network: Network, batch: Any) -> NDArray[np.float64]:
     rows = np.asarray(dense, dtype=np.float64).T
     for layer in network:
         sums = layer.weights.astype(np.float64) @ rows + layer.bias[:, None]
-        rows = activate(layer, sums)
+        rows = activate(layer, np.asarray(sums, np.float64))
     return np.asarray(rows.T)
 
 
@@ -154,8 +163,20 @@ def check(name: str, found: NDArray[np.float32], expected: NDArray[np.float64]) 
         )
 
 
-def _pilot(work: Work) -> float:
-    """Seconds of a second run: the first one also starts threads and touches memory."""
+def _try_out(
+    contestant: Contestant, batch: Any, samples: int, most: int, settings: Settings
+) -> float:
+    """Seconds per sample, from few samples where those show that there is time for all."""
+    while True:
+        seconds = _second_run(contestant.prepare(batch[:samples]))
+        enough = seconds / samples * most * (settings.rounds + 1) <= settings.limit
+        if enough or samples == most or seconds > settings.limit / 50:
+            return seconds / samples
+        samples = min(most, 8 * samples)
+
+
+def _second_run(work: Work) -> float:
+    """The first run also starts threads and touches new memory."""
     work()
     start = time.perf_counter()
     work()
