@@ -6,4 +6,5 @@ NB_MODULE(_native, module) {
   bind_engine(module);
   bind_rows(module);
   bind_spgemm(module);
+  bind_text(module);
 }

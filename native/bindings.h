@@ -50,3 +50,4 @@ void bind_dispatch(nb::module_& module);
 void bind_engine(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_spgemm(nb::module_& module);
+void bind_text(nb::module_& module);

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-settings.register_profile("here", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+PATIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("here", deadline=None, suppress_health_check=PATIENT)
+settings.register_profile("ci", deadline=None, suppress_health_check=PATIENT, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
 
 

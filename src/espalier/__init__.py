@@ -7,6 +7,16 @@ from espalier.errors import (
     MissingExtraError,
     NetworkError,
 )
+from espalier.files import (
+    convert,
+    load,
+    load_categories,
+    load_images,
+    load_inputs,
+    load_labels,
+    save,
+    save_categories,
+)
 from espalier.generate import challenge_images, radixnet, random_network
 from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
@@ -30,4 +40,12 @@ __all__ = [
     "challenge_images",
     "radixnet",
     "random_network",
+    "convert",
+    "load",
+    "load_categories",
+    "load_images",
+    "load_inputs",
+    "load_labels",
+    "save",
+    "save_categories",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,9 +48,25 @@ class Layer:
         activation: Activation = "relu",
         clip: float | None = None,
     ) -> None:
+        self.weights = _canonical_csr(weights)
+        self._set_response(bias, activation, clip)
+
+    def with_response(
+        self, bias: ArrayLike, activation: Activation = "relu", clip: float | None = None
+    ) -> Layer:
+        """The layer of the same weights, which are shared, with another bias, activation, clip.
+
+        >>> Layer([[1.0]], bias=0.0).with_response(-0.5, clip=32.0).bias.tolist()
+        [-0.5]
+        """
+        layer = object.__new__(Layer)
+        layer.weights = self.weights
+        layer._set_response(bias, activation, clip)
+        return layer
+
+    def _set_response(self, bias: ArrayLike, activation: Activation, clip: float | None) -> None:
         if activation not in ACTIVATIONS:
             raise NetworkError(f"activation is {activation!r}, wanted one of {ACTIVATIONS}")
-        self.weights = _canonical_csr(weights)
         self.bias = _canonical_bias(bias, self.weights.shape[0])
         self.activation = activation
         self.clip = _canonical_clip(clip, activation)
@@ -267,7 +283,8 @@ class _Selection(LayerSource):
 def _canonical_csr(weights: Any) -> sp.csr_array[np.float32, tuple[int, int]]:
     try:
         csr = sp.csr_array(weights)
-        values = np.asarray(csr.data, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused below, by name
+            values = np.asarray(csr.data, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise NetworkError(
             f"weights is a {type(weights).__name__} that scipy cannot read as a 2-d real "
@@ -280,12 +297,13 @@ def _canonical_csr(weights: Any) -> sp.csr_array[np.float32, tuple[int, int]]:
     if np.iscomplexobj(csr.data):
         raise NetworkError("weights is complex, wanted real numbers")
     _check_structure(csr)
-    if not csr.has_sorted_indices:
+    if not _columns_rise(csr.indptr, csr.indices):
         csr = csr.sorted_indices()
-        values = np.asarray(csr.data, dtype=np.float32)
+        _check_no_duplicates(csr.indptr, csr.indices)
+        with np.errstate(over="ignore"):
+            values = np.asarray(csr.data, dtype=np.float32)
     columns = np.asarray(csr.indices, dtype=np.int32)
     offsets = csr.indptr
-    _check_columns(offsets, columns)
     finite = np.isfinite(values)
     if not finite.all():
         position = int(np.flatnonzero(~finite)[0])
@@ -296,13 +314,13 @@ def _canonical_csr(weights: Any) -> sp.csr_array[np.float32, tuple[int, int]]:
         )
     if len(columns) <= MAX_WIDTH:
         offsets = np.asarray(offsets, dtype=np.int32)  # scipy wants one type for both
-    frozen = [values.view(), columns.view(), offsets.view()]
-    for array in frozen:
+    # The object is our own by now, though it may share the caller's arrays.
+    result: Any = csr
+    result.data, result.indices, result.indptr = values.view(), columns.view(), offsets.view()
+    for array in (result.data, result.indices, result.indptr):
         array.flags.writeable = False
-    result = sp.csr_array((frozen[0], frozen[1], frozen[2]), shape=csr.shape, copy=False)
-    result.has_sorted_indices = True
     result.has_canonical_format = True
-    return result
+    return cast("sp.csr_array[np.float32, tuple[int, int]]", result)
 
 
 def _check_structure(csr: Any) -> None:
@@ -322,12 +340,17 @@ def _check_structure(csr: Any) -> None:
         raise NetworkError(f"column index {bad} lies outside 0 ... {inputs - 1}")
 
 
-def _check_columns(offsets: NDArray[Any], columns: NDArray[np.int32]) -> None:
-    """Sorted columns rise strictly within each row: an equal pair is a duplicate."""
-    equal = columns[1:] == columns[:-1]
-    if not equal.any():
-        return
-    for position in np.flatnonzero(equal) + 1:
+def _columns_rise(offsets: NDArray[Any], columns: NDArray[Any]) -> bool:
+    """Whether columns rise strictly within each row: sorted, and none twice."""
+    rises = np.empty(len(columns) + 1, dtype=bool)
+    np.greater(columns[1:], columns[:-1], out=rises[1:-1])
+    rises[offsets] = True  # where a row starts there is nothing to rise from
+    return bool(rises.all())
+
+
+def _check_no_duplicates(offsets: NDArray[Any], columns: NDArray[Any]) -> None:
+    """In sorted rows an equal pair within a row is a duplicate."""
+    for position in np.flatnonzero(columns[1:] == columns[:-1]) + 1:
         row = int(np.searchsorted(offsets, position, side="right")) - 1
         if position > offsets[row]:
             raise NetworkError(
@@ -338,7 +361,8 @@ def _check_columns(offsets: NDArray[Any], columns: NDArray[np.int32]) -> None:
 
 def _canonical_bias(bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
     try:
-        array = np.asarray(bias, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            array = np.asarray(bias, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise NetworkError(f"bias is not numeric: {error}") from error
     if array.ndim == 0:
@@ -358,7 +382,11 @@ def _canonical_clip(clip: float | None, activation: Activation) -> float | None:
         return None
     if activation != "relu":
         raise NetworkError(f"clip={clip} needs activation='relu', came {activation!r}")
-    value = float(np.float32(clip))
+    try:
+        with np.errstate(over="ignore"):
+            value = float(np.float32(clip))
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f"clip is not a number: {clip!r}") from error
     if not 0.0 < value < np.inf:
         raise NetworkError(f"clip is {clip}, wanted a finite number above 0, or None")
     return value

@@ -8,9 +8,6 @@ import scipy.sparse as sp
 
 import espalier as esp
 
-# TEMPORARY until espalier.files lands: delete this mark.
-pytestmark = pytest.mark.skipif(not hasattr(esp, "load"), reason="no files yet")
-
 NETWORK = "random:64x3:5"
 
 

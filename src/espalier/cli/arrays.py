@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.errors import FileError
+from espalier.files.atomic import replacing_file
 
 ENDINGS = (".npy", ".npz")
 
@@ -41,20 +41,11 @@ def save_batch(path: Path, batch: Any) -> None:
         FileError: the file cannot be written; what was there before stays.
     """
     check_target(path, ENDINGS)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("wb") as file:
-            if path.suffix == ".npy":
-                np.save(file, dense(batch))
-            else:
-                sp.save_npz(file, sp.csr_array(batch))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise FileError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        aside.unlink(missing_ok=True)
+    with replacing_file(path) as file:
+        if path.suffix == ".npy":
+            np.save(file, dense(batch))
+        else:
+            sp.save_npz(file, sp.csr_array(batch))
 
 
 def dense(batch: Any) -> NDArray[np.float32]:

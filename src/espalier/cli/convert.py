@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from espalier import files
 from espalier.cli import units
 from espalier.cli.console import Json, print_facts, print_json, progress
 from espalier.cli.infer import Bias, Clip, Layers, Neurons
@@ -25,8 +26,6 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Convert the network SOURCE to the format of TARGET; one layer is in memory at a time."""
-    from espalier import files
-
     started = time.perf_counter()
     with progress("converting", "layers") as update:
         files.convert(

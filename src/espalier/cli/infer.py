@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 import espalier as esp
+from espalier import files
 from espalier.cli import units
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
 from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
@@ -105,8 +106,6 @@ def infer(
         check_target(output)
     if activations is not None:
         check_target(activations, ENDINGS)
-
-    from espalier import files
 
     wanted = None if truth is None else files.load_categories(truth)
 

@@ -59,7 +59,7 @@ def challenge_images(
         MissingExtraError: no source, and scikit-learn is not installed.
 
     >>> images = challenge_images(neurons=1024, count=50)
-    >>> images.shape, images.dtype, 0.05 < images.nnz / (50 * 1024) < 0.15
+    >>> images.shape, images.dtype, 0.1 < images.nnz / (50 * 1024) < 0.2
     ((50, 1024), dtype('float32'), True)
     """
     count = checked_count("count", count)

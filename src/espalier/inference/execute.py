@@ -46,9 +46,13 @@ class Execution:
         self.account = Account(self.layers, self.x.shape[0])
         dead = holds_from([proof.zero_stays_zero for proof in plan.proofs])
         self.droppable = dead[1:] & (filter != "none")
-        full = holds_from([proof.saturated_stays_saturated for proof in plan.proofs])
-        usable = plan.options.fixed_point and plan.saturated is not None
-        self.saturated_from = full & usable
+        full = holds_from(
+            [
+                proof.saturated_stays_saturated and proof.clip == plan.saturated
+                for proof in plan.proofs
+            ]
+        )
+        self.saturated_from = full & plan.options.fixed_point
         self.filters = filter != "none" or bool(self.saturated_from[:-1].any())
 
     def run(self, sparse: bool) -> Result:

@@ -140,9 +140,8 @@ class Plan:
 
     @property
     def saturated(self) -> float | None:
-        """The one clip all layers share, None without one."""
-        clips = {proof.clip for proof in self.proofs}
-        return clips.pop() if len(clips) == 1 else None
+        """The value a sample at the fixed point is full of: the last layer's clip."""
+        return self.proofs[-1].clip
 
     def describe(self) -> str:
         """What compiling found and chose, in a few lines."""

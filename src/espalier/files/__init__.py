@@ -1,0 +1,18 @@
+"""Reading and writing networks, inputs and category lists."""
+
+from espalier.files.categories import load_categories, save_categories
+from espalier.files.convert import convert
+from espalier.files.formats import load, save
+from espalier.files.idx import load_images, load_labels
+from espalier.files.inputs import load_inputs
+
+__all__ = [
+    "convert",
+    "load",
+    "load_categories",
+    "load_images",
+    "load_inputs",
+    "load_labels",
+    "save",
+    "save_categories",
+]

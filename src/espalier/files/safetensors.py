@@ -1,0 +1,262 @@
+"""Networks in safetensors: four dense tensors a layer, records in the metadata.
+
+Tensors of layer k are ``k.row_offsets`` (int64), ``k.column_indices`` (int32), ``k.values`` and
+``k.bias`` (float32). Format: https://github.com/huggingface/safetensors#format
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from espalier.errors import FileError, NetworkError
+from espalier.files.atomic import replacing_file
+from espalier.files.records import (
+    FORMAT,
+    FORMAT_VERSION,
+    LayerRecord,
+    check_version,
+    read_json,
+    read_records,
+)
+from espalier.files.streams import Progress, reading
+from espalier.network import Layer, LayerSource, Network
+
+# The format's own limit on its JSON header.
+MAX_HEADER_BYTES = 100_000_000
+LENGTH_BYTES = 8
+DTYPES: dict[str, tuple[str, np.dtype[Any]]] = {
+    "row_offsets": ("I64", np.dtype("<i8")),
+    "column_indices": ("I32", np.dtype("<i4")),
+    "values": ("F32", np.dtype("<f4")),
+    "bias": ("F32", np.dtype("<f4")),
+}
+# Below this size, layers that were read are kept.
+KEEP_BYTES = 1 << 30
+
+
+def load_safetensors(
+    path: Path,
+    lazy: bool | None = None,
+    layers: int | None = None,
+    progress: Progress | None = None,
+) -> Network:
+    """Read a network from a safetensors file of ours.
+
+    The file is mapped into memory, not copied: do not write into it while the network is in use.
+    Layers are checked when they are first used, or now with ``lazy=False``.
+    """
+    with reading(path):
+        keep = path.stat().st_size <= KEEP_BYTES if lazy is None else not lazy
+    source = SafetensorsSource(path, keep=keep)
+    count = min(len(source), layers or len(source))
+    chosen = source if count == len(source) else source[:count]
+    if lazy is not False:
+        return Network(chosen)
+    made = []
+    for layer in chosen:
+        made.append(layer)
+        if progress:
+            progress(len(made), count)
+    return Network(made)
+
+
+def save_safetensors(network: Network, path: Path, progress: Progress | None = None) -> None:
+    """Write a network, layer by layer."""
+    with replacing_file(path) as file:
+        # The header comes first but is known last: leave room for its largest form.
+        room = len(_header([LayerRecord(2**31, 2**31, 2**48, "identity", -1e-30)] * len(network)))
+        file.seek(LENGTH_BYTES + room)
+        records = []
+        for index, layer in enumerate(network):
+            for name, array in _tensors(layer).items():
+                file.write(np.ascontiguousarray(array, DTYPES[name][1]).data)
+            records.append(LayerRecord.of(layer, with_bias=False))
+            if progress:
+                progress(index + 1, len(network))
+        file.seek(0)
+        file.write(room.to_bytes(LENGTH_BYTES, "little"))
+        file.write(_header(records).ljust(room))
+
+
+def _tensors(layer: Layer) -> dict[str, Any]:
+    return {name: getattr(layer, name) for name in DTYPES}
+
+
+def _tensor_shapes(record: LayerRecord) -> dict[str, int]:
+    return {
+        "row_offsets": record.outputs + 1,
+        "column_indices": record.nonzeros,
+        "values": record.nonzeros,
+        "bias": record.outputs,
+    }
+
+
+def _header(records: Sequence[LayerRecord]) -> bytes:
+    """The JSON header: metadata, then every tensor's dtype, shape and place in order."""
+    layers = "[" + ",".join(record.as_json() for record in records) + "]"
+    metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "layers": layers}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    position = 0
+    for index, record in enumerate(records):
+        for name, size in _tensor_shapes(record).items():
+            code, dtype = DTYPES[name]
+            end = position + size * dtype.itemsize
+            header[f"{index}.{name}"] = {
+                "dtype": code,
+                "shape": [size],
+                "data_offsets": [position, end],
+            }
+            position = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return text.ljust(-(-len(text) // 8) * 8)
+
+
+class Place(NamedTuple):
+    """Where a tensor lies in the file."""
+
+    start: int
+    size: int
+
+
+class SafetensorsSource(LayerSource):
+    """Layers of a safetensors file, mapped into memory.
+
+    Arguments:
+        path: the file.
+        keep: whether to keep the layers that were read.
+
+    Raises:
+        FileError: the file is damaged, hostile or holds something else.
+    """
+
+    def __init__(self, path: Path, *, keep: bool) -> None:
+        self._path = path
+        self._kept: dict[int, Layer] | None = {} if keep else None
+        with reading(path), path.open("rb") as file:
+            self.file_bytes = path.stat().st_size
+            if self.file_bytes < LENGTH_BYTES:
+                raise FileError(f"{path} is too short to be a safetensors file")
+            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        header, start = self._read_header()
+        metadata = header.pop("__metadata__", None)
+        if not isinstance(metadata, dict):
+            raise FileError(f"{path} is a safetensors file without metadata, not a network of ours")
+        check_version(metadata, str(path))
+        layers = metadata.get("layers")
+        if not isinstance(layers, str):
+            raise FileError(f"{path} has no list of layers in its metadata")
+        self._records = read_records(read_json(layers, str(path)), str(path))
+        self._check_widths()
+        self._places = self._check_tensors(header, start)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def shape(self, index: int) -> tuple[int, int]:
+        return self._records[index].outputs, self._records[index].inputs
+
+    def nonzeros(self, index: int) -> int:
+        return self._records[index].nonzeros
+
+    def layer(self, index: int) -> Layer:
+        if self._kept is None:
+            return self._read(index)
+        if index not in self._kept:
+            self._kept[index] = self._read(index)
+        return self._kept[index]
+
+    def _read(self, index: int) -> Layer:
+        record = self._records[index]
+        tensors = {name: self._tensor(index, name) for name in DTYPES}
+        offsets, columns = tensors["row_offsets"], tensors["column_indices"]
+        # Checked before they are narrowed; the rest is Layer's to check.
+        if offsets[0] != 0 or offsets[-1] != record.nonzeros or (offsets[1:] < offsets[:-1]).any():
+            raise FileError(
+                f"{self._path}: {index}.row_offsets must rise from 0 to {record.nonzeros:,}"
+            )
+        if record.nonzeros <= np.iinfo(np.int32).max:
+            offsets = offsets.astype(np.int32)
+        try:
+            weights = sp.csr_array((tensors["values"], columns, offsets), shape=self.shape(index))
+            weights.has_sorted_indices = True
+            return Layer(weights, tensors["bias"], record.activation, record.clip)
+        except (NetworkError, ValueError) as error:
+            raise FileError(f"{self._path}, layer {index}: {error}") from error
+
+    def _tensor(self, index: int, name: str) -> Any:
+        place = self._places[f"{index}.{name}"]
+        return np.frombuffer(self._memory, DTYPES[name][1], place.size, place.start)
+
+    def _read_header(self) -> tuple[dict[str, Any], int]:
+        length = int.from_bytes(self._memory[:LENGTH_BYTES], "little")
+        if length > min(MAX_HEADER_BYTES, self.file_bytes - LENGTH_BYTES):
+            raise FileError(
+                f"{self._path} claims a header of {length:,} bytes in a file of "
+                f"{self.file_bytes:,}; it is damaged or no safetensors file"
+            )
+        start = LENGTH_BYTES + length
+        header = read_json(self._memory[LENGTH_BYTES:start], str(self._path))
+        if not isinstance(header, dict):
+            raise FileError(f"{self._path} has a header that is no JSON object")
+        return header, start
+
+    def _check_widths(self) -> None:
+        for index, (before, after) in enumerate(pairwise(self._records)):
+            if before.outputs != after.inputs:
+                raise FileError(
+                    f"{self._path}: layer {index} has {before.outputs} outputs, but layer "
+                    f"{index + 1} reads {after.inputs} inputs"
+                )
+
+    def _check_tensors(self, header: dict[str, Any], start: int) -> dict[str, Place]:
+        """Match every tensor with the records; together they fill the file without overlap."""
+        places = {}
+        for index, record in enumerate(self._records):
+            for name, size in _tensor_shapes(record).items():
+                key = f"{index}.{name}"
+                code, dtype = DTYPES[name]
+                tensor = header.pop(key, None)
+                wanted = {"dtype": code, "shape": [size]}
+                if not isinstance(tensor, dict):
+                    raise FileError(f"{self._path} lacks the tensor {key}")
+                offsets = tensor.pop("data_offsets", None)
+                if tensor != wanted:
+                    raise FileError(f"{self._path}: {key} is {tensor}, wanted {wanted}")
+                if not _is_range(offsets) or offsets[1] - offsets[0] != size * dtype.itemsize:
+                    raise FileError(
+                        f"{self._path}: {key} lies at {offsets}, wanted {size * dtype.itemsize:,} "
+                        "bytes"
+                    )
+                places[key] = Place(start + offsets[0], size)
+        if header:
+            raise FileError(f"{self._path} holds {next(iter(header))!r}, no tensor of a network")
+        self._check_no_overlap(places, start)
+        return places
+
+    def _check_no_overlap(self, places: dict[str, Place], end: int) -> None:
+        for key, place in sorted(places.items(), key=lambda item: item[1]):
+            if place.start != end:
+                raise FileError(f"{self._path}: {key} overlaps another tensor or leaves a gap")
+            end += place.size * DTYPES[key.partition(".")[2]][1].itemsize
+        if end != self.file_bytes:
+            raise FileError(
+                f"{self._path} is {self.file_bytes:,} bytes, its tensors end at {end:,}: "
+                "is it cut short?"
+            )
+
+
+def _is_range(offsets: Any) -> bool:
+    return (
+        isinstance(offsets, list)
+        and len(offsets) == 2
+        and all(type(offset) is int for offset in offsets)
+        and 0 <= offsets[0] <= offsets[1]
+    )
