@@ -12,6 +12,7 @@ from espalier.bench.challenge.settings import Settings, Watch
 from espalier.inference import compile
 
 NAME = "ceiling"
+OURS = "espalier"
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -41,13 +42,13 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
         plan.threads = threads
         with watch(f"{name}: running on {threads} threads", "runs") as progress:
             contest = compete(
-                [plan_contestant(NAME, plan, "zero")],
+                [plan_contestant(OURS, plan, "zero")],
                 network,
                 inputs,
                 replace(settings, threads=threads),
                 progress,
             )
-        times = contest.times[NAME]
+        times = contest.times[OURS]
         report = plan.run(inputs[: times.measured_samples], "zero").report()
         live = report.live_operations * times.samples / max(times.measured_samples, 1)
         records.append(
@@ -62,7 +63,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
                 "live_operations": live,
                 "live_operations_per_second": live / times.seconds.median,
                 "ceiling": contest.ceiling.to_dict(),
-                "share_of_peak": contest.share_of_peak(NAME, live).to_dict(),
+                "share_of_peak": contest.share_of_peak(OURS, live).to_dict(),
             }
         )
     return records

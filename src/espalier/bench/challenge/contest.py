@@ -25,7 +25,7 @@ from espalier.network import Network
 LEAST_ROUNDS = 3
 PILOT_SAMPLES = 128
 PILOT_OPERATIONS = 20_000_000_000
-CEILING = "ceiling"
+CEILING = "ceiling of multiply-adds"
 # Rounding in float32 over 120 layers and more, as a part of the largest activation.
 TOLERANCE = 2e-3
 
