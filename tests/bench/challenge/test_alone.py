@@ -65,8 +65,16 @@ def on_file(tmp_path: Path) -> Settings:
 def test_a_network_on_file_is_checked_against_a_truth(on_file: Settings) -> None:
     (name,) = on_file.names
     record = alone.measure_alone(on_file, name, silent)
-    assert (record["neurons"], record["layers"]) == (256, 5)
-    assert record["verdict"].startswith(f"PASSED: exactly the {record['categories']} categories")
+    assert (record["network"], record["neurons"], record["layers"]) == ("net.safetensors", 256, 5)
+    assert record["verdict"] == (
+        f"PASSED: exactly the {record['categories']} categories of truth.tsv"
+    )
+
+
+def test_a_report_names_files_without_their_folders(on_file: Settings) -> None:
+    public = on_file.public()
+    assert public["network_file"] == "net.safetensors" and public["images"] is None
+    assert public["samples"] == 100
 
 
 def test_a_wrong_truth_fails(on_file: Settings) -> None:

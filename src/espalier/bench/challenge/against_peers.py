@@ -8,7 +8,7 @@ from espalier.bench.challenge.engine import plan_contestant
 from espalier.bench.challenge.memory import too_large
 from espalier.bench.challenge.peer_contestants import enter_peers
 from espalier.bench.challenge.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.challenge.settings import Settings, Watch, label
 from espalier.inference import Plan, compile
 from espalier.network import Network
 
@@ -24,38 +24,39 @@ def jobs(settings: Settings) -> list[Job]:
     """Everybody on one network in turns."""
 
     def job(name: str) -> Job:
-        return Job(name, lambda watch: measure(settings, name, watch))
+        return Job(label(name), lambda watch: measure(settings, name, watch))
 
     return [job(name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     """A record for each contestant and each peer that is not installed."""
+    title = label(name)
     lazy = settings.open(name, watch)
     if reason := too_large(lazy.connections, BYTES_PER_CONNECTION):
-        return [skipped(name, "all peers", reason)]
+        return [skipped(title, "all peers", reason)]
     inputs = settings.inputs(lazy.inputs, watch)
-    with watch(f"{name}: preparing everybody", "steps"):
+    with watch(f"{title}: preparing everybody", "steps"):
         network = Network(list(lazy))
         ours = _our_plans(network, settings)
         own = {
             ALL: plan_contestant(ALL, ours["all"], "unique"),
             NO_MERGING: plan_contestant(NO_MERGING, ours["no merging"], "unique"),
             **{
-                title: plan_contestant(title, ours["plain"], "none" if rule == "none" else "zero")
-                for rule, title in SAME_RULES.items()
+                who: plan_contestant(who, ours["plain"], "none" if rule == "none" else "zero")
+                for rule, who in SAME_RULES.items()
             },
         }
         entries, missing = enter_peers(network, inputs.shape[0], settings, filters=(True, False))
-    with watch(f"{name}: everybody in turns", "runs") as progress:
+    with watch(f"{title}: everybody in turns", "runs") as progress:
         contestants = [*own.values(), *(entry.contestant for entry in entries)]
         contest = compete(contestants, network, inputs, settings, progress)
-    size = {"network": name, "neurons": network.inputs, "layers": len(network)}
+    size = {"network": title, "neurons": network.inputs, "layers": len(network)}
     records = [
         size
-        | {"name": title, "peer": None, "filter": None, "slab": None}
-        | _times(contest, title, None)
-        for title in own
+        | {"name": who, "peer": None, "filter": None, "slab": None}
+        | _times(contest, who, None)
+        for who in own
     ]
     records += [
         size
@@ -64,7 +65,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
         | _times(contest, entry.contestant.name, SAME_RULES[entry.filter])
         for entry in entries
     ]
-    return records + [record | {"network": name} for record in missing]
+    return records + [record | {"network": title} for record in missing]
 
 
 def notes(settings: Settings, records: list[Record]) -> list[str]:
@@ -75,7 +76,8 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "caller's sparse matrix.",
         "Peers run in slabs of samples that fit the cache, which is faster, and on the whole batch "
         "as users call them; filter zero drops dead rows after every layer. 'Same rules' is "
-        "espalier with the same filter, without merging and fixed points.",
+        "espalier with the same filter, without merging and fixed points. SpGEMM and GraphBLAS "
+        "store no zeros: dead rows cost them little even with filter none.",
         "Before timing, everybody's activations were checked against float64 on some samples.",
     ]
     for network in dict.fromkeys(record["network"] for record in records):

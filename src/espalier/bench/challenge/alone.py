@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from espalier.bench.challenge.section import Record
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.challenge.settings import Settings, Watch, label
 from espalier.errors import EspalierError
 
 COMMAND = [sys.executable, "-m", "espalier.bench.challenge"]
@@ -39,7 +39,9 @@ def measure_alone(settings: Settings, name: str, watch: Watch) -> Record:
             process.kill()
             raise
     if record is None:
-        raise EspalierError(f"{name}: the process that measured it {_ending(process.returncode)}")
+        raise EspalierError(
+            f"{label(name)}: the process that measured it {_ending(process.returncode)}"
+        )
     return record
 
 

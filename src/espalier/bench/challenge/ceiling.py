@@ -8,7 +8,7 @@ from espalier.bench.challenge import text
 from espalier.bench.challenge.contest import compete
 from espalier.bench.challenge.engine import plan_contestant
 from espalier.bench.challenge.section import Column, Job, Record, Section, Table
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.challenge.settings import Settings, Watch, label
 from espalier.inference import compile
 
 NAME = "ceiling"
@@ -19,16 +19,17 @@ def jobs(settings: Settings) -> list[Job]:
     """A network with one thread and with all of them."""
 
     def job(name: str) -> Job:
-        return Job(name, lambda watch: measure(settings, name, watch))
+        return Job(label(name), lambda watch: measure(settings, name, watch))
 
     return [job(name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     """A record for each number of threads."""
+    title = label(name)
     network = settings.open(name, watch)
     inputs = settings.inputs(network.inputs, watch)
-    with watch(f"{name}: compiling without merging", "layers") as progress:
+    with watch(f"{title}: compiling without merging", "layers") as progress:
         plan = compile(
             network,
             merge=False,
@@ -40,7 +41,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     records = []
     for threads in sorted({1, settings.threads}):
         plan.threads = threads
-        with watch(f"{name}: running on {threads} threads", "runs") as progress:
+        with watch(f"{title}: running on {threads} threads", "runs") as progress:
             contest = compete(
                 [plan_contestant(OURS, plan, "zero")],
                 network,
@@ -53,7 +54,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
         live = report.live_operations * times.samples / max(times.measured_samples, 1)
         records.append(
             {
-                "network": name,
+                "network": title,
                 "neurons": network.inputs,
                 "layers": len(network),
                 "threads": threads,

@@ -83,7 +83,7 @@ class Report:
             "date": self.date,
             "load_average": self.load_average,
             "machine": self.machine.to_dict(),
-            "settings": self.settings.to_dict(),
+            "settings": self.settings.public(),
             "sections": {
                 answer.section.name: {"records": answer.records, "notes": self.notes(answer)}
                 for answer in self.answers

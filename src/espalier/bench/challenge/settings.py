@@ -33,6 +33,7 @@ class Size(NamedTuple):
 
 
 ALL_NETWORKS = tuple(Size(*network) for network in NETWORKS)
+_PATHS = ("network_file", "images", "inputs_file", "truth")
 STRUCTURELESS = (Size(1024, 120), Size(4096, 120), Size(16384, 120))
 
 
@@ -91,6 +92,13 @@ class Settings:
             return (self.network_file,)
         return tuple(map(str, self.networks))
 
+    def public(self) -> dict[str, Any]:
+        """The settings for a report that others read: files by name, without their folders."""
+        return {
+            key: Path(value).name if key in _PATHS and value is not None else value
+            for key, value in self.to_dict().items()
+        }
+
     def open(self, name: str, watch: Watch) -> Network:
         """Load the network on file, or prepare the generated one of that size."""
         if name != self.network_file:
@@ -124,6 +132,15 @@ class Settings:
 def silent(task: str, unit: str) -> Iterator[Progress]:
     """A `Watch` that shows nothing."""
     yield lambda done, total: None
+
+
+def label(name: str) -> str:
+    """What a table calls a network: its size, or the name of its file without the folder.
+
+    >>> label("1024x120"), label("networks/neuron1024.tar.gz")
+    ('1024x120', 'neuron1024.tar.gz')
+    """
+    return Path(name).name
 
 
 def parse_size(text: str) -> Size:

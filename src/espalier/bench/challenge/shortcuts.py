@@ -10,7 +10,7 @@ from espalier.bench.challenge.alone import measure_alone
 from espalier.bench.challenge.contest import LEAST_ROUNDS
 from espalier.bench.challenge.memory import peak_memory
 from espalier.bench.challenge.section import Column, Job, Record, Section, Table
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.challenge.settings import Settings, Watch, label
 from espalier.bench.timing import Spread, time_in_turns
 from espalier.inference import Result, compile
 
@@ -22,13 +22,14 @@ def jobs(settings: Settings) -> list[Job]:
     """Every network in a process of its own."""
 
     def job(name: str) -> Job:
-        return Job(name, lambda watch: [measure_alone(settings, name, watch)])
+        return Job(label(name), lambda watch: [measure_alone(settings, name, watch)])
 
     return [job(name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> Record:
     """Inputs, network, plan and runs of one network, in this process."""
+    title = label(name)
     start = time.perf_counter()
     network = settings.open(name, watch)
     loading = time.perf_counter() - start
@@ -36,20 +37,20 @@ def measure(settings: Settings, name: str, watch: Watch) -> Record:
     inputs = settings.inputs(network.inputs, watch)
     making = time.perf_counter() - start
     peak_of_inputs = peak_memory()
-    with watch(f"{name}: compiling", "layers") as progress:
+    with watch(f"{title}: compiling", "layers") as progress:
         plan = compile(network, threads=settings.threads, memory=settings.memory, progress=progress)
-    with watch(f"{name}: first run", "steps") as progress:
+    with watch(f"{title}: first run", "steps") as progress:
         first = plan.run(inputs, progress=progress)
     fitting = int(settings.limit / first.seconds) - 1
     rounds = min(settings.rounds, max(min(LEAST_ROUNDS, settings.rounds), fitting))
-    with watch(f"{name}: running", "runs") as progress:
+    with watch(f"{title}: running", "runs") as progress:
         times = time_in_turns(
             {OURS: lambda: plan.run(inputs)}, rounds=rounds, warm_ups=0, progress=progress
         )
     report = first.report()
     size = (network.inputs, len(network))
     return {
-        "network": name,
+        "network": title,
         "neurons": size[0],
         "layers": size[1],
         "connections": report.connections,
@@ -110,10 +111,10 @@ def _verdict(settings: Settings, result: Result) -> str | None:
     wanted = set(truth[truth < result.report().samples].tolist())
     found = set(result.categories.tolist())
     if found == wanted:
-        return f"PASSED: exactly the {len(wanted):,} categories of {settings.truth}"
+        return f"PASSED: exactly the {len(wanted):,} categories of {label(str(settings.truth))}"
     return (
         f"FAILED: {len(wanted - found):,} missing and {len(found - wanted):,} too many of "
-        f"{len(wanted):,} categories of {settings.truth}"
+        f"{len(wanted):,} categories of {label(str(settings.truth))}"
     )
 
 

@@ -16,7 +16,7 @@ from espalier.bench.challenge import text
 from espalier.bench.challenge.contest import Contestant, Work, compete
 from espalier.bench.challenge.memory import too_large
 from espalier.bench.challenge.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.challenge.settings import Settings, Watch, label
 from espalier.inference import STRATEGIES, StrategyPlan
 
 NAME = "strategies"
@@ -33,27 +33,28 @@ def jobs(settings: Settings) -> list[Job]:
     """All three strategies of a network in turns."""
 
     def job(name: str) -> Job:
-        return Job(name, lambda watch: measure(settings, name, watch))
+        return Job(label(name), lambda watch: measure(settings, name, watch))
 
     return [job(name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     """A record for each strategy; one that says why where the weights do not fit in memory."""
+    title = label(name)
     network = settings.open(name, watch)
     if reason := too_large(network.connections, BYTES_PER_CONNECTION):
-        return [skipped(name, strategy, reason) for strategy in STRATEGIES]
+        return [skipped(title, strategy, reason) for strategy in STRATEGIES]
     inputs = settings.inputs(network.inputs, watch)
-    with watch(f"{name}: converting weights", "steps"):
+    with watch(f"{title}: converting weights", "steps"):
         plan = StrategyPlan(network, STRATEGIES[0], settings.threads)
     contestants = [_contestant(plan, strategy) for strategy in STRATEGIES]
-    with watch(f"{name}: strategies in turns", "runs") as progress:
+    with watch(f"{title}: strategies in turns", "runs") as progress:
         contest = compete(contestants, network, inputs, settings, progress)
     size = (network.inputs, len(network))
     operations = network.connections * inputs.shape[0]
     return [
         {
-            "network": name,
+            "network": title,
             "neurons": size[0],
             "layers": size[1],
             "strategy": strategy,
