@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from espalier.bench.challenge import text
 from espalier.bench.challenge.contest import Contest, compete
 from espalier.bench.challenge.engine import plan_contestant
@@ -22,11 +24,7 @@ SAME_RULES = {"zero": "espalier, dead-row filter only", "none": "espalier, no fi
 
 def jobs(settings: Settings) -> list[Job]:
     """Everybody on one network in turns."""
-
-    def job(name: str) -> Job:
-        return Job(label(name), lambda watch: measure(settings, name, watch))
-
-    return [job(name) for name in settings.names]
+    return [partial(measure, settings, name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from espalier.bench.challenge import text
 from espalier.bench.challenge.contest import compete
@@ -17,11 +18,7 @@ OURS = "espalier"
 
 def jobs(settings: Settings) -> list[Job]:
     """A network with one thread and with all of them."""
-
-    def job(name: str) -> Job:
-        return Job(label(name), lambda watch: measure(settings, name, watch))
-
-    return [job(name) for name in settings.names]
+    return [partial(measure, settings, name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:

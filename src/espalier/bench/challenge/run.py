@@ -58,7 +58,7 @@ def run(
         answer = Answer(SECTIONS[name])
         report.answers.append(answer)
         for job in answer.section.jobs(settings):
-            answer.records += job.measure(watch)
+            answer.records += job(watch)
             if output is not None:
                 report.save(output)
                 save_plot(report, output / "challenge.png")

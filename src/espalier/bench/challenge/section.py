@@ -13,14 +13,7 @@ from typing import Any
 from espalier.bench.challenge.settings import Settings, Watch
 
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Job:
-    """A measurement that stands for itself, such as all of one network."""
-
-    label: str
-    measure: Callable[[Watch], list[Record]]
+Job = Callable[[Watch], list[Record]]  # measures one network
 
 
 @dataclass(frozen=True)

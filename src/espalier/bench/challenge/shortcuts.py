@@ -22,7 +22,7 @@ def jobs(settings: Settings) -> list[Job]:
     """Every network in a process of its own."""
 
     def job(name: str) -> Job:
-        return Job(label(name), lambda watch: [measure_alone(settings, name, watch)])
+        return lambda watch: [measure_alone(settings, name, watch)]
 
     return [job(name) for name in settings.names]
 

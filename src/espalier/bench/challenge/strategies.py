@@ -6,6 +6,7 @@ Source: Wang et al., "Performance of Training Sparse Deep Neural Networks on GPU
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,7 @@ BYTES_PER_CONNECTION = 16  # the weights by output, for bias and clamp, and by i
 
 def jobs(settings: Settings) -> list[Job]:
     """All three strategies of a network in turns."""
-
-    def job(name: str) -> Job:
-        return Job(label(name), lambda watch: measure(settings, name, watch))
-
-    return [job(name) for name in settings.names]
+    return [partial(measure, settings, name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:

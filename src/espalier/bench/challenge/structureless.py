@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,11 +25,7 @@ BYTES_PER_CONNECTION = 8 * 6  # the network, espalier's plan and one copy for ea
 
 def jobs(settings: Settings) -> list[Job]:
     """Everybody on one network in turns."""
-
-    def job(size: Size) -> Job:
-        return Job(str(size), lambda watch: measure(settings, size, watch))
-
-    return [job(size) for size in settings.structureless]
+    return [partial(measure, settings, size) for size in settings.structureless]
 
 
 def measure(settings: Settings, size: Size, watch: Watch) -> list[Record]:
