@@ -36,7 +36,7 @@ class Group {
   }
 
   // Carries samples first ... first + count through all layers; false on a bad sample.
-  bool run(int64_t first, int64_t count, const Outcome& outcome) {
+  bool run(int64_t first, int64_t count, const Outcome& outcome, std::atomic<int64_t>& next_row) {
     sample_.resize(count);
     for (int64_t i = 0; i < count; ++i) sample_[i] = first + i;
     lanes_ = count;
@@ -63,7 +63,7 @@ class Group {
         drop_dead(layer.outputs, outcome);
       }
     }
-    store_rows(first, outcome);
+    store_rows(outcome, next_row);
     return finite;
   }
 
@@ -194,8 +194,10 @@ class Group {
     }
   }
 
-  void store_rows(int64_t first, const Outcome& outcome) {
+  // Rows are handed out in the order groups finish: only memory that holds a row is touched.
+  void store_rows(const Outcome& outcome, std::atomic<int64_t>& next_row) {
     const int64_t outputs = segment_.layers.back()->view().outputs;
+    const int64_t first = next_row.fetch_add(lanes_);
     for (int p = 0; p < panels(); ++p) {
       const int64_t begin = int64_t(p) * tile_;
       const int count = int(std::min<int64_t>(tile_, lanes_ - begin));
@@ -225,7 +227,7 @@ RunStatus run_segment(const Segment& segment, const Samples& samples, const Outc
   const int64_t size = int64_t(segment.tile) * segment.panels;
   const int64_t groups = (samples.count + size - 1) / size;
   std::atomic<bool> good{true}, stop{false};
-  std::atomic<int64_t> done{0};
+  std::atomic<int64_t> done{0}, next_row{0};
 
   // Built outside the parallel region, where running out of memory can still be reported.
   std::vector<Group> of_thread;
@@ -239,7 +241,7 @@ RunStatus run_segment(const Segment& segment, const Samples& samples, const Outc
     for (int64_t g = 0; g < groups; ++g) {
       if (stop || !good) continue;
       const int64_t first = g * size, count = std::min(size, samples.count - first);
-      if (!group.run(first, count, outcome)) good = false;
+      if (!group.run(first, count, outcome, next_row)) good = false;
       done += count;
       if (omp_get_thread_num() == 0 && poll(done, samples.count)) stop = true;
     }

@@ -22,6 +22,13 @@ uint32_t bits(float value) {
 uint64_t hash_words(uint64_t hash, const void* data, int64_t words) {
   const unsigned char* bytes = static_cast<const unsigned char*>(data);
   int64_t i = 0;
+  uint64_t lanes[4] = {hash, 1, 2, 3};  // independent, so that they overlap
+  for (; i + 8 <= words; i += 8) {
+    uint64_t block[4];
+    std::memcpy(block, bytes + 4 * i, sizeof(block));
+    for (int lane = 0; lane < 4; ++lane) lanes[lane] = mix(lanes[lane], block[lane]);
+  }
+  hash = mix(mix(lanes[0], lanes[1]), mix(lanes[2], lanes[3]));
   for (; i + 2 <= words; i += 2) {
     uint64_t word;
     std::memcpy(&word, bytes + 4 * i, sizeof(word));

@@ -60,8 +60,8 @@ static void multiply_rows(const LayerView& layer, const float* x, float* y, int 
 }
 
 template <int R, int V>
-static void multiply_block(const LayerView& layer, const RowBlock& block, int first_row,
-                           const float* x, float* y, int tile, float* alive_lanes) {
+static void multiply_block(const LayerView& layer, const RowBlock& block, const int32_t* ahead,
+                           int first_row, const float* x, float* y, int tile, float* alive_lanes) {
   vec sum[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -75,6 +75,9 @@ static void multiply_block(const LayerView& layer, const RowBlock& block, int fi
     vec value[V];
 #pragma GCC unroll 8
     for (int v = 0; v < V; ++v) value[v] = load(in + v * width);
+    const float* later = x + (size_t(ahead[k]) << shift);
+#pragma GCC unroll 8
+    for (int v = 0; v < V; ++v) __builtin_prefetch(later + v * width);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const vec weight = set1(weights[r]);
@@ -94,28 +97,29 @@ static void multiply_block(const LayerView& layer, const RowBlock& block, int fi
 }
 
 template <int V>
-static void multiply_some_rows(int rows, const LayerView& layer, const RowBlock& block, int first,
-                               const float* x, float* y, int tile, float* alive) {
+static void multiply_some_rows(int rows, const LayerView& layer, const RowBlock& block,
+                               const int32_t* ahead, int first, const float* x, float* y, int tile,
+                               float* alive) {
   switch (rows) {
     case 1:
-      return multiply_block<1, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<1, V>(layer, block, ahead, first, x, y, tile, alive);
     case 2:
-      return multiply_block<2, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<2, V>(layer, block, ahead, first, x, y, tile, alive);
 #if !defined(ESPALIER_SCALAR)
     case 3:
-      return multiply_block<3, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<3, V>(layer, block, ahead, first, x, y, tile, alive);
     case 4:
-      return multiply_block<4, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<4, V>(layer, block, ahead, first, x, y, tile, alive);
 #endif
 #if defined(ESPALIER_AVX512)
     case 5:
-      return multiply_block<5, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<5, V>(layer, block, ahead, first, x, y, tile, alive);
     case 6:
-      return multiply_block<6, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<6, V>(layer, block, ahead, first, x, y, tile, alive);
     case 7:
-      return multiply_block<7, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<7, V>(layer, block, ahead, first, x, y, tile, alive);
     case 8:
-      return multiply_block<8, V>(layer, block, first, x, y, tile, alive);
+      return multiply_block<8, V>(layer, block, ahead, first, x, y, tile, alive);
 #endif
   }
 }
@@ -124,14 +128,18 @@ static void multiply_blocks(const LayerView& layer, const float* x, float* y, in
                             float* alive) {
   for (int64_t b = 0; b < layer.block_count; ++b) {
     const RowBlock& block = layer.blocks[b];
+    const RowBlock& next = layer.blocks[b + 1 < layer.block_count ? b + 1 : b];
+    const int32_t* ahead = next.columns < block.columns ? block.column_ids : next.column_ids;
     for (int first = 0; first < block.rows; first += tile_rows) {
       const int rows = block.rows - first < tile_rows ? block.rows - first : tile_rows;
       int lane = 0;
       for (; lane + 2 * width <= tile; lane += 2 * width) {
-        multiply_some_rows<2>(rows, layer, block, first, x + lane, y + lane, tile, alive + lane);
+        multiply_some_rows<2>(rows, layer, block, ahead, first, x + lane, y + lane, tile,
+                              alive + lane);
       }
       for (; lane < tile; lane += width) {
-        multiply_some_rows<1>(rows, layer, block, first, x + lane, y + lane, tile, alive + lane);
+        multiply_some_rows<1>(rows, layer, block, ahead, first, x + lane, y + lane, tile,
+                              alive + lane);
       }
     }
   }

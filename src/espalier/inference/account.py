@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.inference.result import Report, Shortcut
-from espalier.inference.samples import Matrix
 from espalier.kernels import instruction_set
+from espalier.kernels.samples import Matrix
 from espalier.kernels.segment import Segment
 
 if TYPE_CHECKING:

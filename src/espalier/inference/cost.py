@@ -29,7 +29,7 @@ TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
 BLOCK_HEIGHTS = (2, 4, 8)
 Counts: TypeAlias = "int | NDArray[np.int64]"
-FORMAT = 1
+FORMAT = 2
 ROUNDS = 7
 _CONNECTIONS = 32
 _MEASURED_ROWS = 1024
@@ -42,12 +42,15 @@ class CostModel:
     Attributes:
         rows: rows with columns of their own, ``[tile][width]``.
         blocks: rows that share columns, ``[height][tile][width]``.
-        scatter: one weight met by a non-zero of a sparse sample.
+        panel_load: seconds to put one non-zero of a sparse sample into a panel, ``[width]``.
+        scatter: seconds a non-zero takes by itself, and for each weight it meets, when samples
+            are not put into panels.
     """
 
     rows: list[list[float]]
     blocks: list[list[list[float]]]
-    scatter: float
+    panel_load: list[float]
+    scatter: list[float]
 
     def rows_seconds(self, nonzeros: Counts, width: int, tile: int) -> NDArray[np.float64]:
         """Seconds per sample for weights in rows of their own."""
@@ -62,9 +65,14 @@ class CostModel:
         rest_seconds = rest * np.interp(rest, BLOCK_HEIGHTS, by_height)
         return np.asarray(columns) * (full * BLOCK_HEIGHTS[-1] * by_height[-1] + rest_seconds)
 
-    def scatter_seconds(self, meetings: float) -> float:
-        """Seconds for one sparse sample whose non-zeros meet that many weights."""
-        return meetings * self.scatter
+    def load_seconds(self, nonzeros: float, width: int) -> float:
+        """Seconds to put a sparse sample into a panel."""
+        return nonzeros * _at_width(self.panel_load, width)
+
+    def scatter_seconds(self, nonzeros: float, weights_met: float) -> float:
+        """Seconds to take a sparse sample through a layer non-zero by non-zero."""
+        alone, each = self.scatter
+        return nonzeros * (alone + each * weights_met)
 
     @classmethod
     def load(cls) -> CostModel:
@@ -92,7 +100,8 @@ class CostModel:
         return cls(
             rows=times(height=1, grouped=False),
             blocks=[times(height, grouped=True) for height in BLOCK_HEIGHTS],
-            scatter=_time_scatter(_random_layer(1024, 1, rng)),
+            panel_load=[_time_sparse(_sums(width, 1), width, scatter=False) for width in WIDTHS],
+            scatter=_fit_scatter(),
         )
 
 
@@ -121,20 +130,40 @@ def _time(layer: Layer, height: int, tile: int) -> float:
     return float(_native.time_layer(packed, tile, ROUNDS)) / (packed.multiply_adds * tile)
 
 
-def _time_scatter(layer: Layer) -> float:
-    """Seconds per weight met by sparse samples, ten percent of whose entries are not zero."""
-    samples = sp.csr_array(
-        (np.random.default_rng(0).random((256, layer.inputs)) < 0.1).astype(np.float32)
-    )
-    weights = pack_by_input(layer)
-    meetings = layer.nonzeros / layer.inputs * samples.nnz
-    held = _native.sparse_samples(samples.indptr, samples.indices, samples.data, layer.inputs, None)
-    packed, best = pack(layer), np.inf
+def _fit_scatter() -> list[float]:
+    """Seconds of a non-zero by itself and for each weight it meets, from two fan-outs."""
+    width, few, many = 4096, 2, 8
+    at_few = _time_sparse(_sums(width, few), width, scatter=True)
+    at_many = _time_sparse(_sums(width, many), width, scatter=True)
+    each = max(at_many - at_few, 0.0) / (many - few)
+    return [max(at_few - few * each, 0.0), each]
+
+
+def _sums(width: int, fan_out: int) -> Layer:
+    """A layer in which every input feeds `fan_out` of its few outputs."""
+    outputs = min(width, 256)
+    inputs = np.tile(np.arange(width), fan_out)
+    rows = (inputs + np.repeat(np.arange(fan_out), width)) % outputs
+    ones = np.ones(inputs.size, np.float32)
+    return Layer(sp.csr_array((ones, (rows, inputs)), shape=(outputs, width)), bias=0.0)
+
+
+def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
+    """Seconds per non-zero of samples of which a tenth is not zero."""
+    count = TILES[-1]
+    offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
+    columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)
+    held = _native.sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width, None)
+    if scatter:
+        first, packed = pack_by_input(layer), pack(layer)
+    else:
+        first, packed = None, pack(Layer(sp.csr_array((1, width), dtype=np.float32), bias=0.0))
+    best = np.inf
     for _ in range(ROUNDS):
         start = perf_counter()
-        run_segment([packed], held, first=weights, tile=TILES[-1], panels=4, threads=1)
+        run_segment([packed], held, first=first, tile=TILES[1], panels=2, threads=1)
         best = min(best, perf_counter() - start)
-    return best / meetings
+    return best / columns.size
 
 
 def _cache_file() -> Path:

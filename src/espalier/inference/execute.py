@@ -13,22 +13,22 @@ from espalier import _native
 from espalier.inference.account import Account
 from espalier.inference.proofs import holds_from
 from espalier.inference.result import Batch, Outputs, Result
-from espalier.inference.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.inference.slots import Filter, Rows, Slots, check_filter
+from espalier.kernels.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
 
 if TYPE_CHECKING:
     from espalier.inference.plan import Plan
 
 Progress = Callable[[int, int], None]
-_FIRST_CHECKPOINT = 4
+_FIRST_CHECKPOINT = 8
 
 
 class Execution:
     """Carries the samples of one run through the plan, batch by batch.
 
     Between segments the filters look at the rows that are left: dead rows are gathered up, equal
-    rows shared, finished rows set aside. Checkpoints lie 4, 8, 16 ... layers deep, and further
+    rows shared, finished rows set aside. Checkpoints lie 8, 16, 32 ... layers deep, and further
     apart where they find nothing, so looking stays cheap.
     """
 
@@ -77,7 +77,7 @@ class Execution:
         whole = (start, stop) == (0, self.x.shape[0])
         picked = None if whole else np.arange(start, stop, dtype=np.int64)
         matrix: Matrix = self.x
-        rows, alive = Rows(np.empty((0, 0), np.float32), np.empty(0, np.int64)), None
+        rows, alive = Rows(np.empty((0, 0), np.float32), np.empty(0, np.int64)), np.empty(0, bool)
         for begin, layers in self._segments():
             samples = native_samples(matrix, picked)
             rows, alive = self._run_segment(samples, begin, layers, (start, stop))
@@ -136,10 +136,10 @@ class Execution:
         """Whether touching the non-zeros of sparse samples is cheaper than whole panels."""
         if isinstance(self.x, np.ndarray) or not self.x.shape[0]:
             return False
-        cost, plan = self.plan.cost, self.plan
-        meetings = self.x.nnz / self.x.shape[0] * layer.multiply_adds / max(layer.inputs, 1)
-        panel = cost.block_seconds(8, 1, layer.inputs, plan.tile) / 8 * layer.multiply_adds
-        return bool(cost.scatter_seconds(meetings) < panel)
+        plan, nonzeros = self.plan, self.x.nnz / self.x.shape[0]
+        weights_met = layer.multiply_adds / max(layer.inputs, 1)
+        panels = plan.cost.load_seconds(nonzeros, layer.inputs) + plan.first_seconds
+        return plan.cost.scatter_seconds(nonzeros, weights_met) < panels
 
     def _filter(self, slots: Slots, rows: Rows, position: int) -> Rows:
         saturated = self.plan.saturated if self.saturated_from[position] else None
@@ -149,10 +149,11 @@ class Execution:
         self.checkpoint = position * (2 if found else 4)
         return rows
 
-    def _finish(self, slots: Slots, rows: Rows, alive: NDArray[np.bool_] | None) -> Batch:
+    def _finish(self, slots: Slots, rows: Rows, alive: NDArray[np.bool_]) -> Batch:
         """Keep only the rows that hold something: a batch of dead samples costs no memory."""
-        if alive is None or len(alive) != len(rows):
-            alive = np.ones(len(rows), bool)
+        if not len(rows):  # it may have ended early, with rows as wide as an earlier layer
+            empty = np.empty((0, self.plan.widths[-1]), np.float32)
+            return Batch(slots, Rows(empty, rows.index), np.empty(0, bool))
         if not alive.all():
             rows = slots.drop(Rows(rows.matrix, np.where(alive, rows.index, -1)))
             alive = alive[alive]

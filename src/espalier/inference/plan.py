@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from espalier.network import Layer, Network
 
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
-_GROUP_BYTES = 2 << 20  # panels of a thread, both sides: twice this machine class's L2 cache
+_GROUP_BYTES = 4 << 20  # panels of a thread, both sides
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Plan:
         """
         if output not in ("dense", "csr"):
             raise InputError(f"output is {output!r}, wanted 'dense' or 'csr'")
-        used = thread_count(threads or self.threads)
+        used = thread_count(self.threads if threads is None else threads)
         return Execution(self, x, filter, used, progress).run(sparse=output == "csr")
 
     def chunks(self) -> Iterator[list[_native.PackedLayer]]:
@@ -195,6 +196,7 @@ class Plan:
         if choose_tile:
             self.tile = self._choose_tile(head)
             self.first = pack_by_input(head[0])
+            self.first_seconds = self._groups(head[0], self.tile)[1]
         for layer in itertools.chain(head, reduced):
             groups, _ = self._groups(layer, self.tile)
             yield PlannedLayer(
@@ -255,9 +257,13 @@ def check_memory(memory: int | None) -> int:
     """A memory budget in bytes; None becomes half of the memory free now."""
     if memory is None:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    if memory < 1:
-        raise InputError(f"memory is {memory}, wanted a number of bytes above 0, or None")
-    return memory
+    try:
+        asked = operator.index(memory)
+    except TypeError:
+        asked = 0
+    if asked < 1:
+        raise InputError(f"memory is {memory!r}, wanted a whole number of bytes above 0, or None")
+    return asked
 
 
 def infer(

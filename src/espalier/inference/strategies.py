@@ -11,15 +11,14 @@ from time import perf_counter
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 
 from espalier.errors import InputError
 from espalier.inference.decompose import Expansion
 from espalier.inference.proofs import holds_from, prove
 from espalier.inference.result import Batch, Outputs, Report, Result, Shortcut
-from espalier.inference.samples import check_samples
 from espalier.inference.slots import ZERO, Rows, Slots
 from espalier.kernels import SparseProduct, instruction_set, thread_count
+from espalier.kernels.samples import check_samples
 from espalier.network import Network
 
 Strategy = Literal["buffer", "no-buffer", "filter"]
@@ -41,6 +40,7 @@ class StrategyPlan:
         self.network = network
         self.strategy = strategy
         self.threads = threads
+        thread_count(threads)
         self._layers = [SparseProduct.prepare(layer) for layer in network]
         self._droppable = holds_from([prove(layer).zero_stays_zero for layer in network])
         self._connections = network.connections
@@ -55,11 +55,11 @@ class StrategyPlan:
         progress: Callable[[int, int], None] | None = None,
     ) -> Result:
         """Run all samples through the network; see `Plan.run`."""
-        used = thread_count(threads or self.threads)
+        used = thread_count(self.threads if threads is None else threads)
         matrix = check_samples(x, self._layers[0][0].inputs)
         samples = matrix.shape[0]
         start = perf_counter()
-        batch = SparseProduct(sp.csr_array(matrix), used)
+        batch = SparseProduct(matrix, used)
         operations = 0.0
         for done, prepared in enumerate(self._layers, 1):
             layer = prepared[0]

@@ -13,6 +13,7 @@ from espalier import _native
 from espalier.errors import InputError
 from espalier.kernels.spgemm import SparseProduct
 from espalier.kernels.spmm import Groups, InputMajor, PackedLayer, pack, pack_by_input, spmm
+from espalier.kernels.threads import thread_count
 
 __all__ = [
     "Groups",
@@ -64,16 +65,6 @@ def use_instruction_set(name: str) -> None:
             for entry in instruction_sets()
         )
         raise InputError(f"instruction set {name!r} cannot be used here; known are {known}")
-
-
-def thread_count(threads: int | None = None) -> int:
-    """Threads a call will use: the number asked for, else OpenMP's default; 1 after a fork.
-
-    OpenMP's default is ``OMP_NUM_THREADS``, or the number torch was told, or all cores.
-    """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}, wanted at least 1, or None for the default")
-    return int(_native.thread_count(threads or 0))
 
 
 def peak_multiply_adds(threads: int | None = None, seconds: float = 0.05) -> float:

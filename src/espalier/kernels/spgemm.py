@@ -7,23 +7,28 @@ samples that became all zero.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.errors import InputError
+from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.kernels.spmm import InputMajor, PackedLayer, pack, pack_by_input
+from espalier.kernels.threads import thread_count
 from espalier.network import Layer
-
-MAX_NONZEROS = np.iinfo(np.int32).max
 
 
 class SparseProduct:
     """A batch of sparse samples that is multiplied in place, layer by layer.
 
     Arguments:
-        x: scipy CSR ``[samples, inputs]``.
+        x: ``[samples, inputs]``, scipy sparse or numpy.
+
+    Raises:
+        InputError: samples that are damaged or not finite.
 
     >>> batch = SparseProduct(sp.csr_array(np.float32([[1.0, 0.0], [0.0, 0.0]])))
     >>> batch.multiply(batch.prepare(Layer([[2.0, 1.0], [-1.0, 0.0]], bias=0.0)))
@@ -32,19 +37,17 @@ class SparseProduct:
     ([0], [[2.0, 0.0]])
     """
 
-    def __init__(self, x: sp.csr_array[np.float32, tuple[int, int]], threads: int | None = None):
-        if x.nnz > MAX_NONZEROS or x.shape[1] > MAX_NONZEROS:
-            raise InputError(f"x holds {x.nnz:,} non-zeros, spgemm takes at most {MAX_NONZEROS:,}")
-        if not np.isfinite(x.data).all():
-            raise InputError("x holds a value that is not finite")
-        self._threads = threads or 0
-        self._width = int(x.shape[1])
-        self._run = _native.SpgemmRun(
-            x.indptr.astype(np.int64),
-            np.ascontiguousarray(x.indices, dtype=np.int32),
-            np.ascontiguousarray(x.data, dtype=np.float32),
-            self._width,
-        )
+    def __init__(self, x: Any, threads: int | None = None):
+        checked = check_samples(x, x.shape[1])
+        matrix: Any = sp.csr_array(checked) if isinstance(checked, np.ndarray) else checked
+        self._threads = thread_count(threads)
+        self._width = int(matrix.shape[1])
+        offsets = matrix.indptr.astype(np.int64)
+        columns, values = matrix.indices[: offsets[-1]], matrix.data[: offsets[-1]]
+        inside = (columns >= 0) & (columns < self._width)
+        if not (inside.all() and np.isfinite(values).all()):
+            raise name_bad_sample(matrix)
+        self._run = _native.SpgemmRun(offsets, columns.astype(np.int32), values, self._width)
 
     @staticmethod
     def prepare(layer: Layer) -> tuple[PackedLayer, InputMajor]:

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier import _native
-from espalier.errors import InputError
+from espalier.kernels.samples import check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
+from espalier.kernels.threads import thread_count
 from espalier.network import Layer
 
 PackedLayer = _native.PackedLayer
@@ -74,20 +75,22 @@ def spmm(
     """Run one packed layer over samples.
 
     Arguments:
-        x: float32 ``[samples, inputs]``.
+        x: ``[samples, inputs]``, numpy or scipy sparse.
         tile: samples side by side in a panel: 16, 32 or 64.
 
     Returns:
         float32 ``[samples, outputs]``.
 
+    Raises:
+        InputError: samples that do not fit or are not finite, or an option out of range.
+
     >>> spmm(pack(Layer([[1.0, 2.0]], bias=-1.0)), [[1.0, 3.0], [0.0, 0.0]]).tolist()
     [[6.0], [0.0]]
     """
-    matrix = np.ascontiguousarray(x, dtype=np.float32)
-    if matrix.ndim != 2 or matrix.shape[1] != layer.inputs:
-        raise InputError(f"x has shape {matrix.shape}, wanted [samples, {layer.inputs}]")
-    samples = _native.dense_samples(matrix, None)
+    matrix = check_samples(x, layer.inputs)
+    samples = native_samples(matrix, None)
     try:
-        return run_segment([layer], samples, tile=tile, threads=threads or 0).rows
+        segment = run_segment([layer], samples, tile=tile, threads=thread_count(threads))
     except BadSampleError:
-        raise InputError("x holds a value that is not finite") from None
+        raise name_bad_sample(matrix) from None
+    return segment.rows[segment.row_of]
