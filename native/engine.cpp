@@ -27,9 +27,10 @@ class Group {
       widest = std::max<int64_t>(widest, layer->view().outputs);
       unbounded_ |= std::isinf(layer->view().upper);
     }
-    panel_floats_ = size_t(widest) * tile_;
-    here_ = Buffer(panel_floats_ * segment.panels);
-    there_ = Buffer(panel_floats_ * segment.panels);
+    const size_t panel_floats = size_t(widest) * tile_;
+    storage_ = Buffer(panel_floats * (segment.panels + 1));
+    for (int p = 0; p < segment.panels; ++p) panels_.push_back(storage_.data() + p * panel_floats);
+    spare_ = storage_.data() + segment.panels * panel_floats;
     if (segment.first || !samples.dense) {
       scratch_ = Buffer(size_t(tile_) * segment.layers[0]->view().outputs);
     }
@@ -52,9 +53,9 @@ class Group {
       } else {
         if (l == 0) finite &= load_samples();
         for (int p = 0; p < panels(); ++p) {
-          kernels_.spmm(layer, panel(here_, p), panel(there_, p), tile_, alive_.data() + p * tile_);
+          kernels_.spmm(layer, panels_[p], spare_, tile_, alive_.data() + p * tile_);
+          std::swap(panels_[p], spare_);
         }
-        std::swap(here_, there_);
       }
       const int64_t living = count_living();
       count_into(outcome.living[l], living);
@@ -70,7 +71,6 @@ class Group {
 
  private:
   int panels() const { return int((lanes_ + tile_ - 1) / tile_); }
-  float* panel(Buffer& buffer, int p) { return buffer.data() + p * panel_floats_; }
   int64_t matrix_row(int64_t lane) const {
     return samples_.rows ? samples_.rows[sample_[lane]] : sample_[lane];
   }
@@ -90,11 +90,11 @@ class Group {
           rows[i] = samples_.dense + matrix_row(begin + i) * samples_.width;
           finite &= kernels_.all_finite(rows[i], samples_.width);
         }
-        kernels_.rows_to_panel(rows, count, samples_.width, panel(here_, p), tile_);
+        kernels_.rows_to_panel(rows, count, samples_.width, panels_[p], tile_);
       } else if (samples_.wide) {
-        finite &= load_sparse<int64_t>(begin, count, panel(here_, p));
+        finite &= load_sparse<int64_t>(begin, count, panels_[p]);
       } else {
-        finite &= load_sparse<int32_t>(begin, count, panel(here_, p));
+        finite &= load_sparse<int32_t>(begin, count, panels_[p]);
       }
     }
     return finite;
@@ -136,7 +136,7 @@ class Group {
         alive_.data()[begin + i] = any ? 1.0f : 0.0f;
         rows[i] = sums;
       }
-      kernels_.rows_to_panel(rows, count, layer.outputs, panel(here_, p), tile_);
+      kernels_.rows_to_panel(rows, count, layer.outputs, panels_[p], tile_);
     }
     return good;
   }
@@ -183,12 +183,12 @@ class Group {
 
   // Lanes begin ... begin + 15 under `mask` to lanes kept ..., which may straddle two panels.
   void move_lanes(int64_t begin, uint32_t mask, int64_t kept, int64_t neurons) {
-    const float* source = panel(here_, int(begin / tile_)) + begin % tile_;
+    const float* source = panels_[begin / tile_] + begin % tile_;
     while (mask) {
       const int64_t room = tile_ - kept % tile_;
       uint32_t part = mask;
       while (__builtin_popcount(part) > room) part &= ~(1u << (31 - __builtin_clz(part)));
-      float* target = panel(here_, int(kept / tile_)) + kept % tile_;
+      float* target = panels_[kept / tile_] + kept % tile_;
       kernels_.pack_lanes(source, part, target, neurons, tile_);
       kept += __builtin_popcount(part);
       mask &= ~part;
@@ -209,7 +209,7 @@ class Group {
         outcome.row_of[sample_[begin + i]] = first + begin + i;
         rows[i] = outcome.rows + size_t(first + begin + i) * outputs;
       }
-      kernels_.panel_to_rows(panel(here_, p), tile_, outputs, rows, count);
+      kernels_.panel_to_rows(panels_[p], tile_, outputs, rows, count);
       for (int i = 0; unbounded_ && i < count; ++i) finite &= kernels_.all_finite(rows[i], outputs);
     }
     return finite;
@@ -219,8 +219,9 @@ class Group {
   const Samples& samples_;
   const KernelTable& kernels_;
   const int tile_;
-  size_t panel_floats_;
-  Buffer here_, there_, scratch_, alive_;
+  Buffer storage_, scratch_, alive_;
+  std::vector<float*> panels_;   // samples of lanes p * tile ... in storage
+  float* spare_;                 // where the next output goes: the panel just read, still in cache
   std::vector<int64_t> sample_;  // the sample in each lane
   int64_t lanes_ = 0;            // occupied lanes
   bool unbounded_ = false;       // some layer has no clip
@@ -232,15 +233,16 @@ RunStatus run_segment(const Segment& segment, const Samples& samples, const Outc
                       const Poll& poll) {
   const int64_t size = int64_t(segment.tile) * segment.panels;
   const int64_t groups = (samples.count + size - 1) / size;
+  const int threads = int(std::clamp<int64_t>(groups, 1, segment.threads));
   std::atomic<bool> good{true}, stop{false};
   std::atomic<int64_t> done{0}, next_row{0};
 
   // Built outside the parallel region, where running out of memory can still be reported.
   std::vector<Group> of_thread;
-  of_thread.reserve(segment.threads);
-  for (int t = 0; t < segment.threads; ++t) of_thread.emplace_back(segment, samples);
+  of_thread.reserve(threads);
+  for (int t = 0; t < threads; ++t) of_thread.emplace_back(segment, samples);
 
-#pragma omp parallel num_threads(segment.threads)
+#pragma omp parallel num_threads(threads)
   {
     Group& group = of_thread[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)

@@ -42,6 +42,9 @@ uint64_t hash_words(uint64_t hash, const void* data, int64_t words) {
   return hash;
 }
 
+// Waking threads costs some microseconds: little work stays with one.
+int threads_for(int64_t words, int threads) { return words < (1 << 18) ? 1 : threads; }
+
 // Open addressing over row numbers; equal hashes are told apart by `equal`.
 template <typename Row, typename Equal>
 void first_of_each(const std::vector<uint64_t>& hashes, Equal equal, Row* first) {
@@ -61,6 +64,7 @@ void first_of_each(const std::vector<uint64_t>& hashes, Equal equal, Row* first)
 }  // namespace
 
 void first_equal_rows(const CsrView& csr, const float* bias, int32_t* first, int threads) {
+  threads = threads_for(csr.row_offsets[csr.outputs], threads);
   std::vector<uint64_t> hashes(size_t(csr.outputs));
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int32_t r = 0; r < csr.outputs; ++r) {
@@ -88,6 +92,7 @@ void first_equal_rows(const CsrView& csr, const float* bias, int32_t* first, int
 
 void first_equal_samples(const float* matrix, const int64_t* index, int64_t count, int64_t width,
                          int64_t* first, int threads) {
+  threads = threads_for(count * width, threads);
   std::vector<uint64_t> hashes(size_t(count), 0);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < count; ++i) {
@@ -105,6 +110,7 @@ void first_equal_samples(const float* matrix, const int64_t* index, int64_t coun
 
 void classify_samples(const float* matrix, const int64_t* index, int64_t count, int64_t width,
                       float constant, uint8_t* kind, int threads) {
+  threads = threads_for(count * width, threads);
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t i = 0; i < count; ++i) {
     const float* row = matrix + index[i] * width;

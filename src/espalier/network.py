@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal, cast, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from espalier.csr import CsrArrays, as_scipy, check_csr, read_csr
 from espalier.errors import NetworkError
 
 Activation = Literal["relu", "identity"]
 ACTIVATIONS: tuple[Activation, ...] = ("relu", "identity")
-MAX_WIDTH = np.iinfo(np.int32).max
 
 
 class Layer:
@@ -34,12 +34,27 @@ class Layer:
     ([[0.0, 2.0], [1.0, 0.0]], [-0.5, -0.5])
     """
 
-    __slots__ = ("activation", "bias", "clip", "weights")
+    __slots__ = (
+        "_weights",
+        "activation",
+        "bias",
+        "clip",
+        "column_indices",
+        "inputs",
+        "outputs",
+        "row_offsets",
+        "values",
+    )
 
-    weights: sp.csr_array[np.float32, tuple[int, int]]
+    outputs: int  # neurons this layer computes
+    inputs: int  # neurons this layer reads
+    row_offsets: NDArray[np.int64]  # [outputs + 1]
+    column_indices: NDArray[np.int32]  # [nonzeros], rising within each row
+    values: NDArray[np.float32]  # [nonzeros]
     bias: NDArray[np.float32]
     activation: Activation
     clip: float | None
+    _weights: sp.csr_array[np.float32, tuple[int, int]] | None
 
     def __init__(
         self,
@@ -48,8 +63,34 @@ class Layer:
         activation: Activation = "relu",
         clip: float | None = None,
     ) -> None:
-        self.weights = _canonical_csr(weights)
+        self._set_weights(read_csr(weights))
         self._set_response(bias, activation, clip)
+
+    @classmethod
+    def from_csr(
+        cls,
+        row_offsets: ArrayLike,
+        column_indices: ArrayLike,
+        values: ArrayLike,
+        inputs: int,
+        bias: ArrayLike,
+        activation: Activation = "relu",
+        clip: float | None = None,
+    ) -> Layer:
+        """The layer of three CSR arrays, checked like any other and shared where they fit.
+
+        Arguments:
+            row_offsets: ``[outputs + 1]``, kept as int64.
+            column_indices: ``[nonzeros]``, below ``inputs``, kept as int32.
+            values: ``[nonzeros]``, kept as float32.
+
+        >>> Layer.from_csr([0, 1, 2], [1, 0], [2.0, 1.0], inputs=2, bias=0.0)
+        Layer(2 -> 2, 2 connections, relu)
+        """
+        layer = object.__new__(cls)
+        layer._set_weights(check_csr(row_offsets, column_indices, values, inputs))
+        layer._set_response(bias, activation, clip)
+        return layer
 
     def with_response(
         self, bias: ArrayLike, activation: Activation = "relu", clip: float | None = None
@@ -60,53 +101,43 @@ class Layer:
         [-0.5]
         """
         layer = object.__new__(Layer)
-        layer.weights = self.weights
+        arrays = (self.row_offsets, self.column_indices, self.values)
+        layer._set_weights(CsrArrays(*arrays, self.inputs))
         layer._set_response(bias, activation, clip)
         return layer
 
-    def _set_response(self, bias: ArrayLike, activation: Activation, clip: float | None) -> None:
-        if activation not in ACTIVATIONS:
-            raise NetworkError(f"activation is {activation!r}, wanted one of {ACTIVATIONS}")
-        self.bias = _canonical_bias(bias, self.weights.shape[0])
-        self.activation = activation
-        self.clip = _canonical_clip(clip, activation)
-
     @property
-    def outputs(self) -> int:
-        """Number of neurons this layer computes."""
-        return int(self.weights.shape[0])
-
-    @property
-    def inputs(self) -> int:
-        """Number of neurons this layer reads."""
-        return int(self.weights.shape[1])
+    def weights(self) -> sp.csr_array[np.float32, tuple[int, int]]:
+        """The weights as scipy CSR ``[outputs, inputs]``, sharing the layer's arrays."""
+        if self._weights is None:
+            self._weights = as_scipy(
+                CsrArrays(self.row_offsets, self.column_indices, self.values, self.inputs)
+            )
+        return self._weights
 
     @property
     def nonzeros(self) -> int:
         """Number of stored weights, the layer's connections."""
-        return int(self.weights.nnz)
+        return len(self.values)
 
-    @property
-    def row_offsets(self) -> NDArray[np.int64]:
-        """CSR row offsets, int64 ``[outputs + 1]``."""
-        return np.asarray(self.weights.indptr, dtype=np.int64)
+    def _set_weights(self, arrays: CsrArrays) -> None:
+        self.row_offsets, self.column_indices, self.values, self.inputs = arrays
+        self.outputs = len(self.row_offsets) - 1
+        self._weights = None
 
-    @property
-    def column_indices(self) -> NDArray[np.int32]:
-        """CSR column indices, int32 ``[nonzeros]``, rising within each row."""
-        return np.asarray(self.weights.indices, dtype=np.int32)
-
-    @property
-    def values(self) -> NDArray[np.float32]:
-        """CSR values, float32 ``[nonzeros]``."""
-        return self.weights.data
+    def _set_response(self, bias: ArrayLike, activation: Activation, clip: float | None) -> None:
+        if activation not in ACTIVATIONS:
+            raise NetworkError(f"activation is {activation!r}, wanted one of {ACTIVATIONS}")
+        self.bias = _canonical_bias(bias, self.outputs)
+        self.activation = activation
+        self.clip = _canonical_clip(clip, activation)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Layer):
             return NotImplemented
         return (
             (self.activation, self.clip) == (other.activation, other.clip)
-            and self.weights.shape == other.weights.shape
+            and (self.outputs, self.inputs) == (other.outputs, other.inputs)
             and np.array_equal(self.row_offsets, other.row_offsets)
             and np.array_equal(self.column_indices, other.column_indices)
             and np.array_equal(self.values, other.values)
@@ -278,85 +309,6 @@ class _Selection(LayerSource):
 
     def nonzeros(self, index: int) -> int:
         return self._source.nonzeros(self._chosen[index])
-
-
-def _canonical_csr(weights: Any) -> sp.csr_array[np.float32, tuple[int, int]]:
-    try:
-        csr = sp.csr_array(weights)
-        with np.errstate(over="ignore"):  # what becomes infinite is refused below, by name
-            values = np.asarray(csr.data, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise NetworkError(
-            f"weights is a {type(weights).__name__} that scipy cannot read as a 2-d real "
-            f"matrix: {error}"
-        ) from error
-    if csr.ndim != 2:
-        raise NetworkError(f"weights has {csr.ndim} dimensions, wanted [outputs, inputs]")
-    if max(csr.shape) > MAX_WIDTH:
-        raise NetworkError(f"weights is {csr.shape}, wanted at most {MAX_WIDTH:,} each way")
-    if np.iscomplexobj(csr.data):
-        raise NetworkError("weights is complex, wanted real numbers")
-    _check_structure(csr)
-    if not _columns_rise(csr.indptr, csr.indices):
-        csr = csr.sorted_indices()
-        _check_no_duplicates(csr.indptr, csr.indices)
-        with np.errstate(over="ignore"):
-            values = np.asarray(csr.data, dtype=np.float32)
-    columns = np.asarray(csr.indices, dtype=np.int32)
-    offsets = csr.indptr
-    finite = np.isfinite(values)
-    if not finite.all():
-        position = int(np.flatnonzero(~finite)[0])
-        row = int(np.searchsorted(offsets, position, side="right")) - 1
-        raise NetworkError(
-            f"weights[{row}, {columns[position]}] is {csr.data[position]}, "
-            "wanted a number finite in float32"
-        )
-    if len(columns) <= MAX_WIDTH:
-        offsets = np.asarray(offsets, dtype=np.int32)  # scipy wants one type for both
-    # The object is our own by now, though it may share the caller's arrays.
-    result: Any = csr
-    result.data, result.indices, result.indptr = values.view(), columns.view(), offsets.view()
-    for array in (result.data, result.indices, result.indptr):
-        array.flags.writeable = False
-    result.has_canonical_format = True
-    return cast("sp.csr_array[np.float32, tuple[int, int]]", result)
-
-
-def _check_structure(csr: Any) -> None:
-    """Offsets rise from 0 to the number of values and every column lies in the matrix."""
-    offsets, columns = csr.indptr, csr.indices
-    outputs, inputs = csr.shape
-    if len(offsets) != outputs + 1 or offsets[0] != 0 or offsets[-1] != len(columns):
-        raise NetworkError(
-            f"row offsets must be {outputs + 1} numbers from 0 to {len(columns)}, "
-            f"came {len(offsets)} from {offsets[:1]} to {offsets[-1:]}"
-        )
-    if (np.diff(offsets) < 0).any():
-        row = int(np.flatnonzero(np.diff(offsets) < 0)[0])
-        raise NetworkError(f"row offsets fall at row {row}, wanted rising offsets")
-    if len(columns) and (columns.min() < 0 or columns.max() >= inputs):
-        bad = int(columns.min()) if columns.min() < 0 else int(columns.max())
-        raise NetworkError(f"column index {bad} lies outside 0 ... {inputs - 1}")
-
-
-def _columns_rise(offsets: NDArray[Any], columns: NDArray[Any]) -> bool:
-    """Whether columns rise strictly within each row: sorted, and none twice."""
-    rises = np.empty(len(columns) + 1, dtype=bool)
-    np.greater(columns[1:], columns[:-1], out=rises[1:-1])
-    rises[offsets] = True  # where a row starts there is nothing to rise from
-    return bool(rises.all())
-
-
-def _check_no_duplicates(offsets: NDArray[Any], columns: NDArray[Any]) -> None:
-    """In sorted rows an equal pair within a row is a duplicate."""
-    for position in np.flatnonzero(columns[1:] == columns[:-1]) + 1:
-        row = int(np.searchsorted(offsets, position, side="right")) - 1
-        if position > offsets[row]:
-            raise NetworkError(
-                f"weights[{row}, {columns[position]}] appears twice; "
-                "add duplicates up first, e.g. with matrix.sum_duplicates()"
-            )
 
 
 def _canonical_bias(bias: ArrayLike, outputs: int) -> NDArray[np.float32]:

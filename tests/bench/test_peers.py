@@ -87,6 +87,17 @@ def test_dropping_dead_rows_changes_nothing(peer_class: type[Peer]) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_variant_shares_the_weights(peer_class: type[Peer]) -> None:
+    network = NETWORKS["challenge"]
+    peer = peer_class(network)
+    other = peer.variant(drop_dead_rows=True, slab=70)
+    assert (peer.drop_dead_rows, other.drop_dead_rows, other.slab) == (False, True, 70)
+    slabs = other.load(INPUTS)
+    assert len(slabs) == 5
+    found = other.activations(other.run(slabs), slabs)
+    np.testing.assert_allclose(found, reference(network, INPUTS), rtol=1e-4, atol=1e-4)
+
+
 def test_several_slabs(peer_class: type[Peer]) -> None:
     network = NETWORKS["rectangular"]
     found = run(peer_class, network, INPUTS, threads=2, slab=70)

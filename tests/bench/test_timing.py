@@ -21,6 +21,17 @@ def test_contestants_take_turns() -> None:
     assert all(second >= 0.0 for spread in seconds.values() for second in spread.rounds)
 
 
+def test_a_slow_contestant_misses_the_last_turns() -> None:
+    calls: list[str] = []
+    seconds = time_in_turns(
+        {"slow": lambda: calls.append("slow"), "fast": lambda: calls.append("fast")},
+        rounds={"slow": 1, "fast": 3},
+        warm_ups=0,
+    )
+    assert calls == ["slow", "fast", "fast", "fast"]
+    assert len(seconds["slow"].over(seconds["fast"]).rounds) == 1
+
+
 def test_spread_of_rounds() -> None:
     spread = Spread((3.0, 1.0, 2.0, 10.0))
     assert (spread.low, spread.median, spread.high) == (1.0, 2.5, 10.0)
@@ -43,6 +54,7 @@ def test_ratios_pair_the_rounds() -> None:
         ({"contestants": {}}, "contestants is empty"),
         ({"contestants": {"a": int}, "rounds": 0}, "rounds is 0"),
         ({"contestants": {"a": int}, "warm_ups": -1}, "warm_ups -1"),
+        ({"contestants": {"a": int}, "rounds": {"b": 2}}, r"rounds names \['b'\]"),
     ],
 )
 def test_nothing_to_time_is_refused(arguments: dict[str, object], message: str) -> None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from espalier.errors import InputError
 
 ROUNDS = 7
+# OpenMP threads of one library spin for some milliseconds after its work and would slow down the
+# next contestant.
+SETTLE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,21 @@ class Spread:
         return max(self.rounds)
 
     def over(self, other: Spread) -> Spread:
-        """This divided by another, round by round.
+        """This divided by another, round by round, over the rounds that both have.
 
-        >>> Spread((4.0, 9.0)).over(Spread((2.0, 3.0))).rounds
+        >>> Spread((4.0, 9.0)).over(Spread((2.0, 3.0, 5.0))).rounds
         (2.0, 3.0)
         """
-        pairs = zip(self.rounds, other.rounds, strict=True)
+        pairs = zip(self.rounds, other.rounds, strict=False)
         return Spread(tuple(mine / theirs for mine, theirs in pairs))
+
+    def times(self, factor: float) -> Spread:
+        """Every round times a number.
+
+        >>> Spread((1.0, 2.0)).times(3.0).rounds
+        (3.0, 6.0)
+        """
+        return Spread(tuple(value * factor for value in self.rounds))
 
     def to_dict(self) -> dict[str, float | list[float]]:
         """Median, lowest, highest and all rounds, as JSON values."""
@@ -59,7 +70,7 @@ class Spread:
 def time_in_turns(
     contestants: Mapping[str, Callable[[], object]],
     *,
-    rounds: int = ROUNDS,
+    rounds: int | Mapping[str, int] = ROUNDS,
     warm_ups: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Spread]:
@@ -67,7 +78,8 @@ def time_in_turns(
 
     Arguments:
         contestants: what to call, by name; each call does the whole work once.
-        rounds: timed rounds, at least 1; claims need 7 or more.
+        rounds: timed rounds, at least 1; claims need 7 or more. A slow contestant may be given
+            fewer than the others, by name; it then misses the last turns.
         warm_ups: rounds before those, not timed.
         progress: called with (done, total) after every call.
 
@@ -75,7 +87,7 @@ def time_in_turns(
         The seconds of every contestant, one number per round.
 
     Raises:
-        InputError: no contestant, no round, or a negative number of warm-ups.
+        InputError: no contestant, no round, a negative number of warm-ups, or unknown names.
 
     >>> seconds = time_in_turns({"sum": lambda: sum(range(9)), "len": lambda: len("abc")})
     >>> len(seconds["sum"].over(seconds["len"]).rounds)
@@ -83,19 +95,25 @@ def time_in_turns(
     """
     if not contestants:
         raise InputError("contestants is empty, wanted something to time")
-    if rounds < 1 or warm_ups < 0:
+    wanted = dict.fromkeys(contestants, rounds) if isinstance(rounds, int) else dict(rounds)
+    if wanted.keys() != contestants.keys():
+        raise InputError(f"rounds names {sorted(wanted)}, wanted {sorted(contestants)}")
+    if min(wanted.values()) < 1 or warm_ups < 0:
         raise InputError(
             f"rounds is {rounds} and warm_ups {warm_ups}, wanted at least 1 and at least 0"
         )
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    total = (warm_ups + rounds) * len(contestants)
+    total = warm_ups * len(contestants) + sum(wanted.values())
     done = 0
-    for turn in range(warm_ups + rounds):
+    for turn in range(-warm_ups, max(wanted.values())):
         for name, work in contestants.items():
+            if turn >= wanted[name]:
+                continue
+            time.sleep(SETTLE)
             start = time.perf_counter()
             work()
             elapsed = time.perf_counter() - start
-            if turn >= warm_ups:
+            if turn >= 0:
                 seconds[name].append(elapsed)
             done += 1
             if progress is not None:

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from espalier.cli.console import Json, print_json, progress
+from espalier.cli import units
+from espalier.cli.console import Json, print_json, print_rows, print_text, progress
+from espalier.cli.specs import GeneratedInputs, parse_inputs
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 
@@ -19,36 +21,103 @@ def _group() -> None:
 
 @app.command("challenge")
 def challenge(
-    neurons: Annotated[
-        list[int] | None, typer.Option(help="Network widths; repeat for several.")
+    section: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="shortcuts, strategies, peers, structureless, ceiling or all; repeat for several. "
+            "By default shortcuts and ceiling."
+        ),
     ] = None,
-    layers: Annotated[
-        list[int] | None, typer.Option(help="Network depths; repeat for several.")
+    network: Annotated[
+        list[str] | None,
+        typer.Option(help="NEURONSxLAYERS of a challenge network; repeat. By default 1024x120."),
     ] = None,
-    inputs: Annotated[str, typer.Option(help="digits[:COUNT] or mnist:FOLDER[:COUNT].")] = "digits",
-    rounds: Annotated[int, typer.Option(min=1, help="Interleaved rounds of each timing.")] = 7,
+    every: Annotated[
+        bool, typer.Option("--all", help="All twelve networks of the challenge.")
+    ] = False,
+    network_file: Annotated[
+        Path | None, typer.Option(help="Measure this network on file in their place.")
+    ] = None,
+    inputs: Annotated[
+        str, typer.Option(help="A file, digits[:COUNT], or mnist:FOLDER[:COUNT].")
+    ] = "digits",
+    samples: Annotated[
+        int | None, typer.Option(min=1, help="Inputs to run; the challenge has 60000.")
+    ] = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="Category list to check `shortcuts` against.")
+    ] = None,
+    structureless: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NEURONSxLAYERS of a random network; repeat. By default 1024x120, 4096x120 and "
+            "16384x120."
+        ),
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Samples of the random networks.")] = 4096,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
+    ] = None,
+    limit: Annotated[
+        float,
+        typer.Option(
+            min=0.1, help="Seconds of all rounds of one contestant; slower ones run less."
+        ),
+    ] = 120.0,
     peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Run scipy, torch and GraphBLAS too.")
     ] = True,
+    memory: Annotated[
+        str | None, typer.Option(help="Memory budget of espalier's plans, such as 4GiB.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for the tables (Markdown, JSON) and the plot.")
+        Path | None, typer.Option(help="Folder for challenge.md, challenge.json, challenge.png.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time and rate of each challenge network and strategy (the FSSL paper's Tables IV to IX)."""
+    """The Graph Challenge on this machine, beside the papers and the peers.
+
+    shortcuts: every network as `espalier infer` runs it. strategies: the FSSL paper's Tables IV to
+    IX. peers: the same work by scipy, torch and GraphBLAS. structureless: networks without any
+    shortcut. ceiling: how near the kernels come to the machine's multiply-adds.
+    """
+    from espalier import kernels
     from espalier.bench import challenge as tables
 
-    with progress("measuring", "runs") as update:
-        report = tables.run(
-            neurons=tuple(neurons or (1024, 4096, 16384, 65536)),
-            layers=tuple(layers or (120, 480, 1920)),
-            inputs=inputs,
-            rounds=rounds,
-            peers=peers,
-            output=output,
-            progress=update,
-        )
+    source = parse_inputs(inputs)
+    generated = source if isinstance(source, GeneratedInputs) else None
+    sizes = tuple(map(tables.parse_size, network or ["1024x120"]))
+    random_sizes = tuple(map(tables.parse_size, structureless or []))
+    settings = tables.Settings(
+        networks=tables.ALL_NETWORKS if every else sizes,
+        network_file=_word(network_file),
+        samples=samples or (generated.count if generated else tables.Settings.samples),
+        images=_word(generated.folder if generated else None),
+        inputs_file=_word(source if isinstance(source, Path) else None),
+        truth=_word(truth),
+        structureless=random_sizes or tables.Settings.structureless,
+        batch=batch,
+        rounds=rounds,
+        threads=kernels.thread_count(threads),
+        limit=limit,
+        peers=peers,
+        memory=None if memory is None else units.parse_bytes(memory),
+    )
+    wanted: tuple[str, ...] = tuple(section or tables.DEFAULT_SECTIONS)
+    if "all" in wanted:
+        wanted = tuple(tables.SECTIONS)
+    report = tables.run(settings, wanted, output=output, watch=progress)
     if as_json:
         print_json(report.to_dict())
-    else:
-        typer.echo(str(report))
+        return
+    for title, header, rows in report.tables():
+        print_rows(title, header, rows)
+    for answer in report.answers:
+        for note in report.notes(answer):
+            print_text(f"{answer.section.name}: {note}")
+    print_text(report.conditions)
+
+
+def _word(path: Path | None) -> str | None:
+    return None if path is None else str(path)

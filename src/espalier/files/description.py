@@ -11,10 +11,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
+from espalier.csr import MAX_WIDTH
 from espalier.errors import FileError, InputError, NetworkError
 from espalier.files.records import DESCRIPTION_NAME, LayerRecord
 from espalier.files.text import Entries
-from espalier.network import MAX_WIDTH, Activation, Layer
+from espalier.network import Activation, Layer
 
 # The Graph Challenge's rules: a bias for each number of neurons, and one clip.
 CHALLENGE_BIAS = {1024: -0.30, 4096: -0.35, 16384: -0.40, 65536: -0.45}

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from espalier.csr import MAX_WIDTH
 from espalier.errors import FileError
-from espalier.network import MAX_WIDTH, Layer
+from espalier.network import Layer
 
 FORMAT = "espalier-network"
 FORMAT_VERSION = "1"

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
@@ -182,12 +181,16 @@ class SafetensorsSource(LayerSource):
             raise FileError(
                 f"{self._path}: {index}.row_offsets must rise from 0 to {record.nonzeros:,}"
             )
-        if record.nonzeros <= np.iinfo(np.int32).max:
-            offsets = offsets.astype(np.int32)
         try:
-            weights = sp.csr_array((tensors["values"], columns, offsets), shape=self.shape(index))
-            weights.has_sorted_indices = True
-            return Layer(weights, tensors["bias"], record.activation, record.clip)
+            return Layer.from_csr(
+                offsets,
+                columns,
+                tensors["values"],
+                record.inputs,
+                tensors["bias"],
+                record.activation,
+                record.clip,
+            )
         except (NetworkError, ValueError) as error:
             raise FileError(f"{self._path}, layer {index}: {error}") from error
 

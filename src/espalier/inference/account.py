@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.inference.result import Report, Shortcut
@@ -29,6 +30,8 @@ class Account:
         self.processed = np.zeros(layers, np.int64)
         self.living = np.zeros(layers, np.int64)
         self.operations = 0
+        self.live_operations = 0
+        self._arriving = samples  # samples of this batch not all zero so far
         self.scattered = False
         self.rows_saved = {"zero": 0, "unique": 0, "fixed point": 0}
         self.sample_layers_saved = {"zero": 0, "unique": 0, "fixed point": 0}
@@ -49,6 +52,15 @@ class Account:
             self.scattered = True
             costs[0] *= scattered.nnz / (scattered.shape[0] * scattered.shape[1])
         self.operations += int(segment.processed @ costs)
+        self.live_operations += int(self._live(begin, segment) @ costs)
+
+    def _live(self, begin: int, segment: Segment) -> NDArray[np.int64]:
+        """int64 ``[layers]``: samples multiplied that were not all zero."""
+        if begin == 0:
+            self._arriving = int(segment.processed[0])
+        arriving = np.concatenate([[self._arriving], segment.living[:-1]])
+        self._arriving = int(segment.living[-1])
+        return np.asarray(np.minimum(arriving, segment.processed), np.int64)
 
     def add_savings(self, position: int, saved: dict[str, int]) -> None:
         """Count rows a filter took out at a checkpoint, and the layers they now skip."""
@@ -64,6 +76,7 @@ class Account:
             connections=connections,
             nominal_operations=connections * self.samples,
             effective_operations=self.operations,
+            live_operations=self.live_operations,
             seconds=seconds,
             compile_seconds=run.plan.compile_seconds,
             threads=run.threads,

@@ -200,5 +200,4 @@ def _layer(
     bias: NDArray[np.float32],
     inputs: int,
 ) -> Layer:
-    weights = sp.csr_array((values, columns, offsets), shape=(len(offsets) - 1, inputs))
-    return Layer(weights, bias, like.activation, like.clip)
+    return Layer.from_csr(offsets, columns, values, inputs, bias, like.activation, like.clip)

@@ -186,7 +186,7 @@ class Plan:
                 if held > self.weight_budget:
                     self.resident, self.packed = False, []
             if progress is not None:
-                progress(done, total)
+                progress(min(done, total), total)  # reducing may add a layer of sums
         self.savings: Savings = decomposition.savings
         assert decomposition.expansion is not None
         self.expansion: Expansion = decomposition.expansion

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.network import Layer
@@ -70,14 +69,18 @@ def _saturated_stays_saturated(layer: Layer) -> bool:
     """Rounding cannot pull a sum below ``clip``, whatever the order of its additions."""
     if layer.clip is None or not layer.outputs:
         return False
-    shape = layer.weights.shape
-    exact = sp.csr_array(
-        (layer.values.astype(np.float64), layer.weights.indices, layer.weights.indptr), shape=shape
-    )
-    saturated = np.full(layer.inputs, layer.clip)
-    sums = exact @ saturated
-    exact.data = np.abs(exact.data)
-    size = exact @ saturated + np.abs(layer.bias)
+    exact = layer.values.astype(np.float64) * layer.clip
+    sums = _row_sums(layer, exact)
+    size = _row_sums(layer, np.abs(exact)) + np.abs(layer.bias)
     terms = np.diff(layer.row_offsets) + 2
     rounding = 2.0 * terms * UNIT_ROUNDOFF * size
     return bool((sums + layer.bias - rounding >= layer.clip).all())
+
+
+def _row_sums(layer: Layer, terms: NDArray[np.float64]) -> NDArray[np.float64]:
+    """One sum per row of numbers that lie like the layer's values."""
+    sums = np.zeros(layer.outputs)
+    filled = np.flatnonzero(np.diff(layer.row_offsets))
+    if len(filled):
+        sums[filled] = np.add.reduceat(terms, layer.row_offsets[filled])
+    return sums

@@ -31,6 +31,7 @@ class Report:
     Attributes:
         nominal_operations: connections of the network times samples, the challenge's count.
         effective_operations: multiply-adds done, zeros inside dense blocks included.
+        live_operations: those of them done for samples that were not all zero.
         seconds: from the caller's samples to categories, without compiling.
     """
 
@@ -39,6 +40,7 @@ class Report:
     connections: int
     nominal_operations: int
     effective_operations: int
+    live_operations: int
     seconds: float
     compile_seconds: float
     threads: int

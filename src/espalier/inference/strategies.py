@@ -83,6 +83,7 @@ class StrategyPlan:
             connections=self._connections,
             nominal_operations=self._connections * samples,
             effective_operations=int(operations),
+            live_operations=int(operations),
             seconds=seconds,
             compile_seconds=self.compile_seconds,
             threads=used,

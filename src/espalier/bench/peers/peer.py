@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -52,16 +53,20 @@ class Peer(ABC):
         slab: int | None = None,
     ) -> None:
         layers = list(network)
-        if drop_dead_rows and any(revives_dead_rows(layer) for layer in layers):
-            raise InputError(
-                "drop_dead_rows needs ReLU layers without positive biases; this network brings "
-                "rows of zeros back to life"
-            )
-        self.threads, self.drop_dead_rows = threads, drop_dead_rows
+        self.rows_stay_dead = not any(revives_dead_rows(layer) for layer in layers)
+        self.threads = threads
+        self._drop_dead_rows(drop_dead_rows)
         self._outputs = network.outputs
         self._prepare(layers)
         self.slab = slab or max(LEAST_SLAB, self.slab_entries // self._widest)
         self._layers = [self._convert(layer) for layer in layers]
+
+    def variant(self, *, drop_dead_rows: bool, slab: int | None = None) -> Self:
+        """The same peer with other settings; the converted network is shared, not copied."""
+        other = copy.copy(self)
+        other._drop_dead_rows(drop_dead_rows)
+        other.slab = slab or self.slab
+        return other
 
     def load(self, inputs: Any) -> list[Any]:
         """Cut ``[samples, neurons]`` inputs, numpy or scipy, into slabs of the peer's format."""
@@ -97,6 +102,14 @@ class Peer(ABC):
                 if len(alive) < len(rows):
                     batch, rows = self._take(batch, alive), rows[alive]
         return Outcome(batch, rows)
+
+    def _drop_dead_rows(self, wanted: bool) -> None:
+        if wanted and not self.rows_stay_dead:
+            raise InputError(
+                "drop_dead_rows needs ReLU layers without positive biases; this network brings "
+                "rows of zeros back to life"
+            )
+        self.drop_dead_rows = wanted
 
     def _prepare(self, layers: list[Layer]) -> None:
         """Look at the network as a whole; import the library and set its threads."""
