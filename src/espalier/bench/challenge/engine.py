@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from espalier.bench.challenge.contest import Contestant, Work
 from espalier.inference import Plan
-from espalier.inference.slots import Filter
+from espalier.inference.options import Filter
 
 
 def plan_contestant(name: str, plan: Plan, filter: Filter) -> Contestant:
