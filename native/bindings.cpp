@@ -2,6 +2,8 @@
 
 NB_MODULE(_native, module) {
   module.doc() = "Native kernels of espalier; use them through espalier.kernels.";
+  // An interpreter that exits while somebody still holds a plan is no fault to print about.
+  nb::set_leak_warnings(false);
   bind_dispatch(module);
   bind_engine(module);
   bind_rows(module);

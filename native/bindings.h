@@ -1,7 +1,7 @@
 // Each bindings_*.cpp adds its functions to the one extension module.
 //
-// Arguments are checked here, once: wrong sizes raise ValueError. Index contents are promises of
-// espalier.Layer, or checked inside the kernels where users' samples enter.
+// Arguments are checked here, once: wrong sizes and indices raise ValueError. The columns of
+// users' samples are checked inside the kernels, which read them anyway.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -25,10 +25,10 @@ inline void require(bool holds, const char* what) {
   if (!holds) throw std::invalid_argument(what);
 }
 
-// The three arrays of a CSR matrix with `inputs` columns.
-inline espalier::CsrView csr_view(const Array<int64_t>& row_offsets,
-                                  const Array<int32_t>& column_indices, const Array<float>& values,
-                                  int32_t inputs) {
+// The three arrays of a CSR matrix with `inputs` columns; says nothing about indices.
+inline espalier::CsrView samples_view(const Array<int64_t>& row_offsets,
+                                      const Array<int32_t>& column_indices,
+                                      const Array<float>& values, int32_t inputs) {
   require(row_offsets.size() >= 1, "row_offsets is empty");
   const int64_t nonzeros = row_offsets.data()[row_offsets.size() - 1];
   require(nonzeros >= 0 && size_t(nonzeros) == column_indices.size() &&
@@ -36,6 +36,16 @@ inline espalier::CsrView csr_view(const Array<int64_t>& row_offsets,
           "column_indices and values must have row_offsets[-1] entries");
   return {int32_t(row_offsets.size() - 1), inputs, row_offsets.data(), column_indices.data(),
           values.data()};
+}
+
+// The weights of a layer. espalier.Layer checked them, but it shares its arrays with whoever made
+// it: they may have changed since.
+inline espalier::CsrView csr_view(const Array<int64_t>& row_offsets,
+                                  const Array<int32_t>& column_indices, const Array<float>& values,
+                                  int32_t inputs) {
+  const espalier::CsrView csr = samples_view(row_offsets, column_indices, values, inputs);
+  require(espalier::is_sound(csr), "columns must rise within each row, inside the matrix");
+  return csr;
 }
 
 // A numpy array that owns what was a vector.

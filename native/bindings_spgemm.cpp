@@ -30,7 +30,7 @@ void bind_spgemm(nb::module_& module) {
           "__init__",
           [](SpgemmRun* self, const Array<int64_t>& row_offsets,
              const Array<int32_t>& column_indices, const Array<float>& values, int32_t width) {
-            const CsrView csr = csr_view(row_offsets, column_indices, values, width);
+            const CsrView csr = samples_view(row_offsets, column_indices, values, width);
             for (int32_t r = 0; r < csr.outputs; ++r) {
               require(csr.row_offsets[r] >= 0 && csr.row_offsets[r] <= csr.row_offsets[r + 1],
                       "row_offsets must rise");

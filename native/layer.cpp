@@ -4,6 +4,24 @@
 
 namespace espalier {
 
+bool is_sound(const CsrView& csr) {
+  const int64_t nonzeros = csr.row_offsets[csr.outputs];
+  if (csr.row_offsets[0] != 0) return false;
+  for (int32_t row = 0; row < csr.outputs; ++row) {
+    const int64_t begin = csr.row_offsets[row], end = csr.row_offsets[row + 1];
+    if (end < begin || end > nonzeros) return false;
+    if (begin == end) continue;
+    bool rises = true;
+    for (int64_t k = begin + 1; k < end; ++k) {
+      rises &= csr.column_indices[k - 1] < csr.column_indices[k];
+    }
+    if (!rises || csr.column_indices[begin] < 0 || csr.column_indices[end - 1] >= csr.inputs) {
+      return false;
+    }
+  }
+  return true;
+}
+
 PackedLayer::PackedLayer(const CsrView& csr, const float* bias, float lower, float upper,
                          const std::vector<int64_t>& group_offsets,
                          const std::vector<int32_t>& group_rows)

@@ -17,6 +17,10 @@ struct CsrView {
   const float* values;            // likewise
 };
 
+// Whether rows lie one after the other and columns rise within each, inside the matrix; reads
+// nothing beyond `row_offsets[outputs]` entries whatever the arrays hold.
+bool is_sound(const CsrView& csr);
+
 class PackedLayer {
  public:
   // Rows of one group become dense blocks over the union of their columns; all rows in no group

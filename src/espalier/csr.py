@@ -58,7 +58,10 @@ def check_csr(
         NetworkError: offsets that do not rise, a column out of range or twice in a row, or a
             value that is not finite in float32.
     """
-    offsets, columns = np.asarray(row_offsets), np.asarray(column_indices)
+    offsets, columns = (
+        array.astype(array.dtype.newbyteorder("="), copy=False)
+        for array in (np.asarray(row_offsets), np.asarray(column_indices))
+    )
     _check_structure(offsets, columns, np.shape(values), inputs)
     offsets, columns = offsets.astype(np.int64, copy=False), columns.astype(np.int32, copy=False)
     with np.errstate(over="ignore"):  # what becomes infinite is refused below, by name

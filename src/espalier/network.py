@@ -273,6 +273,8 @@ class _Stored(LayerSource):
     """Layers held in memory."""
 
     def __init__(self, layers: Iterable[Layer]) -> None:
+        if not isinstance(layers, Iterable):
+            raise NetworkError(f"layers is a {type(layers).__name__}, wanted some Layer objects")
         self._layers = list(layers)
         for index, layer in enumerate(self._layers):
             if not isinstance(layer, Layer):
@@ -312,11 +314,7 @@ class _Selection(LayerSource):
 
 
 def _canonical_bias(bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
-    try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(bias, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise NetworkError(f"bias is not numeric: {error}") from error
+    array = _real_numbers("bias", bias)
     if array.ndim == 0:
         array = np.full(outputs, array, dtype=np.float32)
     if array.shape != (outputs,):
@@ -324,7 +322,6 @@ def _canonical_bias(bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
     if not np.isfinite(array).all():
         index = int(np.flatnonzero(~np.isfinite(array))[0])
         raise NetworkError(f"bias[{index}] is {array[index]}, wanted a finite number")
-    array = array.copy()
     array.flags.writeable = False
     return array
 
@@ -334,11 +331,20 @@ def _canonical_clip(clip: float | None, activation: Activation) -> float | None:
         return None
     if activation != "relu":
         raise NetworkError(f"clip={clip} needs activation='relu', came {activation!r}")
-    try:
-        with np.errstate(over="ignore"):
-            value = float(np.float32(clip))
-    except (TypeError, ValueError) as error:
-        raise NetworkError(f"clip is not a number: {clip!r}") from error
+    array = _real_numbers("clip", clip)
+    value = float(array) if array.ndim == 0 else np.nan
     if not 0.0 < value < np.inf:
         raise NetworkError(f"clip is {clip}, wanted a finite number above 0, or None")
     return value
+
+
+def _real_numbers(name: str, given: Any) -> NDArray[np.float32]:
+    """A float32 copy; numbers too large for it become infinite."""
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f"{name} is not numeric: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise NetworkError(f"{name} holds {array.dtype}, wanted real numbers")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)
