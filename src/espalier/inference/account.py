@@ -72,7 +72,7 @@ class Account:
         connections = run.plan.savings.connections_before
         return Report(
             samples=self.samples,
-            layers=run.layers,
+            layers=len(run.plan.network),
             connections=connections,
             nominal_operations=connections * self.samples,
             effective_operations=self.operations,
