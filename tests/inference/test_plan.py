@@ -187,12 +187,15 @@ def test_a_plan_runs_again_and_keeps_its_inputs_as_they_were() -> None:
 
 @pytest.mark.parametrize("cheap", FORCED)
 @pytest.mark.parametrize("tile", TILES)
-def test_the_cost_model_decides_tile_and_kernels(cheap: str, tile: int) -> None:
+@pytest.mark.parametrize("memory", [None, 1])
+def test_the_cost_model_decides_tile_and_kernels(cheap: str, tile: int, memory: int | None) -> None:
     net = esp.radixnet(96, 3, radices=[2, 3], kronecker=16, bias=-0.1)
     with patch.object(CostModel, "load", lambda: forced_cost(cheap, tile)):
-        plan = esp.compile(net, merge=False, fold=False)
+        plan = esp.compile(net, merge=False, fold=False, memory=memory)
     assert plan.tile == tile
-    assert any(packed.blocks for packed in plan.packed) == (cheap == "blocks")
+    chunks = [packed for chunk in plan.chunks() for packed in chunk]
+    assert plan.blocks == sum(packed.blocks for packed in chunks)
+    assert (plan.blocks > 0) == (cheap == "blocks")
     result = plan.run(sp.csr_array(np.eye(96, dtype=np.float32)))
     used = {shortcut.name for shortcut in result.report().shortcuts if shortcut.used}
     assert ("sparse input" in used) == (cheap == "scatter")

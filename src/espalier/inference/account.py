@@ -89,11 +89,9 @@ class Account:
 
     def _shortcuts(self, run: Execution) -> list[Shortcut]:
         plan, savings = run.plan, run.plan.savings
-        options = plan.options
         sample_layers = self.samples * run.layers
         shared = self.sample_layers_saved
         dropped = sample_layers - int(self.processed.sum()) - sum(shared.values())
-        blocks = sum(packed.blocks for packed in plan.packed)
         kept = savings.connections_after / max(savings.connections_before, 1)
 
         def share(count: int) -> str:
@@ -103,16 +101,22 @@ class Account:
             Shortcut(
                 "merge",
                 "weights and bias equal bit for bit",
-                f"{savings.merged:,} neurons; {kept:.2%} of the connections left",
-                options.merge and savings.merged > 0,
+                f"{savings.merged:,} neurons and {savings.inputs_merged:,} inputs; "
+                f"{kept:.2%} of the connections left",
+                savings.merged + savings.inputs_merged > 0,
             ),
             Shortcut(
                 "fold",
                 "no weight reaches the neuron, or no weight leaves it",
                 f"{savings.constant:,} constant and {savings.unread:,} unread neurons",
-                options.fold and savings.constant + savings.unread > 0,
+                savings.constant + savings.unread > 0,
             ),
-            Shortcut("group", "rows with the same columns", f"{blocks:,} dense blocks", blocks > 0),
+            Shortcut(
+                "group",
+                "rows with the same columns",
+                f"{plan.blocks:,} dense blocks",
+                plan.blocks > 0,
+            ),
             Shortcut(
                 "sparse input",
                 "a zero adds nothing",

@@ -83,6 +83,7 @@ class Plan:
         self.proofs: list[Proof] = []
         self.widths: list[int] = []
         self.packed: list[_native.PackedLayer] = []
+        self.blocks = 0
         self.resident = True
         self._compile(progress)
         self.panels = self._choose_panels()
@@ -150,7 +151,6 @@ class Plan:
     def describe(self) -> str:
         """What compiling found and chose, in a few lines."""
         first, savings = self.proofs, self.savings
-        blocks = sum(packed.blocks for packed in self.packed)
         zero = sum(proof.zero_stays_zero for proof in first)
         fixed = sum(proof.saturated_stays_saturated for proof in first)
         where = "in memory" if self.resident else "streamed from the network at each run"
@@ -159,10 +159,11 @@ class Plan:
                 f"{len(self.proofs)} layers, widths {min(self.widths)} to {max(self.widths)}, "
                 f"weights {where}; compiled in {self.compile_seconds:.3g} s",
                 f"connections {savings.connections_before:,} -> {savings.connections_after:,}: "
-                f"{savings.merged:,} neurons merged, {savings.constant:,} constant, "
+                f"{savings.merged:,} neurons and {savings.inputs_merged:,} inputs merged, "
+                f"{savings.constant:,} constant, "
                 f"{savings.unread:,} unread",
                 f"tile {self.tile} samples, {self.panels} panels a thread, "
-                f"{blocks:,} dense blocks of rows that share columns",
+                f"{self.blocks:,} dense blocks of rows that share columns",
                 f"proven: zero stays zero in {zero} layers, "
                 f"saturated stays saturated in {fixed} layers",
             ]
@@ -180,6 +181,7 @@ class Plan:
                 self.input_width = planned.inputs
             self.proofs.append(planned.proof)
             self.widths.append(planned.outputs)
+            self.blocks += planned.packed.blocks
             if self.resident:
                 self.packed.append(planned.packed)
                 held += planned.packed.bytes

@@ -96,7 +96,7 @@ class StrategyPlan:
                     "zero filter",
                     "relu(bias) = 0 in every later layer",
                     f"{samples - len(left):,} samples dropped",
-                    self.strategy == "filter" and bool(self._droppable[1:].any()),
+                    len(left) < samples,
                 )
             ],
         )
