@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <utility>
 
 #include "buffer.h"
@@ -47,7 +46,7 @@ class Group {
     for (size_t l = 0; l < segment_.layers.size() && lanes_; ++l) {
       const LayerView& layer = segment_.layers[l]->view();
       count_into(outcome.processed[l], lanes_);
-      std::memset(alive_.data(), 0, size_t(panels()) * tile_ * sizeof(float));
+      std::fill_n(alive_.data(), size_t(panels()) * tile_, 0.0f);
       if (l == 0 && segment_.first) {
         finite &= scatter_first(layer);
       } else {
@@ -102,7 +101,7 @@ class Group {
 
   template <typename Index>
   bool load_sparse(int64_t begin, int count, float* panel) {
-    std::memset(panel, 0, size_t(samples_.width) * tile_ * sizeof(float));
+    std::fill_n(panel, size_t(samples_.width) * tile_, 0.0f);
     const Index* offsets = static_cast<const Index*>(samples_.row_offsets);
     const Index* columns = static_cast<const Index*>(samples_.column_indices);
     bool good = true;
@@ -124,7 +123,7 @@ class Group {
     for (int p = 0; p < panels(); ++p) {
       const int64_t begin = int64_t(p) * tile_;
       const int count = int(std::min<int64_t>(tile_, lanes_ - begin));
-      std::memset(scratch_.data(), 0, size_t(count) * layer.outputs * sizeof(float));
+      std::fill_n(scratch_.data(), size_t(count) * layer.outputs, 0.0f);
       const float* rows[max_tile];
       for (int i = 0; i < count; ++i) {
         float* sums = scratch_.data() + size_t(i) * layer.outputs;

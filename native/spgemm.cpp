@@ -1,7 +1,6 @@
 #include "spgemm.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "dispatch.h"
 
@@ -80,7 +79,7 @@ void spgemm(const SparseRows& samples, const PackedLayer& layer, const InputMajo
     float* sums = workspace.sums[t].data();
     const int64_t end = first_row(samples, t + 1, threads);
     for (int64_t r = first_row(samples, t, threads); r < end; ++r) {
-      std::memset(sums, 0, size_t(view.outputs) * sizeof(float));
+      std::fill_n(sums, size_t(view.outputs), 0.0f);
       const int64_t from = samples.row_offsets[r];
       kernels().scatter_i32(weights.view(), samples.column_indices.data() + from,
                             samples.values.data() + from, samples.row_offsets[r + 1] - from, sums);

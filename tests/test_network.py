@@ -73,7 +73,7 @@ def test_bad_weights_are_refused(weights: Any, says: str) -> None:
         [0.0, 1e39],
         1j,
         np.array([1j, 1j]),
-        object(),
+        object,
     ],
     ids=repr,
 )
@@ -83,7 +83,7 @@ def test_bad_biases_are_refused(bias: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "clip", [0.0, -1.0, np.nan, np.inf, 1e39, 1e-50, "x", "32", [1.0, 2.0], 1j, object()], ids=repr
+    "clip", [0.0, -1.0, np.nan, np.inf, 1e39, 1e-50, "x", "32", [1.0, 2.0], 1j, object], ids=repr
 )
 def test_bad_clips_are_refused(clip: Any) -> None:
     with pytest.raises(NetworkError, match="clip"):
