@@ -16,6 +16,20 @@ namespace {
 
 constexpr int vector_lanes = 16;  // pack_lanes moves this many lanes at a time
 
+// What the threads of a run tell each other.
+struct Shared {
+  const Poll& poll;
+  const int64_t samples;
+  std::atomic<bool> good{true}, stop{false};
+  std::atomic<int64_t> done{0}, next_row{0};
+
+  // Whether to go on is for the calling thread to ask: it alone may run Python's signal handlers.
+  bool halted() {
+    if (omp_get_thread_num() == 0 && poll(done, samples)) stop = true;
+    return stop || !good;
+  }
+};
+
 // One thread's samples on their way through the layers: up to `panels` panels of living lanes.
 class Group {
  public:
@@ -37,13 +51,15 @@ class Group {
     sample_.reserve(size_t(tile_) * segment.panels);
   }
 
-  // Carries samples first ... first + count through all layers; false on a bad sample.
-  bool run(int64_t first, int64_t count, const Outcome& outcome, std::atomic<int64_t>& next_row) {
+  // Carries samples first ... first + count through all layers; false on a bad sample. Gives up
+  // between two layers when the run is halted.
+  bool run(int64_t first, int64_t count, const Outcome& outcome, Shared& shared) {
     sample_.resize(count);
     for (int64_t i = 0; i < count; ++i) sample_[i] = first + i;
     lanes_ = count;
     bool finite = true;
     for (size_t l = 0; l < segment_.layers.size() && lanes_; ++l) {
+      if (shared.halted()) return true;
       const LayerView& layer = segment_.layers[l]->view();
       count_into(outcome.processed[l], lanes_);
       std::fill_n(alive_.data(), size_t(panels()) * tile_, 0.0f);
@@ -65,7 +81,7 @@ class Group {
         drop_dead(layer.outputs, outcome);
       }
     }
-    return store_rows(outcome, next_row) && finite;
+    return store_rows(outcome, shared.next_row) && finite;
   }
 
  private:
@@ -233,8 +249,7 @@ RunStatus run_segment(const Segment& segment, const Samples& samples, const Outc
   const int64_t size = int64_t(segment.tile) * segment.panels;
   const int64_t groups = (samples.count + size - 1) / size;
   const int threads = int(std::clamp<int64_t>(groups, 1, segment.threads));
-  std::atomic<bool> good{true}, stop{false};
-  std::atomic<int64_t> done{0}, next_row{0};
+  Shared shared{poll, samples.count};
 
   // Built outside the parallel region, where running out of memory can still be reported.
   std::vector<Group> of_thread;
@@ -246,15 +261,14 @@ RunStatus run_segment(const Segment& segment, const Samples& samples, const Outc
     Group& group = of_thread[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)
     for (int64_t g = 0; g < groups; ++g) {
-      if (stop || !good) continue;
+      if (shared.stop || !shared.good) continue;
       const int64_t first = g * size, count = std::min(size, samples.count - first);
-      if (!group.run(first, count, outcome, next_row)) good = false;
-      done += count;
-      if (omp_get_thread_num() == 0 && poll(done, samples.count)) stop = true;
+      if (!group.run(first, count, outcome, shared)) shared.good = false;
+      shared.done += count;
     }
   }
-  if (!good) return RunStatus::bad_sample;
-  return stop ? RunStatus::stopped : RunStatus::finished;
+  if (!shared.good) return RunStatus::bad_sample;
+  return shared.stop ? RunStatus::stopped : RunStatus::finished;
 }
 
 }  // namespace espalier

@@ -79,7 +79,7 @@ class CostModel:
         """The model of this machine: from the cache, else measured now and cached."""
         path = _cache_file()
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return cls(**json.loads(path.read_text()))
+            return cls(**json.loads(path.read_text())).checked()
         model = cls.measure()
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,6 +87,21 @@ class CostModel:
             draft.write_text(json.dumps(vars(model)))
             draft.replace(path)
         return model
+
+    def checked(self) -> CostModel:
+        """Itself, if every table has its shape; a damaged cache raises ValueError."""
+        tables = (len(TILES), len(WIDTHS))
+        shapes = {
+            "rows": tables,
+            "blocks": (len(BLOCK_HEIGHTS), *tables),
+            "panel_load": (len(WIDTHS),),
+            "scatter": (2,),
+        }
+        for name, shape in shapes.items():
+            table = np.asarray(getattr(self, name), np.float64)
+            if table.shape != shape or not (np.isfinite(table) & (table >= 0.0)).all():
+                raise ValueError(f"{name} is no table of seconds {list(shape)}")
+        return self
 
     @classmethod
     def measure(cls) -> CostModel:

@@ -102,6 +102,7 @@ class Plan:
 
         Arguments:
             x: ``[samples, inputs]``, numpy or scipy sparse; float32 CSR is taken without a copy.
+                Non-zeros are added in the order they are stored in.
             filter: ``"none"``; ``"zero"``: samples that died are dropped, or share one row where
                 a bias could wake them; ``"unique"``: samples of equal state share one row, too.
             output: kind of ``result.activations``: numpy, or scipy CSR.
