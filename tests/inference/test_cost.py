@@ -8,7 +8,6 @@ import pytest
 
 from espalier.inference.cost import BLOCK_HEIGHTS, TILES, WIDTHS, CostModel
 
-
 load = CostModel.load  # as it is before a fixture fixes it
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 _FIRST_CHECKPOINT = 8
+_GROUP_OVERHEAD = 0.5  # panels' worth of time to fetch a layer's weights once more
 
 
 class Execution:
@@ -121,7 +122,7 @@ class Execution:
                 first=self.plan.first if scatter else None,
                 droppable=self.droppable[begin:end],
                 tile=self.plan.tile,
-                panels=self._panels(samples.count),
+                panels=self._panels(samples.count, begin == 0 and bool(self.droppable[0])),
                 threads=self.threads,
                 progress=self._segment_progress(begin, len(layers), batch),
             )
@@ -130,10 +131,16 @@ class Execution:
         self.account.add_segment(begin, layers, segment, self.x if scatter else None)
         return Rows(segment.rows, segment.row_of), segment.alive[segment.row_of >= 0]
 
-    def _panels(self, count: int) -> int:
-        """Fewer panels a thread where there are not enough samples for all threads."""
-        share = -(-count // (self.threads * self.plan.tile))
-        return max(1, min(self.plan.panels, share))
+    def _panels(self, count: int, may_die: bool) -> int:
+        """Panels of a group: as many as memory suits, and so that all threads end together."""
+        most = self.plan.panels_while_dying if may_die else self.plan.panels
+        needed = -(-count // self.plan.tile)
+
+        def longest_share(panels: int) -> float:
+            groups = -(-needed // panels)
+            return -(-groups // self.threads) * (panels + _GROUP_OVERHEAD)
+
+        return min(range(1, most + 1), key=longest_share)
 
     def _scatter_pays(self, layer: _native.PackedLayer) -> bool:
         """Whether touching the non-zeros of sparse samples is cheaper than whole panels."""

@@ -30,7 +30,11 @@ from espalier.network import Layer, Network
 
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
-_GROUP_BYTES = 4 << 20  # panels of a thread, both sides
+# Panels a thread carries through a layer before the next one. Few stay in the L2 cache; many let
+# the living lanes of dying samples fill whole panels.
+_GROUP_BYTES = 2 << 20
+_DYING_GROUP_BYTES = 16 << 20
+_MOST_PANELS = 8
 
 
 @dataclass(frozen=True)
@@ -86,7 +90,8 @@ class Plan:
         self.blocks = 0
         self.resident = True
         self._compile(progress)
-        self.panels = self._choose_panels()
+        self.panels = self._panels_in(_GROUP_BYTES)
+        self.panels_while_dying = self._panels_in(_DYING_GROUP_BYTES)
         self.compile_seconds = perf_counter() - start
 
     def run(
@@ -218,10 +223,9 @@ class Plan:
             return choose_groups(layer, self.cost, tile)
         return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
-    def _choose_panels(self) -> int:
-        """Panels a thread carries through a layer before the next one, so weights are reused."""
+    def _panels_in(self, size: int) -> int:
         panel = max([*self.widths, 1]) * self.tile * 4
-        return int(np.clip(_GROUP_BYTES // (2 * panel), 1, 8))
+        return int(np.clip(size // panel, 1, _MOST_PANELS))
 
 
 def compile(
