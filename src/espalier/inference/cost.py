@@ -29,8 +29,13 @@ TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
 BLOCK_HEIGHTS = (2, 4, 8)
 Counts: TypeAlias = "int | NDArray[np.int64]"
-FORMAT = 2
-ROUNDS = 7
+FORMAT = 3
+ROUNDS = 5
+# Bytes of the panels a thread carries through a layer before the next one. Few stay in the L2
+# cache; many let the living lanes of dying samples fill whole panels.
+GROUP_BYTES = 2 << 20
+DYING_GROUP_BYTES = 16 << 20
+_MOST_PANELS = 8
 _CONNECTIONS = 32
 _MEASURED_ROWS = 1024
 
@@ -120,6 +125,11 @@ class CostModel:
         )
 
 
+def panels_in(size: int, width: int, tile: int) -> int:
+    """How many panels of a network as wide as that make a group of `size` bytes."""
+    return int(np.clip(size // (max(width, 1) * tile * 4), 1, _MOST_PANELS))
+
+
 def _at_width(seconds: list[float], width: int) -> float:
     return float(np.interp(np.log2(max(width, 1)), np.log2(WIDTHS), seconds))
 
@@ -165,7 +175,9 @@ def _sums(width: int, fan_out: int) -> Layer:
 
 def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     """Seconds per non-zero of samples of which a tenth is not zero."""
-    count = TILES[-1]
+    tile = TILES[1]
+    panels = panels_in(DYING_GROUP_BYTES, width, tile)
+    count = 4 * panels * tile
     offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
     columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)
     held = _native.sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width, None)
@@ -176,7 +188,7 @@ def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     best = np.inf
     for _ in range(ROUNDS):
         start = perf_counter()
-        run_segment([packed], held, first=first, tile=TILES[1], panels=2, threads=1)
+        run_segment([packed], held, first=first, tile=tile, panels=panels, threads=1)
         best = min(best, perf_counter() - start)
     return best / columns.size
 

@@ -8,10 +8,14 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from espalier import _native
-from espalier.inference.cost import TILES, CostModel
+from espalier.inference.cost import (
+    DYING_GROUP_BYTES,
+    GROUP_BYTES,
+    TILES,
+    CostModel,
+    panels_in,
+)
 from espalier.inference.decompose import Decomposition, Expansion, Savings
 from espalier.inference.execute import Execution
 from espalier.inference.grouping import choose_groups
@@ -30,11 +34,6 @@ from espalier.network import Layer, Network
 
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
-# Panels a thread carries through a layer before the next one. Few stay in the L2 cache; many let
-# the living lanes of dying samples fill whole panels.
-_GROUP_BYTES = 2 << 20
-_DYING_GROUP_BYTES = 16 << 20
-_MOST_PANELS = 8
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,9 @@ class Plan:
         self.blocks = 0
         self.resident = True
         self._compile(progress)
-        self.panels = self._panels_in(_GROUP_BYTES)
-        self.panels_while_dying = self._panels_in(_DYING_GROUP_BYTES)
+        widest = max(self.widths)
+        self.panels = panels_in(GROUP_BYTES, widest, self.tile)
+        self.panels_while_dying = panels_in(DYING_GROUP_BYTES, widest, self.tile)
         self.compile_seconds = perf_counter() - start
 
     def run(
@@ -222,10 +222,6 @@ class Plan:
         if self.options.group:
             return choose_groups(layer, self.cost, tile)
         return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
-
-    def _panels_in(self, size: int) -> int:
-        panel = max([*self.widths, 1]) * self.tile * 4
-        return int(np.clip(size // panel, 1, _MOST_PANELS))
 
 
 def compile(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from itertools import product
+from typing import Any
+
+import numpy as np
 
 from espalier.bench.challenge import text
 from espalier.bench.challenge.contest import compete
@@ -11,9 +15,11 @@ from espalier.bench.challenge.engine import plan_contestant
 from espalier.bench.challenge.section import Column, Job, Record, Section, Table
 from espalier.bench.challenge.settings import Settings, Watch, label
 from espalier.inference import compile
+from espalier.inference.options import Filter
 
 NAME = "ceiling"
 OURS = "espalier"
+ALIVE_SAMPLES = 4096
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -35,25 +41,30 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
             memory=settings.memory,
             progress=progress,
         )
+    batches: list[tuple[str, Any, Filter]] = [("the inputs, zero filter", inputs, "zero")]
+    if plan.saturated is not None:
+        full = np.full((ALIVE_SAMPLES, network.inputs), plan.saturated, np.float32)
+        batches.append(("all alive, no filter", full, "none"))
     records = []
-    for threads in sorted({1, settings.threads}):
+    for (samples, batch, filter), threads in product(batches, sorted({1, settings.threads})):
         plan.threads = threads
-        with watch(f"{title}: running on {threads} threads", "runs") as progress:
+        with watch(f"{title}: {samples}, {threads} threads", "runs") as progress:
             contest = compete(
-                [plan_contestant(OURS, plan, "zero")],
+                [plan_contestant(OURS, plan, filter)],
                 network,
-                inputs,
+                batch,
                 replace(settings, threads=threads),
                 progress,
             )
         times = contest.times[OURS]
-        report = plan.run(inputs[: times.measured_samples], "zero").report()
+        report = plan.run(batch[: times.measured_samples], filter).report()
         live = report.live_operations * times.samples / max(times.measured_samples, 1)
         records.append(
             {
                 "network": title,
                 "neurons": network.inputs,
                 "layers": len(network),
+                "batch": samples,
                 "threads": threads,
                 **times.to_record(),
                 "tile": plan.tile,
@@ -72,8 +83,10 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     return [
         "No merging and no fixed points: rows are grouped by their columns and dead samples "
         "dropped, nothing else. The whole run counts, from the sparse inputs to the categories.",
-        "Live multiply-adds: connections times samples that are not all zero, layer by layer; of "
-        "the first layer only those that a pixel of the sparse inputs takes part in.",
+        "Live multiply-adds: connections times samples that are not all zero, layer by layer; of a "
+        "first layer that is taken non-zero by non-zero, only those it met.",
+        f"All alive: {ALIVE_SAMPLES:,} dense samples full of the clip, which stay so in every "
+        "layer: the kernels with nothing to load, drop or pack.",
         "The ceiling is a loop of multiply-adds in registers, measured in every round beside it, "
         "with as many threads.",
     ]
@@ -86,6 +99,7 @@ SECTION = Section(
             "Grouping and zero filter only: share of the multiply-add ceiling",
             (
                 Column("network", lambda r: str(r["network"])),
+                Column("samples", lambda r: str(r["batch"])),
                 Column("threads", lambda r: str(r["threads"])),
                 Column("time", lambda r: text.spread(r["seconds"])),
                 Column("rounds", text.measured),
