@@ -13,7 +13,8 @@ TINY = ("--network", "256x4", "--inputs", "digits:80", "--rounds", "1", "--threa
 def test_json_on_standard_output(espalier) -> None:
     outcome = espalier("bench", "challenge", "--section", "ceiling", *TINY, "--json")
     report = json.loads(outcome.stdout)
-    (record,) = report["sections"]["ceiling"]["records"]
+    record, alive = report["sections"]["ceiling"]["records"]
+    assert alive["batch"].startswith("all alive")
     assert (record["neurons"], record["layers"], record["samples"]) == (256, 4, 80)
 
 
