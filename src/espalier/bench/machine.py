@@ -6,10 +6,10 @@ import os
 import platform
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 from espalier import kernels
+from espalier.kernels.processor import processor_name
 
 PACKAGES = (
     "espalier",
@@ -63,16 +63,6 @@ def measure_machine(threads: int | None = None) -> Machine:
         bandwidth=kernels.peak_bandwidth(threads),
         versions={"python": platform.python_version()} | _installed_versions(),
     )
-
-
-def processor_name(description: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor's model name, or its architecture where Linux does not tell."""
-    try:
-        lines = description.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.machine())
 
 
 def _installed_versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import espalier
 from espalier.cli import units
 from espalier.cli.console import Json, print_facts, print_json
+from espalier.kernels.processor import processor_name
 
 PACKAGES = ("numpy", "scipy", "safetensors", "isal", "torch", "scikit-learn", "matplotlib")
 PEERS = ("python-graphblas", "suitesparse-graphblas")
@@ -55,7 +56,7 @@ def describe_machine() -> dict[str, Any]:
     forced = os.environ.get("ESPALIER_ISA")
     reason = "forced by ESPALIER_ISA" if forced else "the fastest this machine has"
     return {
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": len(os.sched_getaffinity(0)),
         "machine_cores": os.cpu_count() or 1,
         "caches": _caches(),
@@ -81,15 +82,6 @@ def openmp_runtimes() -> list[str]:
     except OSError:
         return []
     return sorted(set(OPENMP.findall(maps)))
-
-
-def _processor() -> str:
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        cpuinfo = ""
-    match = re.search(r"^model name\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return match[1].strip() if match else platform.processor() or platform.machine()
 
 
 def _caches() -> dict[str, str]:

@@ -6,9 +6,7 @@ From the MNIST training images this makes the official sets pixel by pixel: 6,37
 
 from __future__ import annotations
 
-import gzip
 import math
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.errors import FileError, InputError
+from espalier.files import load_images
 from espalier.generate.digits import varied_digits
 from espalier.generate.streams import checked_count, checked_seed
 from espalier.generate.strip import Strip
@@ -24,7 +23,6 @@ from espalier.generate.strip import Strip
 Progress = Callable[[int, int], None]
 
 TRAINING_IMAGES = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
-IDX_UBYTE_IMAGES = bytes([0, 0, 8, 3])
 # Chunks of this many pixels keep the passes over them in cache.
 CHUNK_PIXELS = 2**18
 
@@ -82,21 +80,11 @@ def read_training_images(folder: Path) -> NDArray[np.uint8]:
     path = next((folder / name for name in TRAINING_IMAGES if (folder / name).is_file()), None)
     if path is None:
         raise FileError(f"{folder}: no {' or '.join(TRAINING_IMAGES)} in this folder")
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, zlib.error) as error:
-        raise FileError(f"{path}: cannot be read: {error}") from error
-    if content[:4] != IDX_UBYTE_IMAGES or len(content) < 16:
-        raise FileError(f"{path}: begins with {content[:4].hex()}, wanted IDX images (00000803)")
-    images, height, width = (int(n) for n in np.frombuffer(content, ">u4", count=3, offset=4))
-    if (height, width) != (28, 28) or images == 0:
-        raise FileError(f"{path}: {images} images of {height} x {width}, wanted some of 28 x 28")
-    if len(content) != 16 + images * height * width:
-        raise FileError(
-            f"{path}: {len(content):,} bytes, wanted {16 + images * height * width:,} for "
-            f"{images:,} images; is it truncated?"
-        )
-    return np.frombuffer(content, np.uint8, offset=16).reshape(images, height, width)
+    images = load_images(path)
+    if images.shape[1:] != (28, 28) or len(images) == 0:
+        count, height, width = images.shape
+        raise FileError(f"{path}: {count} images of {height} x {width}, wanted some of 28 x 28")
+    return images
 
 
 def _checked_side(neurons: int) -> int:

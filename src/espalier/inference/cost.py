@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.kernels import Groups, instruction_set, pack, pack_by_input
+from espalier.kernels.processor import processor_name
 from espalier.kernels.segment import run_segment
 from espalier.network import Layer
 
@@ -195,13 +195,5 @@ def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
 
 def _cache_file() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    model = "".join(c if c.isalnum() else "-" for c in _processor())
+    model = "".join(c if c.isalnum() else "-" for c in processor_name())
     return Path(cache) / "espalier" / f"cost-{FORMAT}-{model}-{instruction_set()}.json"
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
