@@ -269,6 +269,7 @@ static void dot_rows(const DotSweep& sweep) {
     float* sums = sweep.sums + row * sweep.sums_stride;
     vec x[Vectors];
     for (int j = 0; j < Vectors - 1; ++j) x[j] = load(source + j * width);
+    for (int j = 0; j < Vectors; ++j) __builtin_prefetch(source + 3 * sweep.source_stride + j * width);
     x[Vectors - 1] = load_first(source + (Vectors - 1) * width, sweep.last_lanes);
     for (; bits; sums += 4) {
       const float* rows[4];
