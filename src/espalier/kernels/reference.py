@@ -207,10 +207,10 @@ def _overlap(tap: int, size: int, kernel: int, stride: int, padding: int) -> tup
 
 def _skip_zeros(left: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
     """``left @ right``; a zero of `left` contributes nothing, even against infinity or NaN."""
-    if np.isfinite(right).all():
-        return left @ right
-    rows = left.reshape(-1, len(right))
     with np.errstate(invalid="ignore"):
+        if np.isfinite(right).all():
+            return left @ right
+        rows = left.reshape(-1, len(right))
         sums = [(row[row != 0, None] * right[row != 0]).sum(axis=0) for row in rows]
     return np.reshape(sums, (*left.shape[:-1], right.shape[1]))
 
