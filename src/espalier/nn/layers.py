@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -99,7 +98,7 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
             return None
         if isinstance(layer.padding, str):
             return _named_padding(layer.padding, layer.stride, layer.kernel_size)
-        return _convolution(layer.stride, layer.padding)
+        return Convolution(layer.stride, layer.padding)
 
 
 class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
@@ -140,12 +139,6 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
 _LINEAR = Linear()
 
 
-@cache
-def _convolution(stride: Pair, padding: Pair) -> Convolution:
-    return Convolution(stride, padding)
-
-
-@cache
 def _named_padding(name: str, stride: Pair, kernel: Pair) -> Convolution | None:
     """The padding ``"valid"`` or ``"same"`` in numbers; None if one side gets more."""
     if name == "valid":

@@ -23,6 +23,7 @@ def is_plain(*tensors: Tensor | None) -> bool:
             and tensor.is_cpu
             and tensor.layout is torch.strided
             and not tensor.is_neg()
+            and not torch._C._functorch.is_legacy_batchedtensor(tensor)
         ):
             return False
     return not (

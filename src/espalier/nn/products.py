@@ -155,6 +155,10 @@ class Convolution(Product):
         )
 
     def layout(self, tensor: Tensor) -> Tensor:
+        if tensor.shape[1] == 1 and tensor.stride(1) != 1:
+            # One channel is in both layouts; PyTorch reads from the strides which one is meant.
+            images, _, height, width = tensor.shape
+            return tensor.contiguous().view(images, height, width, 1).permute(0, 3, 1, 2)
         return tensor.contiguous(memory_format=torch.channels_last)
 
     def rows(self, tensor: Tensor) -> NDArray[np.float32]:
