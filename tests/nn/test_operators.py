@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from torch.library import opcheck
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear
 
-backends = pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs g++")
 
 
 def arguments(product):
@@ -51,8 +52,15 @@ def test_gradient_of_an_operators_gradient(product):
 
 
 @pytest.mark.slow
-@backends
-@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("backend", "batch_norm"),
+    [
+        ("aot_eager", False),
+        ("aot_eager", True),
+        pytest.param("inductor", True, marks=needs_compiler),
+    ],
+)
 def test_compiled_training_step(backend, batch_norm):
     torch.compiler.reset()
     model = forced(small_vgg(batch_norm))
