@@ -1,4 +1,4 @@
-"""Gradients: checked by differences, twice, partly, in graphs kept, checkpointed and transformed."""
+"""Gradients: by differences, twice, in part, over kept graphs, checkpointed, transformed."""
 
 from __future__ import annotations
 

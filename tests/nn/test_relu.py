@@ -142,9 +142,12 @@ def test_the_layer_before_scans_nothing(monkeypatch):
     )
     scanned = []
     whole = Mask.of.__func__
-    monkeypatch.setattr(
-        Mask, "of", classmethod(lambda cls, rows, n: scanned.append(rows.shape) or whole(cls, rows, n))
-    )
+
+    def scan(cls, rows, threads):
+        scanned.append(rows.shape)
+        return whole(cls, rows, threads)
+
+    monkeypatch.setattr(Mask, "of", classmethod(scan))
     model(torch.randn(16, 8)).backward(torch.randn(16, 4))
     assert (16, 70) not in scanned
 

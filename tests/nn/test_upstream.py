@@ -163,9 +163,7 @@ def test_whole_networks(batch_norm):
     x = torch.randn(4, 1, 12, 12)
     model(x).square().sum().backward()
     exact(x.double()).square().sum().backward()
-    for (name, ours), truth in zip(
-        model.named_parameters(), exact.parameters(), strict=True
-    ):
+    for (name, ours), truth in zip(model.named_parameters(), exact.parameters(), strict=True):
         scale = float(truth.grad.abs().max())
         torch.testing.assert_close(
             ours.grad.double(), truth.grad, rtol=0, atol=1e-5 * scale + 1e-5, msg=name

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from espalier.nn.call import Call
 from espalier.nn.choice import LayerChoices
-from espalier.nn.masks import Mask
 from espalier.nn.plain import is_plain
 from espalier.nn.products import Product
 
@@ -20,13 +19,13 @@ def apply(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    mask: Mask | None,
+    source: Tensor,
 ) -> Tensor:
     """The output of a layer; each pass runs the variant that is the cheapest at its density.
 
     Arguments:
         x, weight, bias: plain ones (`is_plain`) that fit `product`.
-        mask: of x, if there is one.
+        source: the tensor of which x is a view, or x itself; a mask may have been left on it.
     """
     threads = torch.get_num_threads()
     site = choices.site(product, x.shape, weight.shape, threads)
@@ -37,7 +36,7 @@ def apply(
     )
     if not look and site.is_dense(learns):
         return product.dense_forward(x, weight, bias)
-    call = Call(product, site, threads, look, mask, given is x)
+    call = Call(product, site, threads, look, product.mask_of(source), given is x)
     if not learns:
         return call.forward(x, weight, bias)
     y: Tensor = _ZeroSkip.apply(x, weight, bias, call)  # type: ignore[no-untyped-call]
