@@ -122,7 +122,7 @@ def test_input_changed_before_backward_is_noticed():
 @pytest.mark.parametrize("rule", ["zeroskip", "measured"])
 def test_checkpoints_compute_the_same(rule, reentrant):
     model = forced(small_vgg(), rule)
-    for _ in range(17):  # past a call that looks at densities, so that the next one does not
+    for _ in range(18):  # past a call that looks at densities, and between two that do not
         x = torch.randn(2, 1, 12, 12, requires_grad=True)
         model.zero_grad()
         model(x).square().sum().backward()
@@ -132,6 +132,17 @@ def test_checkpoints_compute_the_same(rule, reentrant):
         checkpoint(model, x, use_reentrant=reentrant).square().sum().backward()
         again = [parameter.grad for parameter in model.parameters()]
         torch.testing.assert_close(again, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_survives_a_choice_that_changes_before_its_backward_pass():
+    layer = ZeroSkipLinear(5, 4, passes="dense")
+    x = sample(layer).requires_grad_()
+    layer(x)  # the call that looks
+    for now in ("dense", "input", "dense"):
+        y = checkpoint(layer, x, use_reentrant=False)
+        layer.choices.sites[0].forward.variant = now
+        y.sum().backward()
+    torch.testing.assert_close(x.grad, 3 * layer.weight.sum(0).expand(6, 5))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")

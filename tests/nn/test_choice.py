@@ -11,7 +11,7 @@ from torch import nn
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
 from espalier.nn.choice import LOOK_EVERY, MARGIN, LayerChoices, cheapest, could_gain
-from espalier.nn.costs import DENSE, VARIANTS
+from espalier.nn.curve import DENSE, VARIANTS
 from espalier.nn.products import Linear
 
 # Of a variant that takes twice its density: as dear as dense at one half.

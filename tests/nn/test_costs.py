@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.nn import costs
-from espalier.nn.costs import DENSE, DENSITIES, VARIANTS, Case, Costs, Curve, measure
+from espalier.nn.case import Case
+from espalier.nn.costs import Costs
+from espalier.nn.curve import DENSE, DENSITIES, VARIANTS, Curve
+from espalier.nn.measure import measure
 from espalier.nn.products import Convolution, Linear
 
 SMALL = Case.of(Linear(), torch.Size((8, 16)), torch.Size((4, 16)), 1)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
+from espalier.nn.case import Case
 from espalier.nn.choice import could_gain
-from espalier.nn.costs import COSTS, VARIANTS, Case
+from espalier.nn.costs import COSTS
+from espalier.nn.curve import VARIANTS
 from espalier.nn.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipLinear
 from espalier.nn.observe import Observation, observe, run_example
 from espalier.nn.relu import ZeroSkipReLU
@@ -82,6 +84,8 @@ def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example as positional and keyword arguments."""
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module in Python")
+    if isinstance(model, torch._dynamo.OptimizedModule):
+        raise InputError("model is compiled already: accelerate it first, then torch.compile it")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.device.type != "cpu":
             raise InputError(f"{name} is on {tensor.device}, wanted the model on the CPU")
