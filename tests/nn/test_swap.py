@@ -244,6 +244,12 @@ def test_bad_arguments(model, example, message):
         esp.accelerate(model, example)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_a_compiled_model_is_refused():
+    with pytest.raises(esp.InputError, match="compiled already: accelerate it first"):
+        esp.accelerate(torch.compile(nn.Linear(2, 2)), torch.zeros(1, 2))
+
+
 def test_an_example_that_does_not_fit_raises_what_the_model_raises():
     with pytest.raises(RuntimeError, match="cannot be multiplied"):
         esp.accelerate(nn.Linear(2, 2), torch.zeros(1, 3))
