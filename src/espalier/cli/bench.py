@@ -7,16 +7,12 @@ from typing import Annotated
 
 import typer
 
+from espalier.bench.report import Report
 from espalier.cli import units
 from espalier.cli.console import Json, print_json, print_rows, print_text, progress
 from espalier.cli.specs import GeneratedInputs, parse_inputs
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `challenge` a word of its own while it is the only benchmark."""
 
 
 @app.command("challenge")
@@ -104,10 +100,11 @@ def challenge(
         peers=peers,
         memory=None if memory is None else units.parse_bytes(memory),
     )
-    wanted: tuple[str, ...] = tuple(section or tables.DEFAULT_SECTIONS)
-    if "all" in wanted:
-        wanted = tuple(tables.SECTIONS)
-    report = tables.run(settings, wanted, output=output, watch=progress)
+    wanted = section or tables.DEFAULT_SECTIONS
+    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+
+
+def _print(report: Report, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
         return

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.watch import Watch
 
 Record = dict[str, Any]
 Job = Callable[[Watch], list[Record]]  # measures one network
+
+
+class Settings(Protocol):
+    """What every benchmark's settings know."""
+
+    @property
+    def rounds(self) -> int:
+        """Timed rounds of each contestant."""
+
+    def public(self) -> dict[str, Any]:
+        """The settings as JSON values for a report that others read."""
+
+
+Asked = TypeVar("Asked", bound=Settings, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section:
+class Section(Generic[Asked]):
     """One question, how to measure it, and how to read the answer.
 
     Arguments:
@@ -58,8 +72,8 @@ class Section:
 
     name: str
     tables: tuple[Table, ...]
-    jobs: Callable[[Settings], list[Job]]
-    notes: Callable[[Settings, list[Record]], list[str]]
+    jobs: Callable[[Asked], list[Job]]
+    notes: Callable[[Asked, list[Record]], list[str]]
 
 
 def skipped(network: str, name: str, reason: object) -> Record:
