@@ -40,10 +40,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One view of a section's records."""
+    """One view of a section's records.
+
+    Arguments:
+        select: makes the records to show of those that were measured; all of them by default.
+    """
 
     title: str
     columns: tuple[Column, ...]
+    select: Callable[[Sequence[Record]], Sequence[Record]] = lambda records: records
 
     @property
     def header(self) -> list[str]:
@@ -52,10 +57,9 @@ class Table:
 
     def rows(self, records: Sequence[Record]) -> list[list[str]]:
         """The cells of every record that was measured."""
+        measured = [record for record in records if "skipped" not in record]
         return [
-            [column.text(record) for column in self.columns]
-            for record in records
-            if "skipped" not in record
+            [column.text(record) for column in self.columns] for record in self.select(measured)
         ]
 
 

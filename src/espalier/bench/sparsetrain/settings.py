@@ -1,0 +1,69 @@
+"""What to measure: networks, layers, zeros, rounds, threads, and on which images to train."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from espalier.bench.sparsetrain.published import NETWORKS
+from espalier.bench.timing import ROUNDS
+from espalier.errors import InputError
+
+ZEROS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+MODELS = ("vgg_small", "vgg16", "resnet34", "resnet50", "fixup_resnet50")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one benchmark run.
+
+    Arguments:
+        networks: published networks, names out of `NETWORKS`.
+        layers: measure layers whose name contains one of these, such as ``1x1`` or ``@14``; with
+            none, all layers of the networks and the linear ones.
+        zeros: fractions of random zeros to measure layers at, rising.
+        dense_seconds: how long a call of the dense kernel should take; decides about the images.
+        rounds: timed rounds of each contestant.
+        threads: threads of every contestant.
+        mnist: folder of MNIST's IDX files to train on; None takes scikit-learn's digits.
+        batch: images of a training step.
+        train_steps: steps of training before activations are captured.
+        models: networks whose training steps are timed.
+    """
+
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    layers: tuple[str, ...] = ()
+    zeros: tuple[float, ...] = ZEROS
+    dense_seconds: float = 0.012
+    rounds: int = ROUNDS
+    threads: int = 1
+    mnist: str | None = None
+    batch: int = 64
+    train_steps: int = 100
+    models: tuple[str, ...] = ("vgg_small",)
+
+    def __post_init__(self) -> None:
+        for word, given, known in (
+            ("network", self.networks, tuple(NETWORKS)),
+            ("model", self.models, MODELS),
+        ):
+            for name in given:
+                if name not in known:
+                    raise InputError(f"{word} is {name!r}, wanted one of {', '.join(known)}")
+
+    def quick(self) -> Settings:
+        """A few layers, rounds and steps of these settings: under a minute."""
+        return replace(
+            self,
+            networks=self.networks[:1],
+            layers=self.layers or ("3x3 128>128 @28", "1x1 256>64 @56", "linear 512>512"),
+            zeros=(0.0, 0.5, 0.8, 0.9),
+            dense_seconds=self.dense_seconds / 3.0,
+            rounds=3,
+            train_steps=20,
+        )
+
+    def public(self) -> dict[str, Any]:
+        """The settings as JSON values, the folder by its name alone."""
+        return asdict(self) | {"mnist": None if self.mnist is None else Path(self.mnist).name}
