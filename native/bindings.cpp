@@ -9,4 +9,5 @@ NB_MODULE(_native, module) {
   bind_rows(module);
   bind_spgemm(module);
   bind_text(module);
+  bind_zeroskip(module);
 }

@@ -61,3 +61,4 @@ void bind_engine(nb::module_& module);
 void bind_rows(nb::module_& module);
 void bind_spgemm(nb::module_& module);
 void bind_text(nb::module_& module);
+void bind_zeroskip(nb::module_& module);

@@ -7,11 +7,14 @@ namespace espalier {
 namespace avx2 {
 
 #include "simd.h"
+#include "simd_masks.h"
 
 #include "ceilings-inl.h"
+#include "masks-inl.h"
 #include "panel-inl.h"
 #include "scatter-inl.h"
 #include "spmm-inl.h"
+#include "zeroskip-inl.h"
 
 }  // namespace avx2
 
@@ -30,6 +33,7 @@ const KernelTable avx2_kernels = {
     .pack_lanes = avx2::pack_lanes,
     .multiply_adds = avx2::multiply_adds,
     .read_floats = avx2::read_floats,
+    .zeroskip = avx2::zeroskip_kernels,
 };
 
 }  // namespace espalier

@@ -7,11 +7,14 @@ namespace espalier {
 namespace avx512 {
 
 #include "simd.h"
+#include "simd_masks.h"
 
 #include "ceilings-inl.h"
+#include "masks-inl.h"
 #include "panel-inl.h"
 #include "scatter-inl.h"
 #include "spmm-inl.h"
+#include "zeroskip-inl.h"
 
 }  // namespace avx512
 
@@ -33,6 +36,7 @@ const KernelTable avx512_kernels = {
     .pack_lanes = avx512::pack_lanes,
     .multiply_adds = avx512::multiply_adds,
     .read_floats = avx512::read_floats,
+    .zeroskip = avx512::zeroskip_kernels,
 };
 
 }  // namespace espalier

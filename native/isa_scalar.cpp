@@ -6,11 +6,14 @@ namespace espalier {
 namespace scalar {
 
 #include "simd.h"
+#include "simd_masks.h"
 
 #include "ceilings-inl.h"
+#include "masks-inl.h"
 #include "panel-inl.h"
 #include "scatter-inl.h"
 #include "spmm-inl.h"
+#include "zeroskip-inl.h"
 
 }  // namespace scalar
 
@@ -28,6 +31,7 @@ const KernelTable scalar_kernels = {
     .pack_lanes = scalar::pack_lanes,
     .multiply_adds = scalar::multiply_adds,
     .read_floats = scalar::read_floats,
+    .zeroskip = scalar::zeroskip_kernels,
 };
 
 }  // namespace espalier

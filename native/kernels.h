@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "zeroskip_kernels.h"
+
 namespace espalier {
 
 // Samples travel in panels: [neurons][tile] floats, `tile` samples side by side, so that one
@@ -93,6 +95,8 @@ struct KernelTable {
   // returns how many multiply-adds that is; reads `count` floats and returns their sum.
   double (*multiply_adds)(int64_t rounds);
   float (*read_floats)(const float* data, int64_t count);
+
+  ZeroSkipKernels zeroskip;
 };
 
 extern const KernelTable scalar_kernels;

@@ -13,6 +13,7 @@ using vec = __m512;
 constexpr int width = 16;
 constexpr int max_vectors = 4;
 constexpr int tile_rows = 8;
+constexpr int tile_vectors = 8;
 
 static inline vec set1(float a) { return _mm512_set1_ps(a); }
 static inline vec load(const float* p) { return _mm512_loadu_ps(p); }
@@ -60,6 +61,7 @@ using vec = __m256;
 constexpr int width = 8;
 constexpr int max_vectors = 8;
 constexpr int tile_rows = 4;
+constexpr int tile_vectors = 6;
 
 static inline vec set1(float a) { return _mm256_set1_ps(a); }
 static inline vec load(const float* p) { return _mm256_loadu_ps(p); }
@@ -103,6 +105,7 @@ using vec = float;
 constexpr int width = 1;
 constexpr int max_vectors = 8;
 constexpr int tile_rows = 2;
+constexpr int tile_vectors = 8;
 
 static inline vec set1(float a) { return a; }
 static inline vec load(const float* p) { return *p; }

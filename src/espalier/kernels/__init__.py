@@ -1,4 +1,4 @@
-"""Python face of the native kernels: instruction sets, threads, ceilings, products.
+"""Python face of the native kernels: instruction sets, threads, ceilings, products, zero-skipping.
 
 The instruction set is chosen once at import: the fastest this machine has, or the one that the
 environment variable ``ESPALIER_ISA`` names (``scalar``, ``avx2``, ``avx512``).
@@ -14,6 +14,15 @@ from espalier.errors import InputError
 from espalier.kernels.spgemm import SparseProduct
 from espalier.kernels.spmm import Groups, InputMajor, PackedLayer, pack, pack_by_input, spmm
 from espalier.kernels.threads import thread_count
+from espalier.kernels.zeroskip import (
+    count_nonzero,
+    nonzero_mask,
+    relu_backward,
+    relu_forward,
+    zeroskip_backward_input,
+    zeroskip_backward_weight,
+    zeroskip_forward,
+)
 
 __all__ = [
     "Groups",
@@ -21,15 +30,22 @@ __all__ = [
     "InstructionSet",
     "PackedLayer",
     "SparseProduct",
+    "count_nonzero",
     "instruction_set",
     "instruction_sets",
+    "nonzero_mask",
     "pack",
     "pack_by_input",
     "peak_bandwidth",
     "peak_multiply_adds",
+    "relu_backward",
+    "relu_forward",
     "spmm",
     "thread_count",
     "use_instruction_set",
+    "zeroskip_backward_input",
+    "zeroskip_backward_weight",
+    "zeroskip_forward",
 ]
 
 ISA_VARIABLE = "ESPALIER_ISA"

@@ -1,0 +1,31 @@
+// Scratch memory that outlives a call: fresh pages cost more than the work of a small layer.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "buffer.h"
+
+namespace espalier {
+
+// Holds `floats` floats, aligned to 64 bytes and of any content, until it goes out of scope.
+class Workspace {
+ public:
+  explicit Workspace(size_t floats);
+  ~Workspace();
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+
+  float* data() { return block_.buffer.data(); }
+  const float* data() const { return block_.buffer.data(); }
+
+  struct Block {
+    size_t floats = 0;
+    Buffer buffer;
+  };
+
+ private:
+  Block block_;
+};
+
+}  // namespace espalier
