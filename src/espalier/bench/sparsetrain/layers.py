@@ -10,12 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from espalier.bench import text
-from espalier.bench.machine import Machine, measure_machine
+from espalier.bench.machine import Machine
 from espalier.bench.section import Column, Job, Record, Section, Table
 from espalier.bench.sparsetrain.operands import ZerosOf, dense_operands
-from espalier.bench.sparsetrain.passes import Pass
-from espalier.bench.sparsetrain.published import NETWORKS
-from espalier.bench.sparsetrain.race import Entry, images_per_call, race
+from espalier.bench.sparsetrain.published import NETWORKS, Pass
+from espalier.bench.sparsetrain.race import Entry, ceilings, images_per_call, race
 from espalier.bench.sparsetrain.settings import ZEROS, Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.watch import Watch
@@ -73,7 +72,7 @@ def all_cases(settings: Settings) -> list[Case]:
 
 def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
     """The record of one case at every fraction of zeros."""
-    machine = measure_machine(settings.threads)
+    machine = ceilings(settings.threads)
     shape, images = case.shape, case.rows or images_per_call(case.shape, settings)
     rng = np.random.default_rng(0)
     dense = dense_operands(shape, images, rng)
@@ -84,17 +83,16 @@ def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
     with watch(f"{case.layer}, {case.name}", "runs") as progress:
         times = race(shape, case.name, dense, entries, settings, progress)
     work = shape.multiply_adds * images
-    levels = [
-        {"zeros": zeros} | times.to_record(label)
-        for zeros, label in zip(settings.zeros, entries, strict=True)
-    ]
+    speedups = [times.speedup(label).median for label in entries]
     return [
         {
             "layer": case.layer,
             "kind": shape.kind,
             "pass": case.name,
             "zeros_of": case.zeros_of,
-            "networks": [n.name for n in NETWORKS.values() if any(shape == p.shape for p in n.layers)],
+            "networks": [
+                n.name for n in NETWORKS.values() if any(shape == p.shape for p in n.layers)
+            ],
             "images": images,
             "multiply_adds": work,
             "dense_seconds": times.dense.to_dict(),
@@ -102,10 +100,11 @@ def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
             "ceiling": machine.multiply_adds,
             "ceiling_of_bytes": _ceiling_of_bytes(shape, images, machine),
             "look_seconds": times.look.to_dict(),
-            "levels": levels,
-            "break_even": break_even(
-                settings.zeros, [level["speedup"]["median"] for level in levels]
-            ),
+            "levels": [
+                {"zeros": zeros} | times.to_record(label)
+                for zeros, label in zip(settings.zeros, entries, strict=True)
+            ],
+            "break_even": break_even(settings.zeros, speedups),
         }
     ]
 

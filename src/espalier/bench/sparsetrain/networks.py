@@ -10,11 +10,11 @@ import numpy as np
 from espalier.bench import text
 from espalier.bench.section import Column, Job, Record, Section, Table
 from espalier.bench.sparsetrain.operands import ZerosOf, dense_operands
-from espalier.bench.sparsetrain.passes import Pass
 from espalier.bench.sparsetrain.published import (
     FIXUP_NOTE,
     NETWORKS,
     PASSES,
+    Pass,
     PublishedLayer,
 )
 from espalier.bench.sparsetrain.race import Entry, images_per_call, race
@@ -81,7 +81,7 @@ def _measure(layer: PublishedLayer, name: Pass, settings: Settings) -> Record:
     shape, images = layer.shape, images_per_call(layer.shape, settings)
     rng = np.random.default_rng(0)
     dense = dense_operands(shape, images, rng)
-    entries = {
+    entries: dict[str, Entry] = {
         zeros_of: Entry(zeros_of, dense.with_zeros(zeros, zeros_of, rng))
         for zeros_of, zeros in _ways(layer, name)
     }

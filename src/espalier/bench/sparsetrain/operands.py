@@ -45,7 +45,7 @@ def zeros_in(array: Array) -> float:
     >>> zeros_in(np.array([0, 1, 0, 2], np.float32))
     0.5
     """
-    return 1.0 - np.count_nonzero(array) / max(array.size, 1)
+    return 1.0 - int(np.count_nonzero(array)) / max(array.size, 1)
 
 
 def _with_zeros(array: Array, fraction: float, rng: np.random.Generator) -> Array:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from espalier.bench.sparsetrain.operands import Array, Operands, ZerosOf
+from espalier.bench.sparsetrain.published import Pass
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.kernels import zeroskip
 
 if TYPE_CHECKING:
     import torch
 
-Pass = Literal["FWD", "BWI", "BWW"]
 Work = Callable[[], Any]
 
 
@@ -48,17 +48,21 @@ def zeroskip_pass(
             where the input is not zero: a ReLU before the layer drops the rest.
     """
     x, weight, dy = operands
-    sizes = {"stride": (shape.stride,) * 2, "padding": (shape.padding,) * 2, "threads": threads}
+    geometry: dict[str, Any] = {
+        "stride": (shape.stride, shape.stride),
+        "padding": (shape.padding, shape.padding),
+        "threads": threads,
+    }
     if name == "FWD":
-        return lambda: zeroskip.zeroskip_forward(x, weight, **sizes)
+        return lambda: zeroskip.zeroskip_forward(x, weight, **geometry)
     if name == "BWW":
         kernel = (shape.kernel or 1,) * 2
-        return lambda: zeroskip.zeroskip_backward_weight(x, dy, kernel, skip=zeros_of, **sizes)
+        return lambda: zeroskip.zeroskip_backward_weight(x, dy, kernel, skip=zeros_of, **geometry)
     side = (shape.side, shape.side)
     if zeros_of == "gradient":
-        return lambda: zeroskip.zeroskip_backward_input(dy, weight, side, **sizes)
+        return lambda: zeroskip.zeroskip_backward_input(dy, weight, side, **geometry)
     return lambda: zeroskip.zeroskip_backward_input(
-        dy, weight, side, needed=zeroskip.nonzero_mask(x, threads=threads), **sizes
+        dy, weight, side, needed=zeroskip.nonzero_mask(x, threads=threads), **geometry
     )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.sparsetrain.zeros import RESNET34, RESNET50, RESNET50_OUTPUT, VGG16, Row
 
-PASSES = ("FWD", "BWI", "BWW")
+Pass = Literal["FWD", "BWI", "BWW"]
+PASSES: tuple[Pass, ...] = ("FWD", "BWI", "BWW")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class PublishedNetwork:
         """Of one image and one pass."""
         return sum(layer.shape.multiply_adds for layer in self.layers)
 
+    @property
+    def shapes(self) -> set[LayerShape]:
+        """The distinct ones."""
+        return {layer.shape for layer in self.layers}
+
     def bound(self, *, needed: bool) -> float:
         """Speed-up over the three passes if every zero saved its work.
 
@@ -53,23 +60,17 @@ class PublishedNetwork:
             needed: BWI may compute only where the input is not zero in place of that.
 
         >>> [round(network.bound(needed=False), 2) for network in NETWORKS.values()]
-        [5.77, 1.69, 1.69, 2.51]
+        [5.77, 1.69, 1.69, 2.77]
         """
-        return self._bound(needed, PASSES)
 
-    def bound_of_pass(self, name: str, *, needed: bool) -> float:
-        """The same of one pass."""
-        return self._bound(needed, (name,))
-
-    def _bound(self, needed: bool, passes: tuple[str, ...]) -> float:
         def left(layer: PublishedLayer, name: str) -> float:
             sparser = max(layer.input_zeros, layer.gradient_zeros)
             by_input = sparser if needed else layer.gradient_zeros
             zeros = {"FWD": layer.input_zeros, "BWI": by_input, "BWW": sparser}[name]
             return layer.shape.multiply_adds * (1.0 - zeros)
 
-        work = sum(left(layer, name) for layer in self.layers for name in passes)
-        return len(passes) * self.multiply_adds / work
+        work = sum(left(layer, name) for layer in self.layers for name in PASSES)
+        return len(PASSES) * self.multiply_adds / work
 
 
 def _layers(

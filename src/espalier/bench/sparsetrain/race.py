@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from espalier import kernels
+from espalier.bench.machine import Machine, measure_machine
 from espalier.bench.section import Record
 from espalier.bench.sparsetrain.operands import Array, Operands, ZerosOf
-from espalier.bench.sparsetrain.passes import Pass, Work, as_array, dense_pass, zeroskip_pass
+from espalier.bench.sparsetrain.passes import Work, as_array, dense_pass, zeroskip_pass
+from espalier.bench.sparsetrain.published import Pass
 from espalier.bench.sparsetrain.settings import Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.timing import Spread, time_in_turns
@@ -26,7 +27,6 @@ from espalier.kernels import zeroskip
 DENSE, LOOK = "dense", "look"
 # Rounding in float32 of sums over all pixels, as a part of the largest result.
 TOLERANCE = 1e-3
-MOST_IMAGES = 256
 # oneDNN reaches about this part of the ceiling.
 DENSE_SHARE = 0.7
 
@@ -99,19 +99,21 @@ def race(
         work[LOOK] = lambda: zeroskip.count_nonzero(
             zeroskip.nonzero_mask(looked_at, threads=settings.threads)
         )
-        spreads = time_in_turns(work, rounds=settings.rounds, progress=progress)
+        spreads = time_in_turns(work, rounds=settings.rounds, settle=0.0, progress=progress)
     return Race(spreads.pop(DENSE), spreads.pop(LOOK), spreads)
 
 
-def images_per_call(shape: LayerShape, settings: Settings) -> int:
-    """So many images that the dense kernel takes about as long as the settings ask for."""
-    rate = DENSE_SHARE * _ceiling(settings.threads)
-    return int(np.clip(settings.dense_seconds * rate / shape.multiply_adds, 1, MOST_IMAGES))
-
-
 @cache
-def _ceiling(threads: int) -> float:
-    return kernels.peak_multiply_adds(threads)
+def ceilings(threads: int) -> Machine:
+    """This machine, measured once."""
+    return measure_machine(threads)
+
+
+def images_per_call(shape: LayerShape, settings: Settings) -> int:
+    """A batch as in training, or as many images as the dense kernel's time allows."""
+    rate = DENSE_SHARE * ceilings(settings.threads).multiply_adds
+    fitting = int(settings.dense_seconds * rate / shape.multiply_adds)
+    return max(1, min(fitting, settings.most_images))
 
 
 def _check(label: str, found: Array, wanted: Array) -> None:

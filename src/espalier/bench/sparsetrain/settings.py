@@ -23,7 +23,8 @@ class Settings:
         layers: measure layers whose name contains one of these, such as ``1x1`` or ``@14``; with
             none, all layers of the networks and the linear ones.
         zeros: fractions of random zeros to measure layers at, rising.
-        dense_seconds: how long a call of the dense kernel should take; decides about the images.
+        dense_seconds: a call of the dense kernel takes about so long at most.
+        most_images: images of a call, if they fit into that time.
         rounds: timed rounds of each contestant.
         threads: threads of every contestant.
         mnist: folder of MNIST's IDX files to train on; None takes scikit-learn's digits.
@@ -35,7 +36,8 @@ class Settings:
     networks: tuple[str, ...] = tuple(NETWORKS)
     layers: tuple[str, ...] = ()
     zeros: tuple[float, ...] = ZEROS
-    dense_seconds: float = 0.012
+    dense_seconds: float = 0.04
+    most_images: int = 16
     rounds: int = ROUNDS
     threads: int = 1
     mnist: str | None = None
@@ -59,7 +61,6 @@ class Settings:
             networks=self.networks[:1],
             layers=self.layers or ("3x3 128>128 @28", "1x1 256>64 @56", "linear 512>512"),
             zeros=(0.0, 0.5, 0.8, 0.9),
-            dense_seconds=self.dense_seconds / 3.0,
             rounds=3,
             train_steps=20,
         )

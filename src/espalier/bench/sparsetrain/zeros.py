@@ -2,7 +2,7 @@
 
 Means over the training, of every convolution but the first. A row: name, input channels, output
 channels, side of the square input, side of the kernel, stride, zeros of the input, zeros of the
-gradient of the output. Padding is half a kernel. Where a batch norm follows, that gradient is dense.
+gradient of the output. Padding is half a kernel. A batch norm behind makes that gradient dense.
 
 Source: layer_sparsity_in_time_{vgg,resnet34,resnet50}.xlsx of the repository
 andygongyb/SparseTrainTests, commit 9e34e4f; the sheets count zeros of activations. For VGG16 the
