@@ -6,7 +6,7 @@
 #include <optional>
 
 #include "dispatch.h"
-#include "workspace.h"
+#include "scratch.h"
 #include "zeroskip.h"
 
 namespace espalier {
@@ -100,7 +100,7 @@ class Tiles {
   const KernelTable& table_;
   const TapMatrices& matrices_;
   const Panels& panels_;
-  std::optional<Workspace> packed_;
+  std::optional<Scratch> packed_;
   std::vector<char> finite_;
 };
 

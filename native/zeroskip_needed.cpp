@@ -74,7 +74,7 @@ void zeroskip_backward_needed(const ConvShape& shape, const float* dy, const uin
   const int64_t unit_pixels = geometry.pixels_of(units[0].begin, units[0].end);
   const int64_t tasks = units.count() * blocks;
   const size_t sums_floats = size_t(unit_pixels * sums_pitch);
-  Workspace own(size_t(threads) * (sums_floats + tiles.tile_floats()));
+  Scratch own(size_t(threads) * (sums_floats + tiles.tile_floats()));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t task = 0; task < tasks; ++task) {
     float* sums = own.data() + omp_get_thread_num() * (sums_floats + tiles.tile_floats());

@@ -79,7 +79,7 @@ void run_pass(const Pass& pass, const KernelTable& table, int threads) {
   const int64_t unit_pixels = pass.geometry.pixels_of(units[0].begin, units[0].end);
   const int64_t tasks = units.count() * panels.count;
   const size_t sums_floats = size_t(unit_pixels) * size_t(panels.width);
-  Workspace own(size_t(threads) * (sums_floats + tiles.tile_floats()));
+  Scratch own(size_t(threads) * (sums_floats + tiles.tile_floats()));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t task = 0; task < tasks; ++task) {
     float* sums = own.data() + omp_get_thread_num() * (sums_floats + tiles.tile_floats());

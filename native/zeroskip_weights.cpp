@@ -114,7 +114,7 @@ class PositionBits {
   const uint64_t* data() const { return reinterpret_cast<const uint64_t*>(words_.data()); }
 
   int64_t planes_, blocks_;
-  Workspace words_;
+  Scratch words_;
 };
 
 // Which positions hold a pixel of the columns' operand: nothing is added for the others.
@@ -197,7 +197,7 @@ class Slices {
   int64_t panels_, row_blocks_, group_, groups_, chunks_, splits_;
 };
 
-struct Scratch {
+struct LaidOut {
   float* rows;
   float* columns;
 };
@@ -208,7 +208,7 @@ int rows_of(const WeightPass& pass, int64_t row_block) {
 
 // sums[row block][tap][64][pitch] of one slice.
 void sum_slice(const WeightPass& pass, const Panels& panels, const PositionBits& bits,
-               const PixelBits& pixels, const Slice& slice, const Scratch& scratch, float* sums) {
+               const PixelBits& pixels, const Slice& slice, const LaidOut& laid_out, float* sums) {
   const int pitch = panels.pitch_of(slice.panel);
   const int64_t reach = chunk_positions + pass.positions.max_shift;
   const int64_t row_length = pass.input_is_rows ? reach : chunk_positions;
@@ -219,12 +219,12 @@ void sum_slice(const WeightPass& pass, const Panels& panels, const PositionBits&
   for (int64_t chunk = slice.first_chunk; chunk < slice.first_chunk + slice.chunks; ++chunk) {
     const int64_t begin = chunk * chunk_positions;
     lay_out(pass.positions, pass.columns, begin, column_length, slice.panel * panels.width,
-            panels.columns_of(slice.panel), pitch, scratch.columns);
+            panels.columns_of(slice.panel), pitch, laid_out.columns);
     const bool finite = pass.table.all_finite(
-        scratch.columns, int64_t(pass.columns.planes.size()) * column_length * pitch);
+        laid_out.columns, int64_t(pass.columns.planes.size()) * column_length * pitch);
     if (!pass.pointwise) {
       lay_out(pass.positions, pass.rows, begin, row_length, slice.first_block * 64,
-              rows_of(pass, slice.first_block), 64, scratch.rows);
+              rows_of(pass, slice.first_block), 64, laid_out.rows);
     }
     const int64_t first = chunk * chunk_blocks;
     const int64_t last = std::min(first + chunk_blocks, pass.blocks());
@@ -247,10 +247,10 @@ void sum_slice(const WeightPass& pass, const Panels& panels, const PositionBits&
               .bits_stride = 1,
               .values = pass.pointwise
                             ? pass.rows.data + (begin + at) * pass.rows.channels + row_block * 64
-                            : scratch.rows + (row_plane * row_length + at + row_shift) * 64,
+                            : laid_out.rows + (row_plane * row_length + at + row_shift) * 64,
               .values_stride = 1,
               .value_step = pass.pointwise ? pass.rows.channels : 64,
-              .tile = scratch.columns + (column_plane * column_length + at + column_shift) * pitch,
+              .tile = laid_out.columns + (column_plane * column_length + at + column_shift) * pitch,
               .sums = sums + (b * taps + t) * 64 * pitch,
               .sums_stride = pitch,
               .may_multiply_zeros = finite,
@@ -301,9 +301,9 @@ void zeroskip_backward_weight(const ConvShape& shape, const float* x, const floa
   const size_t row_floats = pass.pointwise ? 0 : pass.rows.planes.size() * size_t(reach) * 64;
   const size_t column_floats = pass.columns.planes.size() * size_t(reach * panels.width);
   const size_t sum_floats = size_t(slices.group()) * pass.taps.size() * 64 * size_t(panels.width);
-  Workspace scratch(size_t(threads) * (row_floats + column_floats));
+  Scratch scratch(size_t(threads) * (row_floats + column_floats));
   const bool split = slices.splits() > 1;
-  Workspace all_sums(sum_floats * size_t(split ? slices.count() : threads));
+  Scratch all_sums(sum_floats * size_t(split ? slices.count() : threads));
 
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t i = 0; i < slices.count(); ++i) {

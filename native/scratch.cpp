@@ -1,4 +1,4 @@
-#include "workspace.h"
+#include "scratch.h"
 
 #include <algorithm>
 #include <mutex>
@@ -12,7 +12,7 @@ constexpr size_t max_kept = (size_t(64) << 20) / sizeof(float);
 
 struct Shelf {
   std::mutex mutex;
-  std::vector<Workspace::Block> blocks;
+  std::vector<Scratch::Block> blocks;
   size_t floats = 0;
 };
 
@@ -24,7 +24,7 @@ Shelf& shelf() {
 
 }  // namespace
 
-Workspace::Workspace(size_t floats) {
+Scratch::Scratch(size_t floats) {
   {
     const std::lock_guard<std::mutex> lock(shelf().mutex);
     auto& blocks = shelf().blocks;
@@ -44,7 +44,7 @@ Workspace::Workspace(size_t floats) {
   block_.floats = floats;
 }
 
-Workspace::~Workspace() {
+Scratch::~Scratch() {
   const std::lock_guard<std::mutex> lock(shelf().mutex);
   auto& blocks = shelf().blocks;
   if (block_.floats > max_kept) return;

@@ -9,12 +9,12 @@
 namespace espalier {
 
 // Holds `floats` floats, aligned to 64 bytes and of any content, until it goes out of scope.
-class Workspace {
+class Scratch {
  public:
-  explicit Workspace(size_t floats);
-  ~Workspace();
-  Workspace(const Workspace&) = delete;
-  Workspace& operator=(const Workspace&) = delete;
+  explicit Scratch(size_t floats);
+  ~Scratch();
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
 
   float* data() { return block_.buffer.data(); }
   const float* data() const { return block_.buffer.data(); }
