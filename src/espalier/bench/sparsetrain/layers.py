@@ -12,11 +12,12 @@ import numpy as np
 from espalier.bench import text
 from espalier.bench.machine import Machine
 from espalier.bench.section import Column, Job, Record, Section, Table
-from espalier.bench.sparsetrain.operands import ZerosOf, dense_operands
-from espalier.bench.sparsetrain.published import NETWORKS, Pass
-from espalier.bench.sparsetrain.race import Entry, ceilings, images_per_call, race
+from espalier.bench.sparsetrain.operands import dense_operands
+from espalier.bench.sparsetrain.published import NETWORKS
+from espalier.bench.sparsetrain.race import LOOK_EVERY, Entry, ceilings, images_per_call, race
 from espalier.bench.sparsetrain.settings import ZEROS, Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
+from espalier.bench.sparsetrain.variants import PASSES, Pass, Variant, variants
 from espalier.bench.watch import Watch
 from espalier.errors import InputError
 
@@ -26,11 +27,11 @@ LINEAR_ROWS = (64, 256)
 
 
 class Case(NamedTuple):
-    """A layer, a pass, and whose zeros it skips."""
+    """A layer, a pass, and how it skips."""
 
     shape: LayerShape
     name: Pass
-    zeros_of: ZerosOf
+    variant: Variant
     rows: int | None = None  # of a linear layer
 
     @property
@@ -56,16 +57,18 @@ def all_cases(settings: Settings) -> list[Case]:
     """The distinct layers of the networks, in every pass in which they meet zeros."""
     names = NETWORKS if settings.layers else settings.networks
     cases = [
-        Case(layer.shape, name, zeros_of)
+        Case(layer.shape, name, variant)
         for network in names
         for layer in NETWORKS[network].layers
-        for name, zeros_of in _skipping_passes(layer.gradient_zeros > 0.0)
+        for name in PASSES
+        for variant in variants(name, sparse_gradient=layer.gradient_zeros > 0.0)
     ]
     cases += [
-        Case(shape, name, zeros_of, rows)
+        Case(shape, name, variant, rows)
         for shape in LINEARS
         for rows in LINEAR_ROWS
-        for name, zeros_of in _skipping_passes(True)
+        for name in PASSES
+        for variant in variants(name, sparse_gradient=True)
     ]
     return sorted(set(cases), key=cases.index)
 
@@ -77,7 +80,7 @@ def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
     rng = np.random.default_rng(0)
     dense = dense_operands(shape, images, rng)
     entries = {
-        f"{zeros:.0%}": Entry(case.zeros_of, dense.with_zeros(zeros, case.zeros_of, rng))
+        f"{zeros:.0%}": Entry(case.variant, dense.with_zeros(zeros, case.variant, rng))
         for zeros in settings.zeros
     }
     with watch(f"{case.layer}, {case.name}", "runs") as progress:
@@ -89,7 +92,7 @@ def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
             "layer": case.layer,
             "kind": shape.kind,
             "pass": case.name,
-            "zeros_of": case.zeros_of,
+            "variant": case.variant,
             "networks": [
                 n.name for n in NETWORKS.values() if any(shape == p.shape for p in n.layers)
             ],
@@ -146,18 +149,13 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     return [
         "Speed-up: time of PyTorch's dense kernel (oneDNN on channels-last tensors; a matrix "
         "product for linear layers) over the time of zero-skip, mask making included, both in "
-        "turns; medians. Zeros are random, in the operand named with the pass.",
-        "BWI, input: the gradient only where the input is not zero, which is what a ReLU before "
-        "the layer lets through; with a batch norm behind the layer nothing else is zero.",
-        "Chosen: what a layer takes that makes and counts a mask, then runs the faster kernel.",
+        "turns; medians. Random zeros, in the input or in the gradient of the output.",
+        "needed: the gradient of the input only where the input is not zero, which is what a ReLU "
+        "before the layer lets through; behind a batch norm no other zeros are left to BWI.",
+        f"Chosen: the faster kernel, and in every {LOOK_EVERY}th call a look at the zeros.",
         "Bound of bytes: multiply-adds per second if both operands and the result passed once "
         "through memory at its measured speed.",
     ]
-
-
-def _skipping_passes(sparse_gradient: bool) -> list[tuple[Pass, ZerosOf]]:
-    always: list[tuple[Pass, ZerosOf]] = [("FWD", "input"), ("BWI", "input"), ("BWW", "input")]
-    return always + ([("BWI", "gradient"), ("BWW", "gradient")] if sparse_gradient else [])
 
 
 def _wanted(case: Case, patterns: tuple[str, ...]) -> bool:
@@ -169,7 +167,7 @@ def _ceiling_of_bytes(shape: LayerShape, images: int, machine: Machine) -> float
 
 
 def _pass(record: Record) -> str:
-    return record["pass"] if record["pass"] == "FWD" else f"{record['pass']}, {record['zeros_of']}"
+    return f"{record['pass']}, {record['variant']}"
 
 
 def _spreads(group: list[Record]) -> list[Record]:
@@ -216,7 +214,7 @@ def _break_even(record: Record) -> str:
     return text.NOTHING if record["break_even"] is None else f"{record['break_even']:.0%}"
 
 
-LAYER = (Column("layer", lambda r: str(r["layer"])), Column("pass, zeros of", _pass))
+LAYER = (Column("layer", lambda r: str(r["layer"])), Column("pass", _pass))
 SECTION = Section(
     NAME,
     (
@@ -224,7 +222,7 @@ SECTION = Section(
             "Speed-up over dense by kind of layer: median (lowest to highest layer)",
             (
                 Column("kind", lambda r: str(r["kind"])),
-                Column("pass, zeros of", lambda r: str(r["pass"])),
+                Column("pass", lambda r: str(r["pass"])),
                 Column("layers", lambda r: text.count(r["count"])),
                 *map(_range, ZEROS),
             ),
@@ -240,7 +238,7 @@ SECTION = Section(
             (
                 *LAYER,
                 Column("images", lambda r: text.count(r["images"])),
-                Column("dense", lambda r: text.spread(r["dense_seconds"])),
+                Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
                 Column("GMAC/s", lambda r: text.digits(r["dense_rate"] / 1e9)),
                 Column("ceiling", lambda r: text.digits(r["ceiling"] / 1e9)),
                 Column("bound of bytes", lambda r: text.digits(r["ceiling_of_bytes"] / 1e9)),

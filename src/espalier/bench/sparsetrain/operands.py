@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.bench.sparsetrain.shapes import LayerShape
+from espalier.bench.sparsetrain.variants import Variant
 
 Array = NDArray[np.float32]
-ZerosOf = Literal["input", "gradient"]
 
 
 class Operands(NamedTuple):
@@ -26,11 +26,15 @@ class Operands(NamedTuple):
     weight: Array
     dy: Array
 
-    def with_zeros(self, fraction: float, where: ZerosOf, rng: np.random.Generator) -> Operands:
-        """The same with so many random zeros in the input or in the gradient."""
-        if where == "input":
-            return self._replace(x=_with_zeros(self.x, fraction, rng))
-        return self._replace(dy=_with_zeros(self.dy, fraction, rng))
+    def with_zeros(self, fraction: float, variant: Variant, rng: np.random.Generator) -> Operands:
+        """The same with so many random zeros where the variant looks for them."""
+        if variant == "gradient":
+            return self._replace(dy=_with_zeros(self.dy, fraction, rng))
+        return self._replace(x=_with_zeros(self.x, fraction, rng))
+
+    def zeros(self, variant: Variant) -> float:
+        """The part that is zero where the variant looks."""
+        return zeros_in(self.dy if variant == "gradient" else self.x)
 
 
 def dense_operands(shape: LayerShape, images: int, rng: np.random.Generator) -> Operands:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from espalier.bench.sparsetrain.operands import Array, Operands, ZerosOf
-from espalier.bench.sparsetrain.published import Pass
+from espalier.bench.sparsetrain.operands import Array, Operands
 from espalier.bench.sparsetrain.shapes import LayerShape
+from espalier.bench.sparsetrain.variants import Pass, Variant
 from espalier.kernels import zeroskip
 
 if TYPE_CHECKING:
@@ -39,13 +39,12 @@ def dense_pass(shape: LayerShape, name: Pass, operands: Operands) -> Work:
 
 
 def zeroskip_pass(
-    shape: LayerShape, name: Pass, zeros_of: ZerosOf, operands: Operands, threads: int
+    shape: LayerShape, name: Pass, variant: Variant, operands: Operands, threads: int
 ) -> Work:
     """One pass by espalier, masks made anew in every call.
 
     Arguments:
-        zeros_of: whose zeros save work. BWI with those of the *input* computes the gradient only
-            where the input is not zero: a ReLU before the layer drops the rest.
+        variant: one of `variants` of this pass.
     """
     x, weight, dy = operands
     geometry: dict[str, Any] = {
@@ -57,9 +56,10 @@ def zeroskip_pass(
         return lambda: zeroskip.zeroskip_forward(x, weight, **geometry)
     if name == "BWW":
         kernel = (shape.kernel or 1,) * 2
-        return lambda: zeroskip.zeroskip_backward_weight(x, dy, kernel, skip=zeros_of, **geometry)
+        skip: Any = variant
+        return lambda: zeroskip.zeroskip_backward_weight(x, dy, kernel, skip=skip, **geometry)
     side = (shape.side, shape.side)
-    if zeros_of == "gradient":
+    if variant == "gradient":
         return lambda: zeroskip.zeroskip_backward_input(dy, weight, side, **geometry)
     return lambda: zeroskip.zeroskip_backward_input(
         dy, weight, side, needed=zeroskip.nonzero_mask(x, threads=threads), **geometry

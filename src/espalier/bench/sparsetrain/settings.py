@@ -11,7 +11,8 @@ from espalier.bench.timing import ROUNDS
 from espalier.errors import InputError
 
 ZEROS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-MODELS = ("vgg_small", "vgg16", "resnet34", "resnet50", "fixup_resnet50")
+SMALL_MODEL = "vgg_small"
+MODELS = (SMALL_MODEL, "vgg16", "resnet34", "resnet50", "fixup_resnet50")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Settings:
         rounds: timed rounds of each contestant.
         threads: threads of every contestant.
         mnist: folder of MNIST's IDX files to train on; None takes scikit-learn's digits.
-        batch: images of a training step.
+        batches: images of a training step of the small VGG.
+        large_batch: the same of the other networks.
         train_steps: steps of training before activations are captured.
         models: networks whose training steps are timed.
     """
@@ -41,9 +43,10 @@ class Settings:
     rounds: int = ROUNDS
     threads: int = 1
     mnist: str | None = None
-    batch: int = 64
+    batches: tuple[int, ...] = (64, 128)
+    large_batch: int = 8
     train_steps: int = 100
-    models: tuple[str, ...] = ("vgg_small",)
+    models: tuple[str, ...] = (SMALL_MODEL,)
 
     def __post_init__(self) -> None:
         for word, given, known in (
@@ -62,6 +65,7 @@ class Settings:
             layers=self.layers or ("3x3 128>128 @28", "1x1 256>64 @56", "linear 512>512"),
             zeros=(0.0, 0.5, 0.8, 0.9),
             rounds=3,
+            batches=self.batches[:1],
             train_steps=20,
         )
 
