@@ -22,8 +22,11 @@ from espalier.bench.watch import Watch
 from espalier.errors import InputError
 
 NAME = "layers"
-LINEARS = (LayerShape(512, 512), LayerShape(4096, 4096), LayerShape(25088, 4096))
-LINEAR_ROWS = (64, 256)
+LINEARS = {  # rows of a batch by layer; the last is the first one of VGG16
+    LayerShape(512, 512): (64, 256),
+    LayerShape(4096, 4096): (64, 256),
+    LayerShape(25088, 4096): (64,),
+}
 
 
 class Case(NamedTuple):
@@ -65,8 +68,8 @@ def all_cases(settings: Settings) -> list[Case]:
     ]
     cases += [
         Case(shape, name, variant, rows)
-        for shape in LINEARS
-        for rows in LINEAR_ROWS
+        for shape, batches in LINEARS.items()
+        for rows in batches
         for name in PASSES
         for variant in variants(name, sparse_gradient=True)
     ]

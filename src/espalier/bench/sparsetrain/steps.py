@@ -11,12 +11,13 @@ from espalier.bench.sparsetrain.alone import measure_memory
 from espalier.bench.sparsetrain.settings import SMALL_MODEL, Settings
 from espalier.bench.sparsetrain.training import Trainer, images_of, train_small
 from espalier.bench.timing import time_in_turns
-from espalier.bench.watch import Watch
+from espalier.bench.watch import Progress, Watch
 
 NAME = "steps"
 DENSE, ACCELERATED = "dense", "accelerated"
 # The first step measures what the layers of these shapes cost.
 WARM_UPS = 2
+Starts = dict[str, dict[str, Any] | None]  # parameters by what tables call them
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -27,14 +28,14 @@ def jobs(settings: Settings) -> list[Job]:
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     """A record for each batch and start."""
     if name != SMALL_MODEL:
-        return [_measure(settings, name, settings.large_batch, "the start", None, watch)]
+        return _measure(settings, name, settings.large_batch, {"the start": None}, watch)
     with watch("training the small VGG", "steps") as progress:
         trained = train_small(settings, progress).model.state_dict()
-    starts = {"the start": None, f"step {settings.train_steps}": trained}
+    starts: Starts = {"the start": None, f"step {settings.train_steps}": trained}
     return [
-        _measure(settings, name, batch, start, state, watch)
+        record
         for batch in settings.batches
-        for start, state in starts.items()
+        for record in _measure(settings, name, batch, starts, watch)
     ]
 
 
@@ -56,43 +57,48 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
 
 
 def _measure(
-    settings: Settings,
-    name: str,
-    batch: int,
-    start: str,
-    state: dict[str, Any] | None,
-    watch: Watch,
+    settings: Settings, name: str, batch: int, starts: Starts, watch: Watch
+) -> list[Record]:
+    memory = {}
+    with watch(f"{name}, batch {batch}: memory", "processes") as progress:
+        for done, who in enumerate((DENSE, ACCELERATED), start=1):
+            memory[who] = measure_memory(settings, name, batch, accelerated=who == ACCELERATED)
+            progress(done, 2)
+    ratio = memory[ACCELERATED]["peak_bytes"] / memory[DENSE]["peak_bytes"]
+    records = []
+    for start, state in starts.items():
+        with watch(f"{name}, batch {batch}, from {start}", "steps") as progress:
+            record = _race(settings, name, batch, state, progress)
+        records.append(record | {"start": start, "memory": memory, "memory_ratio": ratio})
+    return records
+
+
+def _race(
+    settings: Settings, name: str, batch: int, state: dict[str, Any] | None, progress: Progress
 ) -> Record:
+    """Both in turns, each a model of its own."""
     images = images_of(name, settings.mnist)
     trainers = {
-        DENSE: Trainer(name, images, batch, state=state),
-        ACCELERATED: Trainer(name, images, batch, state=state, accelerated=True),
+        who: Trainer(name, images, batch, state=state, accelerated=who == ACCELERATED)
+        for who in (DENSE, ACCELERATED)
     }
-    work = {who: trainer.step for who, trainer in trainers.items()}
-    with watch(f"{name}, batch {batch}, from {start}", "steps") as progress:
-        times = time_in_turns(
-            work, rounds=settings.rounds, warm_ups=WARM_UPS, settle=0.0, progress=progress
-        )
+    times = time_in_turns(
+        {who: trainer.step for who, trainer in trainers.items()},
+        rounds=settings.rounds,
+        warm_ups=WARM_UPS,
+        settle=0.0,
+        progress=progress,
+    )
     losses = {who: trainer.losses for who, trainer in trainers.items()}
-    with watch(f"{name}, batch {batch}: memory", "processes") as progress:
-        memory = {}
-        for done, who in enumerate(trainers, start=1):
-            memory[who] = measure_memory(settings, name, batch, accelerated=who == ACCELERATED)
-            progress(done, len(trainers))
+    pairs = zip(losses[DENSE], losses[ACCELERATED], strict=True)
     return {
         "network": name,
         "batch": batch,
-        "start": start,
         "steps": len(losses[DENSE]),
         "seconds": {who: spread.to_dict() for who, spread in times.items()},
         "speedup": times[DENSE].over(times[ACCELERATED]).to_dict(),
         "losses": losses,
-        "loss_difference": max(
-            abs(ours - dense) / max(abs(dense), 1e-6)
-            for dense, ours in zip(losses[DENSE], losses[ACCELERATED], strict=True)
-        ),
-        "memory": memory,
-        "memory_ratio": memory[ACCELERATED]["peak_bytes"] / memory[DENSE]["peak_bytes"],
+        "loss_difference": max(abs(ours - dense) / max(abs(dense), 1e-6) for dense, ours in pairs),
     }
 
 
