@@ -1,5 +1,8 @@
 """espalier: train sparse neural networks, shape them for the hardware, run them fast."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from espalier.errors import (
     EspalierError,
     FileError,
@@ -20,6 +23,9 @@ from espalier.files import (
 from espalier.generate import challenge_images, radixnet, random_network
 from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
+
+if TYPE_CHECKING:
+    from espalier.nn import accelerate, model_report
 
 __version__ = "0.1.0"
 
@@ -48,4 +54,15 @@ __all__ = [
     "load_labels",
     "save",
     "save_categories",
+    "accelerate",
+    "model_report",
 ]
+
+_NEED_TORCH = {"accelerate", "model_report"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs torch is imported when it is asked for: torch takes a second, and is optional."""
+    if name in _NEED_TORCH:
+        return getattr(import_module("espalier.nn"), name)
+    raise AttributeError(f"module 'espalier' has no attribute {name!r}")

@@ -1,0 +1,155 @@
+"""Convolution and linear layers that skip zeros where that is faster: torch's own, extended."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espalier.errors import InputError
+from espalier.nn import operators
+from espalier.nn.autograd import apply
+from espalier.nn.choice import MEASURED, RULES, LayerChoices
+from espalier.nn.plain import is_plain
+from espalier.nn.products import Convolution, Linear, Pair, Product
+
+
+class ZeroSkipLayer(nn.Module):
+    """What the layers of this file share: the choices of their passes.
+
+    They are plain float32 layers on the CPU that skip zeros in eager mode and under
+    `torch.compile`. All else (other types and devices, autocast, functorch, forward-mode
+    gradients, a gradient of the gradient) is left to PyTorch's operators, and so is every pass in
+    which zeros do not pay on this machine.
+
+    A zero that is skipped adds nothing, even where it would meet an infinity or a NaN, which gives
+    NaN in PyTorch. All other results differ by the order of summation alone.
+
+    Where an input came out of a ReLU and is 0, its gradient is stopped by that ReLU whatever it
+    is, so it may be left out: what lies before the ReLU gets the same gradients. This is found in
+    the graph at each call of ``backward()``; it is not done where a hook, ``retain_grad`` or
+    `torch.autograd.grad` would see the input's gradient, nor under `torch.compile`. A hook between
+    the ReLU and a max-pooling or a view that follows it does see zeros.
+    """
+
+    choices: LayerChoices
+
+    def adopt(self, rule: str = MEASURED) -> None:
+        """Start to choose: of a new layer, or of torch's own layer that became one of these."""
+        if rule not in RULES:
+            raise InputError(f"passes is {rule!r}, wanted one of {', '.join(RULES)}")
+        self.choices = LayerChoices(rule)
+
+    @staticmethod
+    def product_of(layer: Any) -> Product | None:
+        """What the kernels compute for a layer, torch's or ours, if they can."""
+        raise NotImplementedError
+
+    @property
+    def passes(self) -> str:
+        """How each pass is chosen: ``"measured"``, or ``"zeroskip"`` or ``"dense"`` by force."""
+        return self.choices.rule
+
+    @passes.setter
+    def passes(self, rule: str) -> None:
+        self.adopt(rule)
+
+
+class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
+    """`torch.nn.Conv2d` that skips the zeros of activations and gradients in all three passes.
+
+    Takes the arguments of `torch.nn.Conv2d`, has its parameters and its ``state_dict``, and keeps
+    weights and outputs in ``channels_last``. Layers with dilation, groups or a padding mode other
+    than zeros run as they do in PyTorch. Source: "SparseTrain: Leveraging Dynamic Sparsity in
+    Training DNNs on General-Purpose SIMD Processors" (Gong et al., PACT 2020).
+
+    Arguments:
+        passes: ``"measured"``, or ``"zeroskip"`` or ``"dense"`` to force every pass.
+
+    >>> layer = ZeroSkipConv2d(3, 8, kernel_size=3, padding=1)
+    >>> layer(torch.zeros(1, 3, 4, 4)).shape
+    torch.Size([1, 8, 4, 4])
+    """
+
+    def __init__(self, *args: Any, passes: str = MEASURED, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.adopt(passes)
+
+    def adopt(self, rule: str = MEASURED) -> None:
+        super().adopt(rule)
+        self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        product = self.product_of(self)
+        if product is not None:
+            if torch.compiler.is_compiling():
+                if operators.takes(product, input, weight, bias):
+                    return operators.convolution(product, self.choices.handle, input, weight, bias)
+            elif is_plain(input, weight, bias) and product.fits(input, weight, bias):
+                mask = product.mask_of(input)
+                return apply(product, self.choices, input, weight, bias, mask)
+        y: Tensor = super()._conv_forward(input, weight, bias)
+        return y
+
+    @staticmethod
+    def product_of(layer: nn.Conv2d) -> Convolution | None:
+        if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
+            return None
+        if isinstance(layer.padding, str):
+            return _named_padding(layer.padding, layer.stride, layer.kernel_size)
+        return _convolution(layer.stride, layer.padding)
+
+
+class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
+    """`torch.nn.Linear` that skips the zeros of activations and gradients in all three passes.
+
+    Takes the arguments of `torch.nn.Linear`, has its parameters and its ``state_dict``.
+
+    Arguments:
+        passes: ``"measured"``, or ``"zeroskip"`` or ``"dense"`` to force every pass.
+
+    >>> ZeroSkipLinear(3, 8)(torch.zeros(2, 5, 3)).shape
+    torch.Size([2, 5, 8])
+    """
+
+    def __init__(self, *args: Any, passes: str = MEASURED, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.adopt(passes)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input @ weight.T + bias``."""
+        weight, bias = self.weight, self.bias
+        if torch.compiler.is_compiling():
+            if operators.takes(_LINEAR, input, weight, bias):
+                return operators.linear(self.choices.handle, input, weight, bias)
+        elif input.dim() > 1 and 0 not in input.shape and is_plain(input, weight, bias):
+            rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
+            if _LINEAR.fits(rows, weight, bias):
+                mask = _LINEAR.mask_of(input)
+                y = apply(_LINEAR, self.choices, rows, weight, bias, mask)
+                return y if input.dim() == 2 else y.view(*input.shape[:-1], y.shape[1])
+        return super().forward(input)
+
+    @staticmethod
+    def product_of(layer: nn.Linear) -> Linear:
+        return _LINEAR
+
+
+_LINEAR = Linear()
+
+
+@cache
+def _convolution(stride: Pair, padding: Pair) -> Convolution:
+    return Convolution(stride, padding)
+
+
+@cache
+def _named_padding(name: str, stride: Pair, kernel: Pair) -> Convolution | None:
+    """The padding ``"valid"`` or ``"same"`` in numbers; None if one side gets more."""
+    if name == "valid":
+        return Convolution(stride, (0, 0))
+    if any(size % 2 == 0 for size in kernel):
+        return None
+    return Convolution(stride, (kernel[0] // 2, kernel[1] // 2))

@@ -1,0 +1,85 @@
+"""ReLU that leaves its mask behind, for its own backward pass and for the layers around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espalier.kernels import relu_backward, relu_forward
+from espalier.nn.masks import Mask, leave, sampled_density
+from espalier.nn.plain import is_plain
+from espalier.nn.products import Convolution, Linear, Product
+
+# With a gradient this dense, the ReLU's mask says as much of the result as a scan would.
+_DENSE = 0.9
+
+
+class ZeroSkipReLU(nn.ReLU):
+    """`torch.nn.ReLU` whose output carries the mask of its non-zeros.
+
+    Output and mask are made in one pass over memory. The next zero-skip layer finds the mask on its
+    input, the layer before finds one on its gradient, and the backward pass keeps the mask, one bit
+    an entry, instead of the output.
+
+    Arguments:
+        inplace: overwrite the input, as in `torch.nn.ReLU`.
+
+    >>> ZeroSkipReLU()(torch.tensor([[-1.0, 2.0]]))
+    tensor([[0., 2.]])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``max(input, 0)``."""
+        if torch.compiler.is_compiling() or not is_plain(input) or 0 in input.shape:
+            return super().forward(input)
+        memory = _memory_of(input)
+        if memory is None or (self.inplace and input._is_view()):
+            return super().forward(input)
+        masks: list[Mask] = []
+        y: Tensor = _ReLUWithMask.apply(  # type: ignore[no-untyped-call]
+            input, memory, self.inplace, masks
+        )
+        leave(y, masks[0])
+        return y
+
+
+def _memory_of(x: Tensor) -> Product | None:
+    """The kind of layer whose layout a tensor has; None if it has gaps or another order."""
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return Convolution()
+    return Linear() if x.dim() and x.is_contiguous() else None
+
+
+class _ReLUWithMask(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, memory: Product, inplace: bool, masks: list[Mask]) -> Tensor:
+        threads = torch.get_num_threads()
+        if inplace:
+            y = x.relu_()
+            ctx.mark_dirty(x)
+            mask = Mask.of(memory.rows(y), threads)
+        else:
+            rows, bits = relu_forward(memory.rows(x), threads=threads)
+            y, mask = memory.tensor(rows), Mask(bits, rows.shape[-1])
+        ctx.set_materialize_grads(False)
+        ctx.memory, ctx.mask = memory, mask
+        masks.append(mask)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+        if dy is None:
+            return None, None, None, None
+        memory, mask = ctx.memory, ctx.mask
+        threads = torch.get_num_threads()
+        if torch.is_grad_enabled() or not is_plain(dy):
+            ones = memory.rows(memory.layout(torch.ones(dy.shape)))
+            passes = memory.tensor(relu_backward(ones, mask.bits, threads=threads)) != 0
+            return torch.where(passes, dy, 0.0), None, None, None
+        gradient = memory.rows(memory.layout(dy))
+        dx = memory.tensor(relu_backward(gradient, mask.bits, threads=threads))
+        if sampled_density(gradient) >= _DENSE:
+            leave(dx, Mask(mask.bits, mask.channels))
+        return dx, None, None, None

@@ -1,0 +1,152 @@
+"""Swap the layers of a model that can gain by skipping zeros, in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from espalier.errors import InputError
+from espalier.nn.choice import could_gain
+from espalier.nn.costs import COSTS, VARIANTS, Case
+from espalier.nn.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipLinear
+from espalier.nn.observe import Observation, observe, run_example
+from espalier.nn.relu import ZeroSkipReLU
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
+
+_LAYERS: dict[type[nn.Module], type[ZeroSkipLayer]] = {
+    nn.Conv2d: ZeroSkipConv2d,
+    nn.Linear: ZeroSkipLinear,
+}
+
+
+def accelerate(
+    model: ModelT,
+    example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> ModelT:
+    """Let the convolutions and linear layers of a ReLU network skip zeros, with the same numbers.
+
+    Runs the model forward and backward on the example, finds the layers whose input or output
+    gradient has zeros, measures what skipping them would gain on this machine, and turns those that
+    can gain into `ZeroSkipConv2d` and `ZeroSkipLinear`, and the ReLUs beside them into
+    `ZeroSkipReLU`. Every other module stays as it is: subclasses, quantised, pruned, parametrised
+    or weight-normed ones too.
+
+    The model is changed in place: modules and parameters stay the same objects with their hooks,
+    gradients and optimisers; batch-norm statistics and random numbers are as before. Weights of
+    swapped convolutions become ``channels_last`` in memory, and so do their outputs: a model that
+    calls ``.view`` on those must call ``.reshape`` or ``.flatten`` instead.
+
+    Arguments:
+        model: on the CPU.
+        example_input: what the model is called with: a tensor, a tuple of positional or a dict of
+            keyword arguments, of the shapes of training.
+        progress: called with (done, total) while costs are measured.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: the model is no module or not on the CPU, the example is none, or the model
+            cannot run with outputs in ``channels_last``; it is then as it was.
+
+    >>> model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
+    >>> accelerate(model, torch.rand(32, 64)) is model
+    True
+    """
+    arguments = _check(model, example_input)
+    modules = [module for module in model.modules() if _is_bare(module)]
+    layers = [module for module in modules if type(module) in _LAYERS]
+    example = observe(model, arguments, layers, [each for each in modules if each not in layers])
+    gaining = _gaining(example.layers, progress)
+    undo = [_swap(module, _LAYERS[type(module)]) for module in gaining]
+    undo += [_swap(relu, ZeroSkipReLU) for relu in example.relus_beside(gaining)]
+    try:
+        run_example(model, arguments)
+    except RuntimeError as error:
+        for restore in undo:
+            restore()
+        raise InputError(
+            f"the model does not run with convolutions whose outputs are channels_last: {error}; "
+            "after them, call .reshape or .flatten instead of .view"
+        ) from error
+    return model
+
+
+def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The example as positional and keyword arguments."""
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module in Python")
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if tensor.device.type != "cpu":
+            raise InputError(f"{name} is on {tensor.device}, wanted the model on the CPU")
+    if isinstance(example, Tensor):
+        return (example,), {}
+    if isinstance(example, tuple):
+        return example, {}
+    if isinstance(example, Mapping) and all(isinstance(name, str) for name in example):
+        return (), dict(example)
+    raise InputError(
+        f"example_input is a {type(example).__name__}, wanted a tensor, a tuple of arguments or a "
+        "dict of keyword arguments"
+    )
+
+
+def _is_bare(module: nn.Module) -> bool:
+    """Whether a module is exactly torch's own: nothing renames its weight or replaces its call."""
+    if "forward" in vars(module):
+        return False
+    if type(module) is nn.ReLU:
+        return True
+    return type(module) in _LAYERS and isinstance(module._parameters.get("weight"), nn.Parameter)
+
+
+def _gaining(
+    calls: list[Observation], progress: Callable[[int, int], None] | None
+) -> dict[nn.Module, None]:
+    """The layers that some plausible density makes faster, in order; measures what is unknown."""
+    gaining: dict[nn.Module, None] = {}
+    for done, call in enumerate(calls):
+        if progress is not None:
+            progress(done, len(calls))
+        if call.module not in gaining and _gains(call):
+            gaining[call.module] = None
+    if progress is not None:
+        progress(len(calls), len(calls))
+    return gaining
+
+
+def _gains(call: Observation) -> bool:
+    product = _LAYERS[type(call.module)].product_of(call.module)
+    if product is None or not call.sparse:
+        return False
+    case = Case.of(product, call.input, call.weight, torch.get_num_threads())
+    runs = dict(zip(VARIANTS, (True, *call.learns), strict=True))
+    return any(
+        runs[pass_name] and could_gain(COSTS.curve(case, pass_name), call.sparse)
+        for pass_name in VARIANTS
+        if call.sparse & set(VARIANTS[pass_name])
+    )
+
+
+def _swap(module: nn.Module, kind: type[nn.Module]) -> Callable[[], None]:
+    """Make a module one of ours, the same object with its hooks; returns the undo."""
+    before = type(module)
+    weight = module._parameters.get("weight")
+    memory = None if weight is None else weight.data
+    module.__class__ = kind
+    if isinstance(module, ZeroSkipLayer):
+        module.adopt()
+
+    def undo() -> None:
+        module.__class__ = before
+        vars(module).pop("choices", None)
+        if weight is not None and memory is not None:
+            weight.data = memory
+
+    return undo

@@ -1,0 +1,63 @@
+"""What the tests of the PyTorch layers share: tensors with zeros, and made-up costs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
+from espalier.nn.costs import DENSITIES, VARIANTS, Case, Costs, Curve
+
+
+def thinned(tensor: Tensor, density: float, clustered: bool = False) -> Tensor:
+    """A tensor of which only a share is kept: entries at random, or whole channels."""
+    shape = (1, tensor.shape[1], *[1] * (tensor.dim() - 2)) if clustered else tensor.shape
+    return torch.where(torch.rand(shape) < density, tensor, 0.0)
+
+
+class MadeUpCosts(Costs):
+    """Every variant takes its density times a factor, dense takes 1 second."""
+
+    def __init__(self, factors: dict[str, float] | None = None) -> None:
+        super().__init__()
+        self.factors = factors or {}
+        self.asked: list[tuple[Case, str]] = []
+
+    def curve(self, case: Case, pass_name: str) -> Curve:
+        self.asked.append((case, pass_name))
+        return line(pass_name, self.factors)
+
+
+def line(pass_name: str, factors: dict[str, float]) -> Curve:
+    return Curve(
+        1.0,
+        {
+            name: tuple(factors.get(name, 1.0) * density for density in DENSITIES)
+            for name in VARIANTS[pass_name]
+        },
+    )
+
+
+def forced(model: nn.Module, rule: str = "zeroskip") -> nn.Module:
+    """The model with all layers that could be ours made ours, every pass by force."""
+    ours = {nn.Conv2d: ZeroSkipConv2d, nn.Linear: ZeroSkipLinear, nn.ReLU: ZeroSkipReLU}
+    for module in model.modules():
+        if type(module) in ours:
+            module.__class__ = ours[type(module)]
+        if isinstance(module, (ZeroSkipConv2d, ZeroSkipLinear)):
+            module.adopt(rule)
+    return model
+
+
+def small_vgg(batch_norm: bool = False, channels: int = 8) -> nn.Sequential:
+    """Convolutions, ReLUs, max-pooling and linear layers for images 1 x 12 x 12."""
+
+    def norm() -> list[nn.Module]:
+        return [nn.BatchNorm2d(channels)] if batch_norm else []
+
+    return nn.Sequential(
+        *(nn.Conv2d(1, channels, 3, padding=1), *norm(), nn.ReLU()),
+        *(nn.Conv2d(channels, channels, 3, padding=1), *norm(), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(channels, channels, 3, padding=1), *norm(), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(9 * channels, 16), nn.ReLU(), nn.Linear(16, 10)),
+    )
