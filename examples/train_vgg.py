@@ -25,7 +25,7 @@ def load_digits():
     from sklearn.datasets import load_digits as bundled
 
     digits = bundled()
-    images = torch.tensor(digits.images, dtype=torch.float32)[:, None] / 16.0
+    images = torch.tensor(digits.images, dtype=torch.float32)[:, None]
     return interpolate(images, size=28, mode="bilinear"), torch.tensor(digits.target)
 
 
@@ -34,12 +34,12 @@ def load_mnist(folder):
     files = {path.name.removesuffix(".gz"): path for path in sorted(folder.iterdir())}
     images = esp.load_images(files["train-images-idx3-ubyte"])
     labels = esp.load_labels(files["train-labels-idx1-ubyte"])
-    return torch.tensor(images, dtype=torch.float32)[:, None] / 255.0, torch.tensor(labels)
+    return torch.tensor(images, dtype=torch.float32)[:, None], torch.tensor(labels)
 
 
 def train(model, images, labels, options):
     """The usual loop; returns the losses and the seconds of a step."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     chooser = torch.Generator().manual_seed(options.seed)
     losses, seconds = [], []
     for _ in range(options.steps):
@@ -70,7 +70,7 @@ def main(words=None):
     """Train both, print times, losses, accuracy, and what the layers chose."""
     parser = argparse.ArgumentParser(description="Train a small VGG, dense and accelerated.")
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -78,6 +78,7 @@ def main(words=None):
     torch.set_num_threads(options.threads)
 
     images, labels = load_digits() if options.mnist is None else load_mnist(options.mnist)
+    images = (images - images.mean()) / images.std()
     held_out = len(images) // 10
     train_set = images[held_out:], labels[held_out:]
     test_set = images[:held_out], labels[:held_out]

@@ -56,9 +56,7 @@ def test_convolution_is_that_of_torch(
 ):
     torch.manual_seed(seed)
     size = [max(s, k - 2 * p) for s, k, p in zip(size, kernel, padding, strict=True)]
-    layer = ZeroSkipConv2d(
-        channels, filters, kernel, stride, padding, bias=bias, passes="zeroskip"
-    )
+    layer = ZeroSkipConv2d(channels, filters, kernel, stride, padding, bias=bias, passes="zeroskip")
     x = thinned(torch.randn(images, channels, *size), densities[0], clustered)
     y = layer(x)
     assert y.is_contiguous(memory_format=torch.channels_last)

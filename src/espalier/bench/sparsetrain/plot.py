@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def _networks(records: list[Record]) -> Any:
     """Bars of every network: measured, the paper's, the bounds."""
     from matplotlib.figure import Figure
 
-    bars = {
+    bars: dict[str, tuple[str, Callable[[Record], float]]] = {
         "this machine": ("tab:green", lambda r: r["all"]["speedup"]),
         "paper": ("tab:blue", lambda r: r["published_speedup"]),
         "bound": ("tab:gray", lambda r: r["bound"]),

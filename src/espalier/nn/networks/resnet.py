@@ -118,7 +118,7 @@ class ResNet(nn.Module):
             self.stages.append(stage)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
-        he_normal(self)
+        he_normal(self, "fan_out")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class scores ``[images, num_classes]`` of ``[images, channels, height, width]``."""

@@ -60,7 +60,7 @@ class VGG(nn.Module):
                 self.classifier.append(nn.Dropout(dropout))
             features = width
         self.classifier.append(nn.Linear(features, num_classes))
-        he_normal(self)
+        he_normal(self, "fan_in")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class scores ``[images, num_classes]`` of ``[images, channels, height, width]``."""
