@@ -10,8 +10,9 @@ import subprocess
 import sys
 
 from espalier.bench.memory import peak_memory
-from espalier.bench.sparsetrain.settings import Settings
-from espalier.bench.sparsetrain.training import Trainer, images_of
+from espalier.bench.sparsetrain.images import Images
+from espalier.bench.sparsetrain.settings import SMALL_MODEL, Settings
+from espalier.bench.sparsetrain.training import Trainer
 from espalier.errors import EspalierError
 
 COMMAND = [sys.executable, "-m", "espalier.bench.sparsetrain.alone"]
@@ -31,7 +32,6 @@ def measure_memory(
         "batch": batch,
         "accelerated": accelerated,
         "threads": settings.threads,
-        "mnist": settings.mnist,
     }
     done = subprocess.run(
         COMMAND, input=json.dumps(task), capture_output=True, text=True, check=False
@@ -51,7 +51,7 @@ def main() -> None:
 
     task = json.load(sys.stdin)
     torch.set_num_threads(task["threads"])
-    images = images_of(task["name"], task["mnist"])
+    images = Images.noise(task["batch"], small=task["name"] == SMALL_MODEL)
     before = peak_memory()
     trainer = Trainer(task["name"], images, task["batch"], accelerated=task["accelerated"])
     for _ in range(STEPS):

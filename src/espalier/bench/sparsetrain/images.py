@@ -11,8 +11,8 @@ from espalier.files import load_images, load_labels
 if TYPE_CHECKING:
     import torch
 
-SIDE = 28
-LARGE_SIDE, LARGE_CLASSES = 224, 1000
+SMALL_SHAPE, SMALL_CLASSES = (1, 28, 28), 10
+LARGE_SHAPE, LARGE_CLASSES = (3, 224, 224), 1000
 
 
 class Images(NamedTuple):
@@ -39,7 +39,7 @@ class Images(NamedTuple):
 
         if mnist is None:
             grey, classes = _bundled_digits()
-            pixels = interpolate(grey, size=SIDE, mode="bilinear")
+            pixels = interpolate(grey, size=SMALL_SHAPE[1:], mode="bilinear")
         else:
             folder = Path(mnist)
             found = load_images(_find(folder, "train-images-idx3-ubyte"))
@@ -48,13 +48,14 @@ class Images(NamedTuple):
         return cls((pixels - pixels.mean()) / pixels.std(), classes)
 
     @classmethod
-    def noise(cls, count: int) -> Images:
-        """Colour images of 224 x 224 pixels in 1,000 classes, with nothing to learn in them."""
+    def noise(cls, count: int, *, small: bool = False) -> Images:
+        """Images with nothing to learn in them, as small as digits or as large as ImageNet's."""
         import torch
 
+        shape, classes = (SMALL_SHAPE, SMALL_CLASSES) if small else (LARGE_SHAPE, LARGE_CLASSES)
         generator = torch.Generator().manual_seed(0)
-        pixels = torch.randn(count, 3, LARGE_SIDE, LARGE_SIDE, generator=generator)
-        return cls(pixels, torch.randint(LARGE_CLASSES, (count,), generator=generator))
+        pixels = torch.randn(count, *shape, generator=generator)
+        return cls(pixels, torch.randint(classes, (count,), generator=generator))
 
 
 def _bundled_digits() -> tuple[torch.Tensor, torch.Tensor]:

@@ -46,8 +46,8 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "A step: batch, forward, loss, backward, SGD with momentum; dense channels-last PyTorch "
         f"and espalier.nn.accelerate in turns, from the same parameters. {SMALL_MODEL} on "
         f"{source}, the others on noise of 224 x 224 pixels.",
-        "Peak memory: the whole process with PyTorch and the images, each in a process of its own "
-        "for three steps from the start; in brackets what the steps add.",
+        "Peak memory: a whole process of its own with PyTorch, one batch of noise and the first "
+        "steps; in brackets what model and steps add.",
         *(
             f"{record['network']}, batch {record['batch']}, from {record['start']}: the losses of "
             f"{record['steps']} steps differ by at most {record['loss_difference']:.1e} of them."
