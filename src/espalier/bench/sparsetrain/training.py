@@ -12,7 +12,8 @@ from espalier.bench.watch import Progress
 if TYPE_CHECKING:
     import torch
 
-RATE, MOMENTUM = 0.01, 0.9
+# Noise gives the large networks nothing to learn; at a higher rate their losses run away.
+SMALL_RATE, LARGE_RATE, MOMENTUM = 0.01, 0.001, 0.9
 LARGE_IMAGES = 64
 
 
@@ -49,7 +50,8 @@ class Trainer:
 
             model = accelerate(model, images.pixels[:batch])
         self.model: torch.nn.Module = model
-        self._optimizer = torch.optim.SGD(self.model.parameters(), lr=RATE, momentum=MOMENTUM)
+        rate = SMALL_RATE if name == SMALL_MODEL else LARGE_RATE
+        self._optimizer = torch.optim.SGD(self.model.parameters(), lr=rate, momentum=MOMENTUM)
         self._order = torch.Generator().manual_seed(0)
         self._images, self._batch = images, batch
         self.losses: list[float] = []
