@@ -34,7 +34,7 @@ def test_layers_are_measured_in_all_their_passes(tiny: Settings, tmp_path: Path)
     assert len({way for way in ways if way[0] == "linear 512>512, 64 rows"}) == 5
     for record in records:
         assert [level["zeros"] for level in record["levels"]] == [0.0, 0.5, 0.9]
-        assert record["dense_rate"] > 0.0 < record["ceiling_of_bytes"]
+        assert record["dense_rate"] > 0.0 < record["bytes_allow"]
     assert len(list(report.tables())) == 4
     assert (tmp_path / "sparsetrain-layers.png").read_bytes().startswith(b"\x89PNG")
     written = json.loads((tmp_path / "sparsetrain.json").read_text())
