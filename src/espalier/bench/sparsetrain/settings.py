@@ -66,7 +66,7 @@ class Settings:
             zeros=(0.0, 0.5, 0.8, 0.9),
             rounds=3,
             batches=self.batches[:1],
-            train_steps=20,
+            train_steps=10,
         )
 
     def public(self) -> dict[str, Any]:
