@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
-from espalier.nn.costs import DENSITIES, VARIANTS, Case, Costs, Curve
+from espalier.nn.case import Case
+from espalier.nn.costs import Costs
+from espalier.nn.curve import DENSITIES, VARIANTS, Curve
 
 
 def thinned(tensor: Tensor, density: float, clustered: bool = False) -> Tensor:

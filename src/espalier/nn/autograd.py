@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from espalier.nn.call import Call
-from espalier.nn.choice import LayerChoices
-from espalier.nn.masks import Mask
+from espalier.nn.choice import INFERENCE, TRAINING, LayerChoices
 from espalier.nn.plain import is_plain
 from espalier.nn.products import Product
 
@@ -20,28 +19,33 @@ def apply(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    mask: Mask | None,
+    source: Tensor,
 ) -> Tensor:
     """The output of a layer; each pass runs the variant that is the cheapest at its density.
 
     Arguments:
         x, weight, bias: plain ones (`is_plain`) that fit `product`.
-        mask: of x, if there is one.
+        source: the tensor of which x is a view, or x itself; a mask may have been left on it.
     """
     threads = torch.get_num_threads()
     site = choices.site(product, x.shape, weight.shape, threads)
-    look = site.looks()
     given, x = x, product.layout(x)
     learns = torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     )
-    if not look and site.is_dense(learns):
+    look = site.looks(TRAINING if learns else INFERENCE)
+    if not look and site.is_dense(learns) and not (learns and _are_saved_tensors_watched()):
         return product.dense_forward(x, weight, bias)
-    call = Call(product, site, threads, look, mask, given is x)
+    call = Call(product, site, threads, look, product.mask_of(source), given is x)
     if not learns:
         return call.forward(x, weight, bias)
     y: Tensor = _ZeroSkip.apply(x, weight, bias, call)  # type: ignore[no-untyped-call]
     return y
+
+
+def _are_saved_tensors_watched() -> bool:
+    """Whether, for one, a checkpoint is at work: it wants a repeated call to save the same."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 class _ZeroSkip(torch.autograd.Function):
@@ -56,9 +60,9 @@ class _ZeroSkip(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, ...]:
         if dy is None:
             return None, None, None, None
+        call, wanted = ctx.call, ctx.needs_input_grad[:3]
         x, weight = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:3]
         if torch.is_grad_enabled() or not is_plain(dy):
             # The gradient's own gradient, or one that is transformed, is PyTorch's.
-            return (*ctx.call.product.dense_backward(dy, x, weight, wanted), None)
-        return (*ctx.call.backward(dy, x, weight, wanted, ctx), None)
+            return (*call.product.dense_backward(dy, x, weight, wanted), None)
+        return (*call.backward(dy, x, weight, wanted, ctx), None)

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from espalier.nn.choice import Site
-from espalier.nn.costs import DENSE
+from espalier.nn.curve import DENSE
 from espalier.nn.masks import Mask, find, sampled_density
 from espalier.nn.products import Gradients, Product, Wanted
 from espalier.nn.upstream import is_plain_backward, is_stopped_at_zero
@@ -64,20 +64,15 @@ class Call:
         dense = by_input == DENSE, by_weight == DENSE, by_weight == DENSE and wanted[2]
         dx, dw, db = product.dense_backward(dy, x, weight, dense) if any(dense) else (None,) * 3
         if by_input == "gradient":
-            dx = product.backward_input(dy, weight, x.shape, mask=dy_mask, threads=self._threads)
+            dx = product.backward_input(dy, weight, x, mask=dy_mask, threads=self._threads)
         elif by_input == "needed":
             needed = self._mask_of_input(x)
-            dx = product.backward_input(dy, weight, x.shape, needed=needed, threads=self._threads)
+            dx = product.backward_input(dy, weight, x, needed=needed, threads=self._threads)
         if by_weight in ("input", "gradient"):
             mask = self._mask_of_input(x) if by_weight == "input" else None
+            masks = {"mask": mask, "dy_mask": dy_mask}
             dw = product.backward_weight(
-                x,
-                dy,
-                weight.shape,
-                mask=mask,
-                dy_mask=dy_mask,
-                skip=by_weight,
-                threads=self._threads,
+                x, dy, weight, **masks, skip=by_weight, threads=self._threads
             )
         if wanted[2] and db is None:
             db = product.backward_bias(dy)
@@ -106,8 +101,8 @@ class Call:
         return (
             node is not None
             and self._untouched
-            and is_stopped_at_zero(x)
             and is_plain_backward(node)
+            and is_stopped_at_zero(x)
         )
 
     def _density(self, tensor: Tensor, mask: Mask | None) -> float:

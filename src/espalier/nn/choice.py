@@ -9,14 +9,17 @@ from typing import Any, ClassVar
 
 import torch
 
-from espalier.nn.costs import COSTS, DENSE, VARIANTS, Case, Costs, Curve
+from espalier.nn.case import Case
+from espalier.nn.costs import COSTS, Costs
+from espalier.nn.curve import DENSE, VARIANTS, Curve
 from espalier.nn.products import Product
 
 MEASURED, ZEROSKIP = "measured", "zeroskip"
+INFERENCE, TRAINING, BACKWARD = "inference", "training", "backward"
 RULES = MEASURED, ZEROSKIP, DENSE
 # Calls from one look at the densities to the next: they drift over hundreds of steps, and a look
-# takes some microseconds.
-LOOK_EVERY = 16
+# takes some microseconds. An odd number: a layer that is called twice a step is seen in both roles.
+LOOK_EVERY = 17
 # A pass leaves PyTorch's operator, or one variant for another, only for a gain of at least 5 %, and
 # goes back as soon as PyTorch's is the faster: densities that waver change nothing.
 MARGIN = 0.05
@@ -95,32 +98,34 @@ class Choice:
 class Site:
     """The choices of a layer at one shape of input."""
 
-    __slots__ = ("backward_input", "backward_weight", "calls", "case", "forward")
+    __slots__ = ("_counts", "backward_input", "backward_weight", "case", "forward")
 
     def __init__(self, case: Case, costs: Costs, rule: str) -> None:
         self.case = case
         self.forward, self.backward_input, self.backward_weight = (
             Choice(pass_name, case, costs, rule) for pass_name in VARIANTS
         )
-        self.calls = 0
+        self._counts = {INFERENCE: 0, TRAINING: 0, BACKWARD: 0}
+
+    @property
+    def calls(self) -> int:
+        """Forward calls so far."""
+        return self._counts[INFERENCE] + self._counts[TRAINING]
 
     @property
     def choices(self) -> tuple[Choice, Choice, Choice]:
         """Those of the three passes, in the order of VARIANTS."""
         return self.forward, self.backward_input, self.backward_weight
 
-    def looks(self) -> bool:
-        """Count a call; whether it is one that looks at the densities."""
-        if torch._C._current_graph_task_id() != -1:
-            # A checkpoint computes a forward pass anew during backward: it must do as before.
-            return False
-        self.calls += 1
-        return self.is_looking
+    def looks(self, kind: str) -> bool:
+        """Count a call; whether it is one that looks at the densities.
 
-    @property
-    def is_looking(self) -> bool:
-        """Whether the call counted last is one that looks at the densities."""
-        return self.calls % LOOK_EVERY == 1
+        Arguments:
+            kind: a forward call for INFERENCE, one for TRAINING (its backward pass then looks
+                too), or the BACKWARD of a compiled program, which cannot know its forward call.
+        """
+        self._counts[kind] += 1
+        return self._counts[kind] % LOOK_EVERY == 1
 
     def is_dense(self, learns: bool) -> bool:
         """Whether everything that this call will run is PyTorch's."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,7 +12,7 @@ from espalier.nn import operators
 from espalier.nn.autograd import apply
 from espalier.nn.choice import MEASURED, RULES, LayerChoices
 from espalier.nn.plain import is_plain
-from espalier.nn.products import Convolution, Linear, Pair, Product
+from espalier.nn.products import Convolution, Linear, Product
 
 
 class ZeroSkipLayer(nn.Module):
@@ -88,8 +87,7 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
                 if operators.takes(product, input, weight, bias):
                     return operators.convolution(product, self.choices.handle, input, weight, bias)
             elif is_plain(input, weight, bias) and product.fits(input, weight, bias):
-                mask = product.mask_of(input)
-                return apply(product, self.choices, input, weight, bias, mask)
+                return apply(product, self.choices, input, weight, bias, input)
         y: Tensor = super()._conv_forward(input, weight, bias)
         return y
 
@@ -97,9 +95,11 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
     def product_of(layer: nn.Conv2d) -> Convolution | None:
         if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
             return None
-        if isinstance(layer.padding, str):
-            return _named_padding(layer.padding, layer.stride, layer.kernel_size)
-        return _convolution(layer.stride, layer.padding)
+        padding: Any = layer.padding
+        if isinstance(padding, str):
+            return _named_padding(padding, layer.stride, layer.kernel_size)
+        stride: Any = layer.stride
+        return Convolution(stride, padding)
 
 
 class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
@@ -127,8 +127,7 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
         elif input.dim() > 1 and 0 not in input.shape and is_plain(input, weight, bias):
             rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
             if _LINEAR.fits(rows, weight, bias):
-                mask = _LINEAR.mask_of(input)
-                y = apply(_LINEAR, self.choices, rows, weight, bias, mask)
+                y = apply(_LINEAR, self.choices, rows, weight, bias, input)
                 return y if input.dim() == 2 else y.view(*input.shape[:-1], y.shape[1])
         return super().forward(input)
 
@@ -140,13 +139,7 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
 _LINEAR = Linear()
 
 
-@cache
-def _convolution(stride: Pair, padding: Pair) -> Convolution:
-    return Convolution(stride, padding)
-
-
-@cache
-def _named_padding(name: str, stride: Pair, kernel: Pair) -> Convolution | None:
+def _named_padding(name: str, stride: Any, kernel: tuple[int, ...]) -> Convolution | None:
     """The padding ``"valid"`` or ``"same"`` in numbers; None if one side gets more."""
     if name == "valid":
         return Convolution(stride, (0, 0))

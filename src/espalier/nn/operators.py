@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from espalier.nn.call import Call
-from espalier.nn.choice import LayerChoices
+from espalier.nn.choice import BACKWARD, INFERENCE, LayerChoices
 from espalier.nn.plain import is_plain
 from espalier.nn.products import Convolution, Linear, Product
 
@@ -65,7 +65,7 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
             return _settled(product.dense_forward(x, weight, bias))
         threads = torch.get_num_threads()
         site = LayerChoices.of(handle).site(product, x.shape, weight.shape, threads)
-        call = Call(product, site, threads, site.looks())
+        call = Call(product, site, threads, site.looks(INFERENCE))
         return _settled(call.forward(product.layout(x), weight, bias))
 
     def backward(dy: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
@@ -76,7 +76,7 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
         else:
             threads = torch.get_num_threads()
             site = LayerChoices.of(handle).site(product, x.shape, weight.shape, threads)
-            call = Call(product, site, threads, site.is_looking)
+            call = Call(product, site, threads, site.looks(BACKWARD))
             gradients = call.backward(dy, product.layout(x), weight, tuple(wanted))
         return tuple(dy.new_empty(0) if each is None else _settled(each) for each in gradients)
 

@@ -81,17 +81,21 @@ class Product(ABC):
         self,
         dy: Tensor,
         weight: Tensor,
-        shape: torch.Size,
+        like: Tensor,
         *,
         mask: Mask | None = None,
         needed: Mask | None = None,
         threads: int,
     ) -> Tensor:
-        """The gradient by x, without the zeros of dy, or only where it is needed."""
+        """The gradient by x, without the zeros of dy, or only where it is needed.
+
+        Arguments:
+            like: has the shape of x.
+        """
         dx = zeroskip_backward_input(
             self.rows(dy),
             self.rows(weight),
-            (shape[-2], shape[-1]),
+            (like.shape[-2], like.shape[-1]),
             mask=None if mask is None else mask.bits,
             needed=None if needed is None else needed.bits,
             threads=threads,
@@ -103,18 +107,22 @@ class Product(ABC):
         self,
         x: Tensor,
         dy: Tensor,
-        shape: torch.Size,
+        like: Tensor,
         *,
         mask: Mask | None = None,
         dy_mask: Mask | None = None,
         skip: Any,
         threads: int,
     ) -> Tensor:
-        """The gradient by the weight, without the zeros of x (``"input"``) or dy."""
+        """The gradient by the weight, without the zeros of x (``"input"``) or dy.
+
+        Arguments:
+            like: has the shape of the weight.
+        """
         dw = zeroskip_backward_weight(
             self.rows(x),
             self.rows(dy),
-            (shape[-2], shape[-1]),
+            (like.shape[-2], like.shape[-1]),
             mask=None if mask is None else mask.bits,
             dy_mask=None if dy_mask is None else dy_mask.bits,
             skip=skip,
@@ -155,6 +163,10 @@ class Convolution(Product):
         )
 
     def layout(self, tensor: Tensor) -> Tensor:
+        if tensor.shape[1] == 1 and tensor.stride(1) != 1:
+            # One channel is in both layouts; PyTorch reads from the strides which one is meant.
+            images, _, height, width = tensor.shape
+            return tensor.contiguous().view(images, height, width, 1).permute(0, 3, 1, 2)
         return tensor.contiguous(memory_format=torch.channels_last)
 
     def rows(self, tensor: Tensor) -> NDArray[np.float32]:

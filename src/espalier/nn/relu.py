@@ -12,8 +12,9 @@ from espalier.nn.masks import Mask, leave, sampled_density
 from espalier.nn.plain import is_plain
 from espalier.nn.products import Convolution, Linear, Product
 
-# With a gradient this dense, the ReLU's mask says as much of the result as a scan would.
-_DENSE = 0.9
+# The ReLU's mask says as much of its gradient as a scan would, if that has few zeros more. Behind a
+# max-pooling it has many.
+_FULL = 0.9
 
 
 class ZeroSkipReLU(nn.ReLU):
@@ -79,7 +80,8 @@ class _ReLUWithMask(torch.autograd.Function):
             passes = memory.tensor(relu_backward(ones, mask.bits, threads=threads)) != 0
             return torch.where(passes, dy, 0.0), None, None, None
         gradient = memory.rows(memory.layout(dy))
-        dx = memory.tensor(relu_backward(gradient, mask.bits, threads=threads))
-        if sampled_density(gradient) >= _DENSE:
+        rows = relu_backward(gradient, mask.bits, threads=threads)
+        dx = memory.tensor(rows)
+        if sampled_density(rows) >= _FULL * mask.density:
             leave(dx, Mask(mask.bits, mask.channels))
         return dx, None, None, None

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
+from espalier.nn.case import Case
 from espalier.nn.choice import could_gain
-from espalier.nn.costs import COSTS, VARIANTS, Case
+from espalier.nn.costs import COSTS
+from espalier.nn.curve import VARIANTS
 from espalier.nn.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipLinear
 from espalier.nn.observe import Observation, observe, run_example
 from espalier.nn.relu import ZeroSkipReLU
@@ -35,12 +37,13 @@ def accelerate(
     gradient has zeros, measures what skipping them would gain on this machine, and turns those that
     can gain into `ZeroSkipConv2d` and `ZeroSkipLinear`, and the ReLUs beside them into
     `ZeroSkipReLU`. Every other module stays as it is: subclasses, quantised, pruned, parametrised
-    or weight-normed ones too.
+    or weight-normed ones too. Decisions are made at run time, from the densities of training.
 
     The model is changed in place: modules and parameters stay the same objects with their hooks,
-    gradients and optimisers; batch-norm statistics and random numbers are as before. Weights of
-    swapped convolutions become ``channels_last`` in memory, and so do their outputs: a model that
-    calls ``.view`` on those must call ``.reshape`` or ``.flatten`` instead.
+    gradients and optimisers; batch-norm statistics and random numbers are as before. Hooks run in
+    the two runs of the example. Weights of swapped convolutions become ``channels_last`` in memory,
+    and so do their outputs: a model that calls ``.view`` on those must call ``.reshape`` or
+    ``.flatten`` instead.
 
     Arguments:
         model: on the CPU.
@@ -68,7 +71,7 @@ def accelerate(
     undo += [_swap(relu, ZeroSkipReLU) for relu in example.relus_beside(gaining)]
     try:
         run_example(model, arguments)
-    except RuntimeError as error:
+    except Exception as error:
         for restore in undo:
             restore()
         raise InputError(
@@ -82,6 +85,8 @@ def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example as positional and keyword arguments."""
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module in Python")
+    if type(model).__name__ == "OptimizedModule":  # its class takes a second to import
+        raise InputError("model is compiled already: accelerate it first, then torch.compile it")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if tensor.device.type != "cpu":
             raise InputError(f"{name} is on {tensor.device}, wanted the model on the CPU")
