@@ -13,7 +13,7 @@ from espalier.bench import text
 from espalier.bench.section import Column, Job, Record, Section, Table
 from espalier.bench.sparsetrain.operands import dense_operands
 from espalier.bench.sparsetrain.published import NETWORKS
-from espalier.bench.sparsetrain.race import LOOK_EVERY, Entry, ceilings, images_per_call, race
+from espalier.bench.sparsetrain.race import Entry, ceilings, images_per_call, race
 from espalier.bench.sparsetrain.settings import ZEROS, Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.sparsetrain.variants import PASSES, Pass, Variant, variants
@@ -154,7 +154,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "turns; medians. Random zeros, in the input or in the gradient of the output.",
         "needed: the gradient of the input only where the input is not zero, which is what a ReLU "
         "before the layer lets through; behind a batch norm no other zeros are left to BWI.",
-        f"Chosen: the faster kernel, and in every {LOOK_EVERY}th call a look at the zeros.",
+        "Chosen: the faster kernel, and a look at the zeros as often as a layer takes one.",
         "Bytes allow: the speed-up over dense at which both operands and the result would pass "
         "through memory, once each, at its measured speed.",
     ]

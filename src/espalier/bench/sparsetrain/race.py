@@ -25,7 +25,7 @@ from espalier.errors import EspalierError
 from espalier.kernels import zeroskip
 
 DENSE, LOOK = "dense", "look"
-LOOK_EVERY = 16
+
 # Rounding in float32 of sums over all pixels, as a part of the largest result.
 TOLERANCE = 1e-3
 # oneDNN reaches about this part of the ceiling.
@@ -59,6 +59,8 @@ class Race:
 
     def chosen_seconds(self, entry: str) -> float:
         """What a layer takes that runs the faster kernel, and looks at the zeros now and then."""
+        from espalier.nn.choice import LOOK_EVERY
+
         looking = self.look.median / LOOK_EVERY
         return looking + min(self.skips[entry].median, self.dense.median)
 

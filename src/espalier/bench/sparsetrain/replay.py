@@ -25,11 +25,16 @@ REAL, RANDOM = "real", "random"
 
 
 class Captured(NamedTuple):
-    """A layer with what it read in one training step."""
+    """A layer with what it read in one training step.
+
+    Arguments:
+        behind_relu: a ReLU stops the input's gradient where the input is 0.
+    """
 
     name: str
     shape: LayerShape
     operands: Operands
+    behind_relu: bool
 
 
 def jobs(settings: Settings) -> list[Job]:
@@ -56,8 +61,11 @@ def capture(trainer: Trainer) -> list[Captured]:
     from torch import nn
     from torch.nn.functional import cross_entropy
 
+    from espalier.nn.upstream import is_stopped_at_zero
+
     inputs: dict[str, torch.Tensor] = {}
     gradients: dict[str, torch.Tensor] = {}
+    behind_relu: dict[str, bool] = {}
     layers = {
         name: module
         for name, module in trainer.model.named_modules()
@@ -67,6 +75,7 @@ def capture(trainer: Trainer) -> list[Captured]:
 
     def keep(name: str, _: nn.Module, given: Any, output: torch.Tensor) -> None:
         inputs[name] = given[0].detach().clone()
+        behind_relu[name] = is_stopped_at_zero(given[0])
         output.register_hook(partial(gradients.__setitem__, name))
 
     hooks = [layer.register_forward_hook(partial(keep, name)) for name, layer in layers.items()]
@@ -79,6 +88,7 @@ def capture(trainer: Trainer) -> list[Captured]:
             name,
             _shape(layer, inputs[name]),
             Operands(*map(_as_rows, (inputs[name], layer.weight.detach(), gradients[name]))),
+            behind_relu[name],
         )
         for name, layer in layers.items()
     ]
@@ -125,6 +135,8 @@ def _replay(layer: Captured, name: Pass, settings: Settings) -> list[Record]:
     rng = np.random.default_rng(0)
     records = []
     for variant in variants(name, sparse_gradient=True):
+        if variant == "needed" and not layer.behind_relu:
+            continue
         real = layer.operands
         zeros = real.zeros(variant)
         scattered = _filled(real, rng).with_zeros(zeros, variant, rng)
