@@ -20,7 +20,7 @@ MAY_CALL = {
     "nn": {"kernels"},
     "fssl": {"nn", "network"},
     "distributed": {"partitioning", "kernels", "nn"},
-    "bench": {"kernels", "network", "files", "generate", "inference"},
+    "bench": {"kernels", "network", "files", "generate", "inference", "nn"},
     "cli": {"bench", "kernels", "network", "files", "generate", "inference"},
 }
 SURFACE = {"__init__", "__main__"}

@@ -72,6 +72,7 @@ def time_in_turns(
     *,
     rounds: int | Mapping[str, int] = ROUNDS,
     warm_ups: int = 1,
+    settle: float = SETTLE,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Spread]:
     """Time all contestants in turns, every one once per round.
@@ -81,6 +82,7 @@ def time_in_turns(
         rounds: timed rounds, at least 1; claims need 7 or more. A slow contestant may be given
             fewer than the others, by name; it then misses the last turns.
         warm_ups: rounds before those, not timed.
+        settle: seconds of rest before every call; 0 where all share one OpenMP runtime.
         progress: called with (done, total) after every call.
 
     Returns:
@@ -109,7 +111,7 @@ def time_in_turns(
         for name, work in contestants.items():
             if turn >= wanted[name]:
                 continue
-            time.sleep(SETTLE)
+            time.sleep(settle)
             start = time.perf_counter()
             work()
             elapsed = time.perf_counter() - start

@@ -7,16 +7,12 @@ from typing import Annotated
 
 import typer
 
+from espalier.bench.report import Report
 from espalier.cli import units
 from espalier.cli.console import Json, print_json, print_rows, print_text, progress
 from espalier.cli.specs import GeneratedInputs, parse_inputs
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep `challenge` a word of its own while it is the only benchmark."""
 
 
 @app.command("challenge")
@@ -104,10 +100,80 @@ def challenge(
         peers=peers,
         memory=None if memory is None else units.parse_bytes(memory),
     )
-    wanted: tuple[str, ...] = tuple(section or tables.DEFAULT_SECTIONS)
-    if "all" in wanted:
-        wanted = tuple(tables.SECTIONS)
-    report = tables.run(settings, wanted, output=output, watch=progress)
+    wanted = section or tables.DEFAULT_SECTIONS
+    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+
+
+@app.command("sparsetrain")
+def sparsetrain(
+    section: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION]...", help="layers, networks, replay, steps or all; all by default."
+        ),
+    ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="VGG16, ResNet-34, ResNet-50 or 'Fixup ResNet-50'; repeat. By default all four."
+        ),
+    ] = None,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(help="Measure layers with this in their name, such as 1x1 or @14; repeat."),
+    ] = None,
+    mnist: Annotated[
+        Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
+    ] = None,
+    batch: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Images of a training step; repeat. By default 64 and 128."),
+    ] = None,
+    train_steps: Annotated[
+        int, typer.Option(min=1, help="Steps of training before zeros are captured.")
+    ] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few layers, rounds and steps: under a minute.")
+    ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Time the training steps of the large networks too.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for sparsetrain.md, sparsetrain.json and plots.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Training that skips zeros, beside PyTorch's dense kernels and the SparseTrain paper.
+
+    layers: speed-up of every layer and pass against the part of zeros. networks: training the
+    convolutions of a network at the published zeros. replay: the zeros of a network in training.
+    steps: whole training steps, all overheads in.
+    """
+    from espalier import kernels
+    from espalier.bench import sparsetrain as tables
+
+    defaults = tables.Settings()
+    settings = tables.Settings(
+        networks=tuple(network or defaults.networks),
+        layers=tuple(layer or ()),
+        mnist=_word(mnist),
+        batches=tuple(batch or defaults.batches),
+        train_steps=train_steps,
+        rounds=rounds,
+        threads=kernels.thread_count(threads),
+        models=tables.MODELS if full else defaults.models,
+    )
+    if quick:
+        settings = settings.quick()
+    wanted = section or tuple(tables.SECTIONS)
+    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+
+
+def _print(report: Report, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())
         return

@@ -174,7 +174,8 @@ class Convolution(Product):
         return array.transpose(0, 2, 3, 1)
 
     def tensor(self, rows: NDArray[np.float32]) -> Tensor:
-        return torch.from_numpy(rows).permute(0, 3, 1, 2)
+        # A tensor that torch permuted is a view, which nn.ReLU(inplace=True) could not overwrite.
+        return torch.from_numpy(rows.transpose(0, 3, 1, 2))
 
     def dense_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.conv2d(x, weight, bias, self.stride, self.padding)

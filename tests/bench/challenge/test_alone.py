@@ -14,8 +14,8 @@ import pytest
 
 import espalier as esp
 from espalier.bench.challenge import Settings, Size, alone
-from espalier.bench.challenge.memory import peak_memory
-from espalier.bench.challenge.settings import Progress, silent
+from espalier.bench.memory import peak_memory
+from espalier.bench.watch import Progress, silent
 
 SETTINGS = Settings(networks=(Size(256, 5),), samples=100, rounds=1, threads=1)
 

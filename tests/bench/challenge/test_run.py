@@ -10,7 +10,7 @@ import pytest
 
 from espalier import InputError, MissingExtraError
 from espalier.bench.challenge import SECTIONS, Settings, Size, run
-from espalier.bench.challenge.report import Report
+from espalier.bench.report import Report
 
 TINY = Settings(
     networks=(Size(256, 6),),

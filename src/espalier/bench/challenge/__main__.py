@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from espalier.bench.challenge.settings import Progress, Settings
+from espalier.bench.challenge.settings import Settings
 from espalier.bench.challenge.shortcuts import measure
+from espalier.bench.watch import Progress
 from espalier.errors import EspalierError
 
 STEPS = 200  # messages of progress of one stage, at most

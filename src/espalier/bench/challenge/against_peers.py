@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from espalier.bench.challenge import text
+from espalier.bench import text
 from espalier.bench.challenge.contest import Contest, compete
 from espalier.bench.challenge.engine import plan_contestant
-from espalier.bench.challenge.memory import too_large
 from espalier.bench.challenge.peer_contestants import enter_peers
-from espalier.bench.challenge.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.challenge.settings import Settings, Watch, label
+from espalier.bench.challenge.settings import Settings, label
+from espalier.bench.memory import too_large
+from espalier.bench.section import Column, Job, Record, Section, Table, skipped
+from espalier.bench.watch import Watch
 from espalier.inference import Plan, compile
 from espalier.network import Network
 

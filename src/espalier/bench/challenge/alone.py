@@ -13,8 +13,9 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from espalier.bench.challenge.section import Record
-from espalier.bench.challenge.settings import Settings, Watch, label
+from espalier.bench.challenge.settings import Settings, label
+from espalier.bench.section import Record
+from espalier.bench.watch import Watch
 from espalier.errors import EspalierError
 
 COMMAND = [sys.executable, "-m", "espalier.bench.challenge"]

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from espalier.bench.challenge import text
+from espalier.bench import text
 from espalier.bench.challenge.contest import compete
 from espalier.bench.challenge.engine import plan_contestant
-from espalier.bench.challenge.section import Column, Job, Record, Section, Table
-from espalier.bench.challenge.settings import Settings, Watch, label
+from espalier.bench.challenge.settings import Settings, label
+from espalier.bench.section import Column, Job, Record, Section, Table
+from espalier.bench.watch import Watch
 from espalier.inference import compile
 from espalier.inference.options import Filter
 

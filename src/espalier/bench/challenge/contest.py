@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier import kernels
-from espalier.bench.challenge.section import Record
-from espalier.bench.challenge.settings import Progress, Settings
+from espalier.bench.challenge.settings import Settings
+from espalier.bench.section import Record
 from espalier.bench.timing import Spread, time_in_turns
+from espalier.bench.watch import Progress
 from espalier.errors import EspalierError
 from espalier.kernels.reference import activate
 from espalier.network import Network

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.bench.challenge.contest import Contestant, Work
-from espalier.bench.challenge.section import Record, skipped
 from espalier.bench.challenge.settings import Settings
 from espalier.bench.peers import PEERS, Peer
+from espalier.bench.section import Record, skipped
 from espalier.errors import MissingExtraError
 from espalier.network import Network
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from espalier.bench.challenge.report import Answer, Report
-from espalier.bench.challenge.section import Record
-from espalier.errors import MissingExtraError
+from espalier.bench.figure import save_figure
+from espalier.bench.report import Answer, Report
+from espalier.bench.section import Record
 
 ROW_INCHES = 0.3
 WIDTH_INCHES = 9.0
@@ -18,16 +17,8 @@ Bars = list[tuple[str, float, str]]  # label, length, colour
 OURS, OTHERS, CONTEXT = "tab:green", "tab:blue", "tab:gray"
 
 
-def require_matplotlib() -> None:
-    """Raise MissingExtraError before anything is measured whose plot could not be drawn."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError:
-        raise MissingExtraError("matplotlib", "plot", "the plot") from None
-
-
-def save_plot(report: Report, path: Path) -> None:
-    """Draw every section's bars into one PNG."""
+def save_plot(report: Report, folder: Path) -> None:
+    """Draw every section's bars into `challenge.png`."""
     from matplotlib.figure import Figure
 
     panels = [(answer, bars) for answer in report.answers if (bars := _bars(answer))]
@@ -40,9 +31,7 @@ def save_plot(report: Report, path: Path) -> None:
     figure.suptitle(
         f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}", fontsize=9
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(draft, format="png", dpi=120)
-    draft.replace(path)
+    save_figure(figure, folder / f"{report.name}.png")
 
 
 def _bars(answer: Answer) -> Bars:

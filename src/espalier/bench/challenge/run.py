@@ -1,4 +1,4 @@
-"""All jobs of the chosen sections, one after the other; what is done is saved at once."""
+"""The sections of the benchmark, and running them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,17 @@ from espalier.bench.challenge import (
     strategies,
     structureless,
 )
-from espalier.bench.challenge.plot import require_matplotlib, save_plot
-from espalier.bench.challenge.report import Answer, Report
-from espalier.bench.challenge.section import Section
-from espalier.bench.challenge.settings import Settings, Watch, silent
+from espalier.bench.challenge.plot import save_plot
+from espalier.bench.challenge.settings import Settings
+from espalier.bench.figure import require_matplotlib
 from espalier.bench.machine import measure_machine
-from espalier.errors import InputError
+from espalier.bench.report import Report
+from espalier.bench.run import choose, measure_sections
+from espalier.bench.section import Section
+from espalier.bench.watch import Watch, silent
 from espalier.inference.cost import CostModel
 
-SECTIONS: dict[str, Section] = {
+SECTIONS: dict[str, Section[Settings]] = {
     module.SECTION.name: module.SECTION
     for module in (shortcuts, strategies, against_peers, structureless, ceiling)
 }
@@ -37,7 +39,7 @@ def run(
     """Measure the chosen sections.
 
     Arguments:
-        sections: names out of `SECTIONS`.
+        sections: names out of `SECTIONS`, or ``all``.
         output: folder for `challenge.json`, `challenge.md` and `challenge.png`, written anew
             after every network.
         watch: called with a task and its unit; gives a context that takes its progress.
@@ -47,19 +49,9 @@ def run(
         MissingExtraError: a plot is wanted, but matplotlib is not installed.
         EspalierError: a contestant computes something else than the others.
     """
-    for name in sections:
-        if name not in SECTIONS:
-            raise InputError(f"section is {name!r}, wanted one of {', '.join(SECTIONS)}, or all")
+    chosen = choose(SECTIONS, sections)
     if output is not None:
         require_matplotlib()
     CostModel.load()  # measured once for each machine; not part of anybody's compile time
-    report = Report.begin(settings, measure_machine(settings.threads))
-    for name in dict.fromkeys(sections):
-        answer = Answer(SECTIONS[name])
-        report.answers.append(answer)
-        for job in answer.section.jobs(settings):
-            answer.records += job(watch)
-            if output is not None:
-                report.save(output)
-                save_plot(report, output / "challenge.png")
-    return report
+    report = Report.begin("challenge", settings, measure_machine(settings.threads))
+    return measure_sections(report, chosen, settings, watch, output=output, plot=save_plot)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +12,10 @@ from numpy.typing import NDArray
 
 from espalier.bench.published import INPUTS, NETWORKS
 from espalier.bench.timing import ROUNDS
+from espalier.bench.watch import Watch
 from espalier.errors import InputError
 from espalier.generate import challenge_images, radixnet
 from espalier.network import Network
-
-Progress = Callable[[int, int], None]
-Watch = Callable[[str, str], AbstractContextManager[Progress]]
 
 
 class Size(NamedTuple):
@@ -126,12 +122,6 @@ class Settings:
         from espalier import files
 
         return files.load_categories(self.truth)
-
-
-@contextmanager
-def silent(task: str, unit: str) -> Iterator[Progress]:
-    """A `Watch` that shows nothing."""
-    yield lambda done, total: None
 
 
 def label(name: str) -> str:

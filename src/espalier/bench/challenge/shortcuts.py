@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 
-from espalier.bench import published
-from espalier.bench.challenge import text
+from espalier.bench import published, text
 from espalier.bench.challenge.alone import measure_alone
 from espalier.bench.challenge.contest import LEAST_ROUNDS
-from espalier.bench.challenge.memory import peak_memory
-from espalier.bench.challenge.section import Column, Job, Record, Section, Table
-from espalier.bench.challenge.settings import Settings, Watch, label
+from espalier.bench.challenge.settings import Settings, label
+from espalier.bench.memory import peak_memory
+from espalier.bench.section import Column, Job, Record, Section, Table
 from espalier.bench.timing import Spread, time_in_turns
+from espalier.bench.watch import Watch
 from espalier.inference import Result, compile
 
 NAME = "shortcuts"

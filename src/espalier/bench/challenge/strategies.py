@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.bench import published
-from espalier.bench.challenge import text
+from espalier.bench import published, text
 from espalier.bench.challenge.contest import Contestant, Work, compete
-from espalier.bench.challenge.memory import too_large
-from espalier.bench.challenge.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.challenge.settings import Settings, Watch, label
+from espalier.bench.challenge.settings import Settings, label
+from espalier.bench.memory import too_large
+from espalier.bench.section import Column, Job, Record, Section, Table, skipped
+from espalier.bench.watch import Watch
 from espalier.inference import STRATEGIES, StrategyPlan
 
 NAME = "strategies"

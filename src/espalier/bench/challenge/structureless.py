@@ -7,13 +7,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.bench.challenge import text
+from espalier.bench import text
 from espalier.bench.challenge.contest import Contest, compete
 from espalier.bench.challenge.engine import plan_contestant
-from espalier.bench.challenge.memory import too_large
 from espalier.bench.challenge.peer_contestants import enter_peers
-from espalier.bench.challenge.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.challenge.settings import Settings, Size, Watch
+from espalier.bench.challenge.settings import Settings, Size
+from espalier.bench.memory import too_large
+from espalier.bench.section import Column, Job, Record, Section, Table, skipped
+from espalier.bench.watch import Watch
 from espalier.generate import random_network
 from espalier.inference import compile
 from espalier.network import Network

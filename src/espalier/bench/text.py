@@ -43,6 +43,15 @@ def ratios(values: dict[str, Any] | None) -> str:
     return f"{digits(values['median'])}x ({digits(values['low'])} to {digits(values['high'])})"
 
 
+def range_of(values: dict[str, Any]) -> str:
+    """Numbers as median, lowest and highest.
+
+    >>> range_of({"median": 1.52, "low": 1.4, "high": 2.0})
+    '1.52 (1.40 to 2.00)'
+    """
+    return f"{digits(values['median'])} ({digits(values['low'])} to {digits(values['high'])})"
+
+
 def ratio(value: float | None) -> str:
     """One number over another.
 

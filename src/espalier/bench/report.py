@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from espalier.bench.challenge.section import Record, Section
-from espalier.bench.challenge.settings import Settings
 from espalier.bench.machine import Machine
+from espalier.bench.section import Record, Section, Settings
 
 FORMAT = 1
 
@@ -21,7 +20,7 @@ FORMAT = 1
 class Answer:
     """A section and what was measured for it so far."""
 
-    section: Section
+    section: Section[Any]
     records: list[Record] = field(default_factory=list)
 
 
@@ -30,10 +29,12 @@ class Report:
     """What was measured, with everything that stands beside a figure.
 
     Arguments:
+        name: of the benchmark, which its files bear.
         load_average: of the last minute, before anything was measured.
         date: when it started, UTC.
     """
 
+    name: str
     settings: Settings
     machine: Machine
     load_average: float
@@ -41,10 +42,10 @@ class Report:
     answers: list[Answer] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, settings: Settings, machine: Machine) -> Report:
+    def begin(cls, name: str, settings: Settings, machine: Machine) -> Report:
         """An empty report of this moment."""
         date = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(settings, machine, os.getloadavg()[0], date)
+        return cls(name, settings, machine, os.getloadavg()[0], date)
 
     @property
     def conditions(self) -> str:
@@ -96,7 +97,7 @@ class Report:
 
     def to_markdown(self) -> str:
         """The report as a Markdown page."""
-        parts = ["# espalier bench challenge", self.conditions]
+        parts = [f"# espalier bench {self.name}", self.conditions]
         for answer in self.answers:
             parts.append(f"## {answer.section.name}")
             for table in answer.section.tables:
@@ -110,10 +111,11 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
     def save(self, folder: Path) -> None:
-        """Write `challenge.json` and `challenge.md`; what is there stays until both are whole."""
+        """Write JSON and Markdown; what is there stays until both are whole."""
         folder.mkdir(parents=True, exist_ok=True)
-        texts = {"challenge.json": self.to_json(), "challenge.md": self.to_markdown()}
-        for name, content in texts.items():
+        texts = {"json": self.to_json(), "md": self.to_markdown()}
+        for ending, content in texts.items():
+            name = f"{self.name}.{ending}"
             draft = folder / f".{name}.{os.getpid()}"
             draft.write_text(content, encoding="utf-8")
             draft.replace(folder / name)

@@ -8,12 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
-from espalier.bench.challenge.settings import Settings, Watch
+from espalier.bench.watch import Watch
 
 Record = dict[str, Any]
 Job = Callable[[Watch], list[Record]]  # measures one network
+
+
+class Settings(Protocol):
+    """What every benchmark's settings know."""
+
+    @property
+    def rounds(self) -> int:
+        """Timed rounds of each contestant."""
+
+    def public(self) -> dict[str, Any]:
+        """The settings as JSON values for a report that others read."""
+
+
+Asked = TypeVar("Asked", bound=Settings, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -26,10 +40,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One view of a section's records."""
+    """One view of a section's records.
+
+    Arguments:
+        select: makes the records to show of those that were measured; all of them by default.
+    """
 
     title: str
     columns: tuple[Column, ...]
+    select: Callable[[Sequence[Record]], Sequence[Record]] = lambda records: records
 
     @property
     def header(self) -> list[str]:
@@ -38,15 +57,14 @@ class Table:
 
     def rows(self, records: Sequence[Record]) -> list[list[str]]:
         """The cells of every record that was measured."""
+        measured = [record for record in records if "skipped" not in record]
         return [
-            [column.text(record) for column in self.columns]
-            for record in records
-            if "skipped" not in record
+            [column.text(record) for column in self.columns] for record in self.select(measured)
         ]
 
 
 @dataclass(frozen=True)
-class Section:
+class Section(Generic[Asked]):
     """One question, how to measure it, and how to read the answer.
 
     Arguments:
@@ -58,8 +76,8 @@ class Section:
 
     name: str
     tables: tuple[Table, ...]
-    jobs: Callable[[Settings], list[Job]]
-    notes: Callable[[Settings, list[Record]], list[str]]
+    jobs: Callable[[Asked], list[Job]]
+    notes: Callable[[Asked, list[Record]], list[str]]
 
 
 def skipped(network: str, name: str, reason: object) -> Record:

@@ -1,0 +1,64 @@
+"""The sections of the benchmark, and running them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from espalier.bench.figure import require_matplotlib
+from espalier.bench.machine import measure_machine
+from espalier.bench.report import Report
+from espalier.bench.run import choose, measure_sections
+from espalier.bench.section import Section
+from espalier.bench.sparsetrain import layers, networks, replay, steps
+from espalier.bench.sparsetrain.plot import save_plots
+from espalier.bench.sparsetrain.settings import Settings
+from espalier.bench.watch import Watch, silent
+from espalier.errors import MissingExtraError
+
+SECTIONS: dict[str, Section[Settings]] = {
+    module.SECTION.name: module.SECTION for module in (layers, networks, replay, steps)
+}
+
+
+def run(
+    settings: Settings,
+    sections: Sequence[str] = tuple(SECTIONS),
+    *,
+    output: Path | None = None,
+    watch: Watch = silent,
+) -> Report:
+    """Measure the chosen sections.
+
+    Arguments:
+        sections: names out of `SECTIONS`, or ``all``.
+        output: folder for `sparsetrain.json`, `sparsetrain.md` and the plots, written anew after
+            every job.
+        watch: called with a task and its unit; gives a context that takes its progress.
+
+    Raises:
+        InputError: a section or a layer of that name does not exist.
+        MissingExtraError: torch is not installed, or a plot is wanted without matplotlib.
+        EspalierError: zero-skip computes something else than PyTorch.
+    """
+    chosen = choose(SECTIONS, sections)
+    if output is not None:
+        require_matplotlib()
+    with _torch_threads(settings.threads):
+        report = Report.begin("sparsetrain", settings, measure_machine(settings.threads))
+        return measure_sections(report, chosen, settings, watch, output=output, plot=save_plots)
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtraError("torch", "bench", "the benchmark of training") from None
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
