@@ -20,9 +20,12 @@ namespace avx2 {
 
 const KernelTable avx2_kernels = {
     .name = "avx2",
-    .description = "AVX2 and FMA",
+    .description = "AVX2, FMA and BMI",
     .supported =
-        [] { return bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")); },
+        [] {
+          return bool(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                      __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt"));
+        },
     .spmm = avx2::spmm,
     .scatter_i32 = avx2::scatter<int32_t>,
     .scatter_i64 = avx2::scatter<int64_t>,

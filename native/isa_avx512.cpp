@@ -20,11 +20,12 @@ namespace avx512 {
 
 const KernelTable avx512_kernels = {
     .name = "avx512",
-    .description = "AVX-512 F, BW, DQ and VL",
+    .description = "AVX-512 F, BW, DQ and VL, BMI",
     .supported =
         [] {
           return bool(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt"));
         },
     .spmm = avx512::spmm,
     .scatter_i32 = avx512::scatter<int32_t>,

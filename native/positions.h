@@ -43,12 +43,13 @@ struct Plane {
 };
 
 // Calls run(offset, pixel, step, count) for stretches of positions begin ... end that lie on
-// pixels of the plane: position begin + offset + i is pixel `pixel + i * step`.
+// pixels of the plane: position begin + offset + i is pixel `pixel + i * step`. `begin` may lie
+// before the line.
 template <typename Call>
 void for_each_run(const Positions& positions, const Plane& plane, int64_t begin, int64_t end,
                   const Call& run) {
   end = std::min(end, positions.count);
-  for (int64_t at = begin; at < end;) {
+  for (int64_t at = std::max<int64_t>(begin, 0); at < end;) {
     const int64_t line = at / positions.pitch;
     const int64_t column = at % positions.pitch;
     const int64_t next = std::min(end, (line + 1) * positions.pitch);

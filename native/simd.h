@@ -14,6 +14,7 @@ constexpr int width = 16;
 constexpr int max_vectors = 4;
 constexpr int tile_rows = 8;
 constexpr int tile_vectors = 8;
+constexpr int tap_vectors = 2;
 
 static inline vec set1(float a) { return _mm512_set1_ps(a); }
 static inline vec load(const float* p) { return _mm512_loadu_ps(p); }
@@ -62,6 +63,7 @@ constexpr int width = 8;
 constexpr int max_vectors = 8;
 constexpr int tile_rows = 4;
 constexpr int tile_vectors = 6;
+constexpr int tap_vectors = 1;
 
 static inline vec set1(float a) { return _mm256_set1_ps(a); }
 static inline vec load(const float* p) { return _mm256_loadu_ps(p); }
@@ -106,6 +108,7 @@ constexpr int width = 1;
 constexpr int max_vectors = 8;
 constexpr int tile_rows = 2;
 constexpr int tile_vectors = 8;
+constexpr int tap_vectors = 2;
 
 static inline vec set1(float a) { return a; }
 static inline vec load(const float* p) { return *p; }

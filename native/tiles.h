@@ -13,9 +13,9 @@ namespace espalier {
 
 // Columns cut into panels of equal width, a whole number of vectors that registers can hold.
 struct Panels {
-  Panels(int64_t columns, const ZeroSkipKernels& kernels) : lanes(kernels.lanes), columns(columns) {
+  Panels(int64_t columns, int lanes, int max_vectors) : lanes(lanes), columns(columns) {
     const int64_t vectors_all = std::max<int64_t>(1, (columns + lanes - 1) / lanes);
-    count = (vectors_all + kernels.vectors - 1) / kernels.vectors;
+    count = (vectors_all + max_vectors - 1) / max_vectors;
     width = int((vectors_all + count - 1) / count * lanes);
     count = (std::max<int64_t>(1, columns) + width - 1) / width;
   }
@@ -68,38 +68,31 @@ struct Tile {
   bool finite;
 };
 
-// All tiles of a layer: packed beforehand when several units use each, else on demand.
+// Tiles by number, each written by `pack(number, tile)`, which says whether all of it is finite:
+// packed beforehand when each serves several tasks, else on demand.
+template <typename Pack>
 class Tiles {
  public:
-  Tiles(const KernelTable& table, const TapMatrices& matrices, const Panels& panels, int64_t uses,
-        int threads)
-      : table_(table), matrices_(matrices), panels_(panels) {
+  Tiles(int64_t count, size_t floats, int64_t uses, int threads, const Pack& pack)
+      : floats_(floats), pack_(pack) {
     if (uses <= 1) return;
-    const int64_t count = panels.count * matrices.blocks() * matrices.taps;
-    packed_.emplace(size_t(count) * tile_floats());
+    packed_.emplace(size_t(count) * floats);
     finite_.resize(size_t(count));
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i = 0; i < count; ++i) {
-      const int64_t block = i / matrices.taps % matrices.blocks();
-      const int64_t panel = i / matrices.taps / matrices.blocks();
-      finite_[size_t(i)] = matrices.pack(table, panels, panel, block, int(i % matrices.taps),
-                                         packed_->data() + i * tile_floats());
+      finite_[size_t(i)] = pack_(i, packed_->data() + size_t(i) * floats_);
     }
   }
 
-  size_t tile_floats() const { return size_t(64) * size_t(panels_.width); }
-
   // `own` holds a tile, for the caller alone.
-  Tile get(int64_t panel, int64_t block, int tap, float* own) {
-    if (!packed_) return {own, matrices_.pack(table_, panels_, panel, block, tap, own)};
-    const int64_t i = (panel * matrices_.blocks() + block) * matrices_.taps + tap;
-    return {packed_->data() + i * tile_floats(), finite_[size_t(i)] != 0};
+  Tile get(int64_t i, float* own) {
+    if (!packed_) return {own, pack_(i, own)};
+    return {packed_->data() + size_t(i) * floats_, finite_[size_t(i)] != 0};
   }
 
  private:
-  const KernelTable& table_;
-  const TapMatrices& matrices_;
-  const Panels& panels_;
+  size_t floats_;
+  const Pack& pack_;
   std::optional<Scratch> packed_;
   std::vector<char> finite_;
 };

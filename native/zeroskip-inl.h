@@ -1,11 +1,15 @@
-// The two inner loops of zero-skipping, both over a tile of at most 64 rows that lies in L1.
+// The inner loops of zero-skipping. All work on a tile of weights, or of the other operand, that
+// lies in L1, and keep sums in registers. In the first three every non-zero is broadcast and meets
+// the rows of the tile that belong to it; zeros cost nothing.
 //
-// sweep_rows: every non-zero of a sparse row is broadcast and meets one row of the tile; the sums
-//   of one row (two rows side by side) stay in registers. Skips zeros of the operand.
-// dot_rows: a dense row in registers meets only those rows of the tile whose bit is set. Skips
+// sweep_rows: one tap; the sums of two pixels side by side.
+// sweep_taps: 3 x 3 taps; the sums of nine target pixels slide along an image row, so that a
+//   non-zero is found once for all taps and sums travel from and to memory least.
+// sweep_channels: backward by weight, one channel along the positions, one tap or three.
+// dot_rows: a dense row in registers meets only those rows of the tile whose bit is set: skips
 //   outputs nobody needs.
 
-// acc_p += values[i] tile[i] over the bits of one mask.
+// sums += values[i * step] * tile[i] over the bits.
 template <int Vectors>
 static inline void add_bits(uint64_t bits, const float* values, int64_t step, const float* tile,
                             vec (&sums)[Vectors]) {
@@ -20,28 +24,11 @@ static inline void add_bits(uint64_t bits, const float* values, int64_t step, co
   }
 }
 
-// Two rows meet one tile. Where both have nearly all bits, each row of the tile is loaded once for
-// both (a dense product); else each takes its own bits, turn by turn, for twice the chains.
+// Two rows turn by turn: twice as many chains of additions as one row has.
 template <int Vectors>
-static inline void add_two_rows(uint64_t p_bits, uint64_t q_bits, const float* p_values,
-                                const float* q_values, int64_t step, const float* tile,
-                                bool may_multiply_zeros, vec (&p)[Vectors], vec (&q)[Vectors]) {
-  const int shared = 2 * __builtin_popcountll(p_bits | q_bits);
-  const int alone = __builtin_popcountll(p_bits) + __builtin_popcountll(q_bits);
-  if (may_multiply_zeros && shared * 10 <= alone * 11) {
-    for (uint64_t bits = p_bits | q_bits; bits; bits &= bits - 1) {
-      const int i = __builtin_ctzll(bits);
-      const vec p_value = set1(p_values[i * step]);
-      const vec q_value = set1(q_values[i * step]);
-      const float* row = tile + i * (Vectors * width);
-      for (int j = 0; j < Vectors; ++j) {
-        const vec weight = load(row + j * width);
-        p[j] = multiply_add(p_value, weight, p[j]);
-        q[j] = multiply_add(q_value, weight, q[j]);
-      }
-    }
-    return;
-  }
+static inline void add_bits_in_turns(uint64_t p_bits, uint64_t q_bits, const float* p_values,
+                                     const float* q_values, int64_t step, const float* tile,
+                                     vec (&p)[Vectors], vec (&q)[Vectors]) {
   while (p_bits && q_bits) {
     const int i = __builtin_ctzll(p_bits);
     const int k = __builtin_ctzll(q_bits);
@@ -60,33 +47,216 @@ static inline void add_two_rows(uint64_t p_bits, uint64_t q_bits, const float* p
   add_bits(q_bits, q_values, step, tile, q);
 }
 
-template <int Vectors, bool Contiguous>
+// Two rows as one dense product: each row of the tile is loaded once for both.
+template <int Vectors>
+static inline void add_union(uint64_t bits, const float* p_values, const float* q_values,
+                             const float* tile, vec (&p)[Vectors], vec (&q)[Vectors]) {
+  for (; bits; bits &= bits - 1) {
+    const int i = __builtin_ctzll(bits);
+    const vec p_value = set1(p_values[i]);
+    const vec q_value = set1(q_values[i]);
+    const float* row = tile + i * (Vectors * width);
+    for (int j = 0; j < Vectors; ++j) {
+      const vec weight = load(row + j * width);
+      p[j] = multiply_add(p_value, weight, p[j]);
+      q[j] = multiply_add(q_value, weight, q[j]);
+    }
+  }
+}
+
+// Whether two rows have so many bits in common that the union costs less than both alone.
+static inline bool union_pays(uint64_t p_bits, uint64_t q_bits) {
+  const int both = 2 * __builtin_popcountll(p_bits | q_bits);
+  const int alone = __builtin_popcountll(p_bits) + __builtin_popcountll(q_bits);
+  return both * 10 <= alone * 11;
+}
+
+template <int Vectors>
+static inline void load_sums(const float* from, vec (&sums)[Vectors]) {
+  for (int j = 0; j < Vectors; ++j) sums[j] = load(from + j * width);
+}
+template <int Vectors>
+static inline void store_sums(float* to, const vec (&sums)[Vectors]) {
+  for (int j = 0; j < Vectors; ++j) store(to + j * width, sums[j]);
+}
+
+template <int Vectors>
 static void sweep_rows(const RowSweep& sweep) {
-  const int64_t step = Contiguous ? 1 : sweep.value_step;
+  constexpr int64_t ahead = 6;
   int64_t row = 0;
   for (; row + 2 <= sweep.count; row += 2) {
     const uint64_t p_bits = sweep.bits[row * sweep.bits_stride];
     const uint64_t q_bits = sweep.bits[(row + 1) * sweep.bits_stride];
-    if (!(p_bits | q_bits)) continue;
     const float* p_values = sweep.values + row * sweep.values_stride;
+    const float* q_values = p_values + sweep.values_stride;
+    // Rows far apart are out of a hardware prefetcher's reach.
+    for (int c = 0; c < 64; c += 16) {
+      __builtin_prefetch(p_values + ahead * sweep.values_stride + c);
+      __builtin_prefetch(q_values + ahead * sweep.values_stride + c);
+    }
+    if (!(p_bits | q_bits)) continue;
     float* p_sums = sweep.sums + row * sweep.sums_stride;
     float* q_sums = p_sums + sweep.sums_stride;
     vec p[Vectors], q[Vectors];
-    for (int j = 0; j < Vectors; ++j) p[j] = load(p_sums + j * width);
-    for (int j = 0; j < Vectors; ++j) q[j] = load(q_sums + j * width);
-    add_two_rows<Vectors>(p_bits, q_bits, p_values, p_values + sweep.values_stride, step,
-                          sweep.tile, sweep.may_multiply_zeros, p, q);
-    for (int j = 0; j < Vectors; ++j) store(p_sums + j * width, p[j]);
-    for (int j = 0; j < Vectors; ++j) store(q_sums + j * width, q[j]);
+    load_sums(p_sums, p);
+    load_sums(q_sums, q);
+    if (sweep.may_multiply_zeros && union_pays(p_bits, q_bits)) {
+      add_union(p_bits | q_bits, p_values, q_values, sweep.tile, p, q);
+    } else {
+      add_bits_in_turns(p_bits, q_bits, p_values, q_values, 1, sweep.tile, p, q);
+    }
+    store_sums(p_sums, p);
+    store_sums(q_sums, q);
   }
-  if (row < sweep.count && sweep.bits[row * sweep.bits_stride]) {
+  if (row < sweep.count) {
     float* sums = sweep.sums + row * sweep.sums_stride;
     vec p[Vectors];
-    for (int j = 0; j < Vectors; ++j) p[j] = load(sums + j * width);
-    add_bits(sweep.bits[row * sweep.bits_stride], sweep.values + row * sweep.values_stride, step,
+    load_sums(sums, p);
+    add_bits(sweep.bits[row * sweep.bits_stride], sweep.values + row * sweep.values_stride, 1,
              sweep.tile, p);
-    for (int j = 0; j < Vectors; ++j) store(sums + j * width, p[j]);
+    store_sums(sums, p);
   }
+}
+
+// The sums of three neighbouring target pixels, in rows of taps; pixel i lives in slot i % 3.
+template <int TapRows, int Vectors>
+struct Window {
+  vec sums[TapRows][3][Vectors];
+
+  void load_slot(int slot, const float* from, int64_t row_stride) {
+    for (int r = 0; r < TapRows; ++r) load_sums(from + r * row_stride, sums[r][slot]);
+  }
+  void store_slot(int slot, float* to, int64_t row_stride) const {
+    for (int r = 0; r < TapRows; ++r) store_sums(to + r * row_stride, sums[r][slot]);
+  }
+};
+
+// One source pixel, whose leftmost target lives in `Slot`: the rightmost slides in before, the
+// leftmost leaves after.
+template <int Slot, int TapRows, int Vectors>
+static inline void add_taps(const TapSweep& sweep, int64_t i, Window<TapRows, Vectors>& window) {
+  constexpr int pitch = Vectors * width;
+  window.load_slot((Slot + 2) % 3, sweep.sums + (i + 2) * pitch, sweep.sums_row_stride);
+  const float* values = sweep.values + i * 32;
+  uint32_t bits = sweep.bits[i];
+  while (bits) {
+    const uint32_t c = uint32_t(__builtin_ctz(bits));
+    bits &= bits - 1;
+    const vec value = set1(values[c]);
+    const float* weights = sweep.tile + c * (9 * pitch);
+    for (int r = 0; r < TapRows; ++r) {
+      for (int s = 0; s < 3; ++s) {
+        vec(&sums)[Vectors] = window.sums[r][(Slot + 2 - s) % 3];
+        for (int j = 0; j < Vectors; ++j) {
+          sums[j] =
+              multiply_add(value, load(weights + ((r * 3 + s) * Vectors + j) * width), sums[j]);
+        }
+      }
+    }
+  }
+  window.store_slot(Slot, sweep.sums + i * pitch, sweep.sums_row_stride);
+}
+
+template <int TapRows, int Vectors>
+static void sweep_taps(const TapSweep& sweep) {
+  constexpr int pitch = Vectors * width;
+  Window<TapRows, Vectors> window;
+  window.load_slot(0, sweep.sums, sweep.sums_row_stride);
+  window.load_slot(1, sweep.sums + pitch, sweep.sums_row_stride);
+  int64_t i = 0;
+  for (; i + 3 <= sweep.count; i += 3) {
+    add_taps<0>(sweep, i, window);
+    add_taps<1>(sweep, i + 1, window);
+    add_taps<2>(sweep, i + 2, window);
+  }
+  if (i < sweep.count) add_taps<0>(sweep, i, window);
+  if (i + 1 < sweep.count) add_taps<1>(sweep, i + 1, window);
+  const int slot = int(sweep.count % 3);
+  float* rest = sweep.sums + sweep.count * pitch;
+  for (int s = 0; s < 3; ++s) {
+    if (s == slot) window.store_slot(s, rest, sweep.sums_row_stride);
+    if (s == (slot + 1) % 3) window.store_slot(s, rest + pitch, sweep.sums_row_stride);
+  }
+}
+
+constexpr int64_t channels_step = 64;
+
+template <int Vectors>
+static void sweep_channels(const ChannelSweep& sweep) {
+  constexpr int pitch = Vectors * width;
+  int64_t i = 0;
+  for (; i + 2 <= sweep.count; i += 2) {
+    const ChannelRow& p_row = sweep.rows[i];
+    const ChannelRow& q_row = sweep.rows[i + 1];
+    float* p_sums = sweep.sums + int64_t(p_row.sums) * pitch;
+    float* q_sums = sweep.sums + int64_t(q_row.sums) * pitch;
+    vec p[Vectors], q[Vectors];
+    load_sums(p_sums, p);
+    load_sums(q_sums, q);
+    for (int word = 0; word < 2; ++word) {
+      const float* values = sweep.values + word * 64 * channels_step;
+      add_bits_in_turns(p_row.bits[word] & sweep.keep[word], q_row.bits[word] & sweep.keep[word],
+                        values + p_row.values, values + q_row.values, channels_step,
+                        sweep.tile + word * 64 * pitch, p, q);
+    }
+    store_sums(p_sums, p);
+    store_sums(q_sums, q);
+  }
+  if (i < sweep.count) {
+    const ChannelRow& row = sweep.rows[i];
+    float* sums = sweep.sums + int64_t(row.sums) * pitch;
+    vec p[Vectors];
+    load_sums(sums, p);
+    for (int word = 0; word < 2; ++word) {
+      add_bits(row.bits[word] & sweep.keep[word],
+               sweep.values + row.values + word * 64 * channels_step, channels_step,
+               sweep.tile + word * 64 * pitch, p);
+    }
+    store_sums(sums, p);
+  }
+}
+
+template <int Vectors>
+static void sweep_channels_3_taps(const ChannelSweep& sweep) {
+  constexpr int pitch = Vectors * width;
+  for (int64_t i = 0; i < sweep.count; ++i) {
+    const ChannelRow& row = sweep.rows[i];
+    float* to = sweep.sums + int64_t(row.sums) * pitch;
+    vec sums[3][Vectors];
+    for (int t = 0; t < 3; ++t) load_sums(to + t * sweep.sums_tap_stride, sums[t]);
+    for (int word = 0; word < 2; ++word) {
+      const float* values = sweep.values + row.values + word * 64 * channels_step;
+      const float* tile = sweep.tile + word * 64 * pitch;
+      uint64_t bits = row.bits[word] & sweep.keep[word];
+      while (bits) {
+        const int k = __builtin_ctzll(bits);
+        bits &= bits - 1;
+        const vec value = set1(values[k * channels_step]);
+        for (int t = 0; t < 3; ++t) {
+          for (int j = 0; j < Vectors; ++j) {
+            sums[t][j] = multiply_add(value, load(tile + (k + t) * pitch + j * width), sums[t][j]);
+          }
+        }
+      }
+    }
+    for (int t = 0; t < 3; ++t) store_sums(to + t * sweep.sums_tap_stride, sums[t]);
+  }
+}
+
+static int64_t sort_channels(const ChannelRow* rows, int64_t count, ChannelRow* sorted) {
+  int64_t start[130] = {};
+  const auto bits_of = [](const ChannelRow& row) {
+    return __builtin_popcountll(row.bits[0]) + __builtin_popcountll(row.bits[1]);
+  };
+  for (int64_t i = 0; i < count; ++i) ++start[bits_of(rows[i]) + 1];
+  const int64_t empty = start[1];
+  start[1] = 0;
+  for (int n = 2; n < 130; ++n) start[n] += start[n - 1];
+  for (int64_t i = 0; i < count; ++i) {
+    const int bits = bits_of(rows[i]);
+    if (bits) sorted[start[bits]++] = rows[i];
+  }
+  return count - empty;
 }
 
 // Four dot products at a time; where fewer are left, the first is repeated into sums nobody reads.
@@ -99,6 +269,7 @@ static void dot_rows(const DotSweep& sweep) {
     float* sums = sweep.sums + row * sweep.sums_stride;
     vec x[Vectors];
     for (int j = 0; j < Vectors - 1; ++j) x[j] = load(source + j * width);
+    for (int j = 0; j < Vectors; ++j) __builtin_prefetch(source + 3 * sweep.source_stride + j * width);
     x[Vectors - 1] = load_first(source + (Vectors - 1) * width, sweep.last_lanes);
     for (; bits; sums += 4) {
       const float* rows[4];
@@ -146,7 +317,10 @@ static void copy_matrix(const float* source, int64_t row_stride, int64_t column_
     float* to = target + row * target_pitch;
     int c = 0;
     if (column_stride == 1) {
-      for (; c + width <= columns; c += width) store(to + c, load(from + c));
+      for (; c + width <= columns; c += width) {
+        __builtin_prefetch(from + 8 * row_stride + c);
+        store(to + c, load(from + c));
+      }
     }
     for (; c < columns; ++c) to[c] = from[c * column_stride];
   }
@@ -155,14 +329,19 @@ static void copy_matrix(const float* source, int64_t row_stride, int64_t column_
 static constexpr ZeroSkipKernels zeroskip_kernels = {
     .lanes = width,
     .vectors = tile_vectors,
-    .sweep_rows = {sweep_rows<1, true>, sweep_rows<2, true>, sweep_rows<3, true>,
-                   sweep_rows<4, true>, sweep_rows<5, true>, sweep_rows<6, true>,
-                   sweep_rows<7, true>, sweep_rows<8, true>},
-    .sweep_columns = {sweep_rows<1, false>, sweep_rows<2, false>, sweep_rows<3, false>,
-                      sweep_rows<4, false>, sweep_rows<5, false>, sweep_rows<6, false>,
-                      sweep_rows<7, false>, sweep_rows<8, false>},
+    .tap_vectors = tap_vectors,
+    .channel_vectors = 4,
+    .sweep_rows = {sweep_rows<1>, sweep_rows<2>, sweep_rows<3>, sweep_rows<4>, sweep_rows<5>,
+                   sweep_rows<6>, sweep_rows<7>, sweep_rows<8>},
     .dot_rows = {dot_rows<1>, dot_rows<2>, dot_rows<3>, dot_rows<4>, dot_rows<5>, dot_rows<6>,
                  dot_rows<7>, dot_rows<8>},
+    .sweep_channels = {sweep_channels<1>, sweep_channels<2>, sweep_channels<3>, sweep_channels<4>},
+    .sweep_channels_3_taps = {sweep_channels_3_taps<1>, sweep_channels_3_taps<2>,
+                              sweep_channels_3_taps<3>, sweep_channels_3_taps<4>},
+    .sweep_taps = {{sweep_taps<1, 1>, sweep_taps<1, 2>},
+                   {sweep_taps<2, 1>, sweep_taps<2, 2>},
+                   {sweep_taps<3, 1>, sweep_taps<3, 2>}},
+    .sort_channels = sort_channels,
     .copy_matrix = copy_matrix,
     .nonzero_mask = nonzero_mask,
     .relu_forward = relu_forward,

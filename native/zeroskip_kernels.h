@@ -1,24 +1,54 @@
 // What an instruction set offers to skip zeros: sweeps over a tile in L1, and its masks.
 //
-// A tile is at most 64 rows (one word of mask bits) by `vectors * lanes` floats or fewer, aligned.
+// A tile has a row for each bit of a word (or of two words) and is a few vectors wide.
 #pragma once
 
 #include <cstdint>
 
 namespace espalier {
 
-// For each of `count` rows: sums += the sum over set bits i of values[i * value_step] * tile[i].
+// For each of `count` rows: sums += values[i] * tile[i], added up over the set bits i.
 struct RowSweep {
   int64_t count;
   const uint64_t* bits;
   int64_t bits_stride;
   const float* values;
   int64_t values_stride;
-  int64_t value_step;  // sweep_columns alone reads it
   const float* tile;
   float* sums;
   int64_t sums_stride;
   bool may_multiply_zeros;  // the tile is finite: a zero times it adds nothing
+};
+
+// Source pixel i of a row, 32 channels of it, adds values[i][c] * tile[c][r][s] to
+// sums[r][i + 2 - s] for each set bit c and s = 0, 1, 2, for some rows r of taps.
+struct TapSweep {
+  int64_t count;
+  const uint32_t* bits;
+  const float* values;  // [count][32]
+  const float* tile;    // at the first row of taps that takes part
+  float* sums;          // count + 2 pixels, each as wide as the tile
+  int64_t sums_row_stride;
+};
+
+// One channel along 128 positions: where it is not zero, where its values lie, and which sums it
+// is added to.
+struct ChannelRow {
+  uint64_t bits[2];
+  uint32_t values;  // floats behind ChannelSweep::values
+  uint32_t sums;    // rows behind ChannelSweep::sums
+};
+
+// For each row and tap t: sums[t] += values[i][0] * tile[i + t], added up over the positions i of
+// bits & keep. Values lie as [position][64 channels].
+struct ChannelSweep {
+  const ChannelRow* rows;
+  int64_t count;
+  uint64_t keep[2];
+  const float* values;
+  const float* tile;
+  float* sums;  // rows as wide as the tile
+  int64_t sums_tap_stride;
 };
 
 // For each of `count` rows: sums[j] += source . tile[i] for the j-th set bit i. Up to three floats
@@ -37,11 +67,19 @@ struct DotSweep {
 
 struct ZeroSkipKernels {
   int lanes;
-  int vectors;  // a tile is at most so many vectors wide
+  int vectors;          // a tile is at most so many vectors wide
+  int tap_vectors;      // ... and so many where sweep_taps reads it
+  int channel_vectors;  // ... and so many where sweep_channels reads it
   // By the number of vectors of the tile's width, less one.
   void (*sweep_rows[8])(const RowSweep& sweep);
-  void (*sweep_columns[8])(const RowSweep& sweep);
   void (*dot_rows[8])(const DotSweep& sweep);
+  void (*sweep_channels[4])(const ChannelSweep& sweep);
+  void (*sweep_channels_3_taps[4])(const ChannelSweep& sweep);
+  // By the number of rows of taps and the number of vectors, less one each.
+  void (*sweep_taps[3][2])(const TapSweep& sweep);
+  // Rows without bits dropped, the others by rising number of bits: equal trip counts follow each
+  // other, which a branch predictor can learn. Returns how many are left.
+  int64_t (*sort_channels)(const ChannelRow* rows, int64_t count, ChannelRow* sorted);
   // A matrix of any strides to rows of floats, zeros added on the right up to `padded_columns`.
   void (*copy_matrix)(const float* source, int64_t row_stride, int64_t column_stride, int rows,
                       int columns, int padded_columns, float* target, int64_t target_pitch);

@@ -66,25 +66,30 @@ void zeroskip_backward_needed(const ConvShape& shape, const float* dy, const uin
   const KernelTable& table = kernels();
   const Correspondence geometry(shape, Correspondence::Direction::backward);
   const TapMatrices matrices(shape, weights, true);
-  const Panels panels(shape.filters, table.zeroskip);
+  const Panels panels(shape.filters, table.zeroskip.lanes, table.zeroskip.vectors);
   const NeededPass pass{geometry, matrices, panels, dy, needed, dx};
   const int64_t blocks = matrices.blocks();
-  const Units units(geometry, blocks);
-  Tiles tiles(table, matrices, panels, units.count(), threads);
-  const int64_t unit_pixels = geometry.pixels_of(units[0].begin, units[0].end);
-  const int64_t tasks = units.count() * blocks;
-  const size_t sums_floats = size_t(unit_pixels * sums_pitch);
-  Scratch own(size_t(threads) * (sums_floats + tiles.tile_floats()));
+  const Units units(geometry.rows(), geometry.width(), blocks, threads);
+  const int64_t tiles_a_block = panels.count * matrices.taps;
+  const auto pack = [&](int64_t i, float* tile) {
+    return matrices.pack(table, panels, i / matrices.taps % panels.count, i / tiles_a_block,
+                         int(i % matrices.taps), tile);
+  };
+  const size_t tile_floats = size_t(64) * size_t(panels.width);
+  Tiles tiles(blocks * tiles_a_block, tile_floats, units.count(), threads, pack);
+  const size_t sum_floats = size_t(units.max_rows() * geometry.width() * sums_pitch);
+  Scratch own(size_t(threads) * (sum_floats + tile_floats));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t task = 0; task < tasks; ++task) {
-    float* sums = own.data() + omp_get_thread_num() * (sums_floats + tiles.tile_floats());
+  for (int64_t task = 0; task < units.count() * blocks; ++task) {
+    float* sums = own.data() + size_t(omp_get_thread_num()) * (sum_floats + tile_floats);
     const Unit unit = units[task / blocks];
     const int64_t block = task % blocks;
     const int64_t pixels = geometry.pixels_of(unit.begin, unit.end);
     std::fill_n(sums, pixels * sums_pitch, 0.0f);
     for (int64_t panel = 0; panel < panels.count; ++panel) {
       for (int tap = 0; tap < matrices.taps; ++tap) {
-        const Tile tile = tiles.get(panel, block, tap, sums + sums_floats);
+        const int64_t i = block * tiles_a_block + panel * matrices.taps + tap;
+        const Tile tile = tiles.get(i, sums + sum_floats);
         add_tile(pass, table, unit, block, panel, tap, tile.data, sums);
       }
     }

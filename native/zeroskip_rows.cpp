@@ -2,16 +2,15 @@
 // into the sums of the target pixels it meets (SparseTrain, sections 3.2 and 3.3).
 #include <omp.h>
 
-#include <cstring>
-
 #include "correspondence.h"
 #include "tiles.h"
+#include "zeroskip_taps.h"
 
 namespace espalier {
 
 namespace {
 
-struct Pass {
+struct RowPass {
   const Correspondence& geometry;
   const TapMatrices& matrices;
   const Panels& panels;
@@ -21,21 +20,21 @@ struct Pass {
   float* target;
 };
 
-void start_sums(const Pass& pass, int64_t panel, int64_t pixels, float* sums) {
+void start_sums(const RowPass& pass, int64_t panel, int64_t pixels, float* sums) {
   const int pitch = pass.panels.pitch_of(panel);
   if (!pass.bias) {
     std::fill_n(sums, pixels * pitch, 0.0f);
     return;
   }
   const int columns = pass.panels.columns_of(panel);
+  // Adding to 0 makes -0.0 a 0.0, so that skipping a zero and adding it give the same bits.
+  const float* bias = pass.bias + panel * pass.panels.width;
   for (int64_t i = 0; i < pixels; ++i) {
-    std::memcpy(sums + i * pitch, pass.bias + panel * pass.panels.width,
-                size_t(columns) * sizeof(float));
-    std::fill_n(sums + i * pitch + columns, pitch - columns, 0.0f);
+    for (int c = 0; c < pitch; ++c) sums[i * pitch + c] = c < columns ? 0.0f + bias[c] : 0.0f;
   }
 }
 
-void add_tile(const Pass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
+void add_tile(const RowPass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
               int64_t block, int tap, const Tile& tile, float* sums) {
   const int64_t rows = pass.matrices.rows;
   const int64_t words = words_of(rows);
@@ -51,7 +50,6 @@ void add_tile(const Pass& pass, const KernelTable& table, const Unit& unit, int6
         .bits_stride = run.source_step * words,
         .values = pass.source + run.source_begin * rows + block * 64,
         .values_stride = run.source_step * rows,
-        .value_step = 1,
         .tile = tile.data,
         .sums = sums + target * pitch,
         .sums_stride = run.target_step * pitch,
@@ -60,40 +58,45 @@ void add_tile(const Pass& pass, const KernelTable& table, const Unit& unit, int6
   }
 }
 
-void finish_sums(const Pass& pass, const Unit& unit, int64_t panel, int64_t pixels,
-                 const float* sums) {
+void finish_sums(const RowPass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
+                 int64_t pixels, const float* sums) {
   const int columns = pass.panels.columns_of(panel);
   const int pitch = pass.panels.pitch_of(panel);
   float* target = pass.target + unit.begin * pass.geometry.width() * pass.panels.columns +
                   panel * pass.panels.width;
-  for (int64_t i = 0; i < pixels; ++i) {
-    std::memcpy(target + i * pass.panels.columns, sums + i * pitch,
-                size_t(columns) * sizeof(float));
-  }
+  table.zeroskip.copy_matrix(sums, pitch, 1, int(pixels), columns, columns, target,
+                             pass.panels.columns);
 }
 
-void run_pass(const Pass& pass, const KernelTable& table, int threads) {
+void run_pass(const RowPass& pass, const KernelTable& table, int threads) {
   const Panels& panels = pass.panels;
-  const Units units(pass.geometry, panels.count);
-  Tiles tiles(table, pass.matrices, panels, units.count(), threads);
-  const int64_t unit_pixels = pass.geometry.pixels_of(units[0].begin, units[0].end);
-  const int64_t tasks = units.count() * panels.count;
-  const size_t sums_floats = size_t(unit_pixels) * size_t(panels.width);
-  Scratch own(size_t(threads) * (sums_floats + tiles.tile_floats()));
+  const TapMatrices& matrices = pass.matrices;
+  const Correspondence& geometry = pass.geometry;
+  const Units units(geometry.rows(), geometry.width(), panels.count, threads);
+  const int64_t tiles_a_panel = matrices.blocks() * matrices.taps;
+  const auto pack = [&](int64_t i, float* tile) {
+    return matrices.pack(table, panels, i / tiles_a_panel, i / matrices.taps % matrices.blocks(),
+                         int(i % matrices.taps), tile);
+  };
+  const size_t tile_floats = size_t(64) * size_t(panels.width);
+  Tiles tiles(panels.count * tiles_a_panel, tile_floats, units.count(), threads, pack);
+  const size_t sum_floats = size_t(units.max_rows() * geometry.width() * panels.width);
+  Scratch own(size_t(threads) * (sum_floats + tile_floats));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t task = 0; task < tasks; ++task) {
-    float* sums = own.data() + omp_get_thread_num() * (sums_floats + tiles.tile_floats());
+  for (int64_t task = 0; task < units.count() * panels.count; ++task) {
+    float* sums = own.data() + size_t(omp_get_thread_num()) * (sum_floats + tile_floats);
     const Unit unit = units[task / panels.count];
     const int64_t panel = task % panels.count;
-    const int64_t pixels = pass.geometry.pixels_of(unit.begin, unit.end);
+    const int64_t pixels = geometry.pixels_of(unit.begin, unit.end);
     start_sums(pass, panel, pixels, sums);
-    for (int64_t block = 0; block < pass.matrices.blocks(); ++block) {
-      for (int tap = 0; tap < pass.matrices.taps; ++tap) {
-        const Tile tile = tiles.get(panel, block, tap, sums + sums_floats);
+    for (int64_t block = 0; block < matrices.blocks(); ++block) {
+      for (int tap = 0; tap < matrices.taps; ++tap) {
+        const int64_t i = panel * tiles_a_panel + block * matrices.taps + tap;
+        const Tile tile = tiles.get(i, sums + sum_floats);
         add_tile(pass, table, unit, panel, block, tap, tile, sums);
       }
     }
-    finish_sums(pass, unit, panel, pixels, sums);
+    finish_sums(pass, table, unit, panel, pixels, sums);
   }
 }
 
@@ -102,20 +105,26 @@ void run_pass(const Pass& pass, const KernelTable& table, int threads) {
 void zeroskip_forward(const ConvShape& shape, const float* x, const uint64_t* x_mask,
                       const WeightsView& weights, const float* bias, float* y, int threads) {
   if (!shape.output_pixels()) return;
+  if (has_tap_window(shape)) {
+    return zeroskip_taps(shape, {true, x, x_mask, weights, bias, y}, threads);
+  }
   const KernelTable& table = kernels();
   const Correspondence geometry(shape, Correspondence::Direction::forward);
   const TapMatrices matrices(shape, weights, true);
-  const Panels panels(shape.filters, table.zeroskip);
+  const Panels panels(shape.filters, table.zeroskip.lanes, table.zeroskip.vectors);
   run_pass({geometry, matrices, panels, x, x_mask, bias, y}, table, threads);
 }
 
 void zeroskip_backward_input(const ConvShape& shape, const float* dy, const uint64_t* dy_mask,
                              const WeightsView& weights, float* dx, int threads) {
   if (!shape.input_pixels()) return;
+  if (has_tap_window(shape)) {
+    return zeroskip_taps(shape, {false, dy, dy_mask, weights, nullptr, dx}, threads);
+  }
   const KernelTable& table = kernels();
   const Correspondence geometry(shape, Correspondence::Direction::backward);
   const TapMatrices matrices(shape, weights, false);
-  const Panels panels(shape.channels, table.zeroskip);
+  const Panels panels(shape.channels, table.zeroskip.lanes, table.zeroskip.vectors);
   run_pass({geometry, matrices, panels, dy, dy_mask, nullptr, dx}, table, threads);
 }
 

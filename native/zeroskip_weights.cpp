@@ -3,7 +3,6 @@
 // the caller). The skipped operand gives the rows of dw, the other one the columns.
 #include <omp.h>
 
-#include <cstring>
 #include <vector>
 
 #include "positions.h"
@@ -13,8 +12,8 @@ namespace espalier {
 
 namespace {
 
-constexpr int64_t block_positions = 64;
-constexpr int64_t chunk_blocks = 8;
+constexpr int64_t block_positions = 128;
+constexpr int64_t chunk_blocks = 2;
 constexpr int64_t chunk_positions = chunk_blocks * block_positions;
 
 struct Operand {
@@ -23,6 +22,8 @@ struct Operand {
   std::vector<Plane> planes;
 };
 
+// A pair of a row plane and a column plane, and by how much one is shifted. A group is three
+// neighbours that read the same planes: a non-zero, once found, serves all three.
 struct Tap {
   int plane;
   int64_t shift;
@@ -36,7 +37,7 @@ struct WeightPass {
         table(table),
         positions(shape),
         input_is_rows(skip == Skip::input),
-        pointwise(shape.is_pointwise()) {
+        three_taps(shape.kernel_w == 3 && shape.stride_w == 1) {
     Operand input{x, shape.channels, {}};
     const int row_phases = std::min(shape.stride_h, shape.kernel_h);
     const int column_phases = std::min(shape.stride_w, shape.kernel_w);
@@ -56,145 +57,165 @@ struct WeightPass {
 
   int64_t row_blocks() const { return words_of(rows.channels); }
   int64_t blocks() const { return (positions.count + block_positions - 1) / block_positions; }
-  // Words of transposed bits are read up to a shift and one word behind a block.
-  int64_t bit_blocks() const { return blocks() + positions.max_shift / block_positions + 1; }
+  // A tap pairs position p of a row plane with position p + shift of a column plane.
+  int64_t row_plane(const Tap& tap) const { return input_is_rows ? tap.plane : 0; }
+  int64_t column_plane(const Tap& tap) const { return input_is_rows ? 0 : tap.plane; }
+  int64_t column_shift(const Tap& tap) const { return input_is_rows ? -tap.shift : tap.shift; }
+  // How far shifts reach before and behind a stretch of positions.
+  int64_t before() const { return input_is_rows ? positions.max_shift : 0; }
+  int64_t behind() const { return input_is_rows ? 0 : positions.max_shift; }
 
   ConvShape shape;
   const KernelTable& table;
   Positions positions;
   bool input_is_rows;
-  bool pointwise;
+  bool three_taps;
   Operand rows, columns;
   std::vector<Tap> taps;
 };
 
-// Masks turned on their side: for each block of 64 channels, plane and block of 64 positions, a
-// word per channel whose bits are the positions.
-class PositionBits {
+// Masks turned on their side: for each block of 64 channels, plane and block of positions, a row
+// per channel whose bits are the positions. Sorted once, used by all taps and panels.
+class ChannelRows {
  public:
-  PositionBits(const WeightPass& pass, const uint64_t* mask, int threads)
+  ChannelRows(const WeightPass& pass, const uint64_t* mask, int threads)
       : planes_(int64_t(pass.rows.planes.size())),
-        blocks_(pass.bit_blocks()),
-        words_(size_t(pass.row_blocks() * planes_ * blocks_) * 64 * 2) {
+        blocks_(pass.blocks()),
+        counts_(size_t(pass.row_blocks() * planes_ * blocks_)),
+        rows_(counts_.size() * 64 * sizeof(ChannelRow) / sizeof(float)) {
     const int64_t words = words_of(pass.rows.channels);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < pass.row_blocks() * planes_ * blocks_; ++i) {
+    for (int64_t i = 0; i < int64_t(counts_.size()); ++i) {
       const int64_t begin = i % blocks_ * block_positions;
       const Plane& plane = pass.rows.planes[size_t(i / blocks_ % planes_)];
       const int64_t row_block = i / blocks_ / planes_;
-      uint64_t bits[64] = {};
+      uint64_t bits[2][64] = {};
       for_each_run(pass.positions, plane, begin, begin + block_positions,
                    [&](int64_t offset, int64_t pixel, int64_t step, int64_t count) {
                      for (int64_t j = 0; j < count; ++j) {
-                       bits[offset + j] = mask[(pixel + j * step) * words + row_block];
+                       bits[(offset + j) / 64][(offset + j) % 64] =
+                           mask[(pixel + j * step) * words + row_block];
                      }
                    });
-      transpose_bits(bits);
-      std::memcpy(data() + i * 64, bits, sizeof bits);
+      transpose_bits(bits[0]);
+      transpose_bits(bits[1]);
+      ChannelRow rows[64];
+      for (uint32_t c = 0; c < 64; ++c) rows[c] = {{bits[0][c], bits[1][c]}, c, c};
+      counts_[size_t(i)] = pass.table.zeroskip.sort_channels(rows, 64, data() + i * 64);
     }
   }
 
-  // out[channel] = bits of the 64 positions from block * 64 + shift on.
-  void read(int64_t row_block, int64_t plane, int64_t block, int64_t shift, uint64_t keep,
-            uint64_t (&out)[64]) const {
-    const uint64_t* from =
-        data() + ((row_block * planes_ + plane) * blocks_ + block + shift / 64) * 64;
-    const int bit = int(shift % 64);
-    if (!bit) {
-      for (int c = 0; c < 64; ++c) out[c] = from[c] & keep;
-      return;
-    }
-    for (int c = 0; c < 64; ++c) {
-      out[c] = ((from[c] >> bit) | (from[c + 64] << (64 - bit))) & keep;
-    }
+  int64_t count(int64_t row_block, int64_t plane, int64_t block) const {
+    return counts_[size_t(at(row_block, plane, block))];
+  }
+  const ChannelRow* rows(int64_t row_block, int64_t plane, int64_t block) const {
+    return data() + at(row_block, plane, block) * 64;
   }
 
  private:
-  uint64_t* data() { return reinterpret_cast<uint64_t*>(words_.data()); }
-  const uint64_t* data() const { return reinterpret_cast<const uint64_t*>(words_.data()); }
+  int64_t at(int64_t row_block, int64_t plane, int64_t block) const {
+    return (row_block * planes_ + plane) * blocks_ + block;
+  }
+  ChannelRow* data() { return reinterpret_cast<ChannelRow*>(rows_.data()); }
+  const ChannelRow* data() const { return reinterpret_cast<const ChannelRow*>(rows_.data()); }
 
   int64_t planes_, blocks_;
-  Scratch words_;
+  std::vector<int64_t> counts_;
+  Scratch rows_;
 };
 
 // Which positions hold a pixel of the columns' operand: nothing is added for the others.
 class PixelBits {
  public:
-  explicit PixelBits(const WeightPass& pass) : blocks_(pass.bit_blocks()) {
-    words_.resize(pass.columns.planes.size() * size_t(blocks_), 0);
+  explicit PixelBits(const WeightPass& pass)
+      : lead_((pass.before() + 63) / 64 * 64),
+        blocks_(lead_ / 64 + pass.blocks() * (block_positions / 64) + pass.behind() / 64 + 1),
+        words_(pass.columns.planes.size() * size_t(blocks_), 0) {
     for (size_t i = 0; i < words_.size(); ++i) {
-      const int64_t begin = int64_t(i) % blocks_ * block_positions;
-      for_each_run(pass.positions, pass.columns.planes[i / size_t(blocks_)], begin,
-                   begin + block_positions, [&](int64_t offset, int64_t, int64_t, int64_t count) {
+      const int64_t begin = int64_t(i) % blocks_ * 64 - lead_;
+      for_each_run(pass.positions, pass.columns.planes[i / size_t(blocks_)], begin, begin + 64,
+                   [&](int64_t offset, int64_t, int64_t, int64_t count) {
                      const uint64_t run = count == 64 ? ~uint64_t(0) : (uint64_t(1) << count) - 1;
                      words_[i] |= run << offset;
                    });
     }
   }
 
-  // Bits of the 64 positions from block * 64 + shift on.
-  uint64_t read(int64_t plane, int64_t block, int64_t shift) const {
-    const uint64_t* from = words_.data() + plane * blocks_ + block + shift / 64;
-    const int bit = int(shift % 64);
+  // Bits of 64 positions from `begin` on.
+  uint64_t read(int64_t plane, int64_t begin) const {
+    const uint64_t* from = words_.data() + plane * blocks_ + (begin + lead_) / 64;
+    const int bit = int((begin + lead_) % 64);
     return bit ? (from[0] >> bit) | (from[1] << (64 - bit)) : from[0];
   }
 
  private:
-  int64_t blocks_;
+  int64_t lead_, blocks_;
   std::vector<uint64_t> words_;
 };
 
 // Channels first ... first + channels of all planes along positions begin ... begin + length, as
 // [plane][length][pitch] with zeros where there is no pixel.
-void lay_out(const Positions& positions, const Operand& operand, int64_t begin, int64_t length,
-             int64_t first, int channels, int pitch, float* out) {
+void lay_out(const ZeroSkipKernels& kernels, const Positions& positions, const Operand& operand,
+             int64_t begin, int64_t length, int64_t first, int channels, int pitch, float* out) {
   for (const Plane& plane : operand.planes) {
     std::fill_n(out, length * pitch, 0.0f);
     for_each_run(positions, plane, begin, begin + length,
                  [&](int64_t offset, int64_t pixel, int64_t step, int64_t count) {
-                   for (int64_t j = 0; j < count; ++j) {
-                     std::memcpy(out + (offset + j) * pitch,
-                                 operand.data + (pixel + j * step) * operand.channels + first,
-                                 size_t(channels) * sizeof(float));
-                   }
+                   kernels.copy_matrix(operand.data + pixel * operand.channels + first,
+                                       step * operand.channels, 1, int(count), channels, channels,
+                                       out + offset * pitch, pitch);
                  });
     out += length * pitch;
   }
 }
 
-// A slice of dw: some blocks of rows by one panel of columns, all taps, over some chunks.
+// A slice of dw: some blocks of rows by some panels of columns, all taps, over some chunks.
 struct Slice {
-  int64_t first_block, row_blocks, panel, first_chunk, chunks;
+  int64_t first_block, row_blocks, first_panel, panels, first_chunk, chunks;
 };
 
+// Laying out operands costs least for slices with many blocks and panels, but their sums must
+// stay in L2.
 class Slices {
  public:
   Slices(const WeightPass& pass, const Panels& panels)
       : panels_(panels.count), row_blocks_(pass.row_blocks()) {
-    group_ = pass.pointwise ? std::min<int64_t>(row_blocks_, max_group) : 1;
-    groups_ = (row_blocks_ + group_ - 1) / group_;
+    int64_t side = 1;
+    while (side < max_side && (side + 1) * (side + 1) * int64_t(pass.taps.size()) <= max_tiles) {
+      ++side;
+    }
+    max_panels_ = std::min(panels_, side);
+    max_blocks_ = std::min(row_blocks_, side);
     chunks_ = (pass.blocks() + chunk_blocks - 1) / chunk_blocks;
-    const int64_t slices = groups_ * panels_;
+    const int64_t slices = groups(row_blocks_, max_blocks_) * groups(panels_, max_panels_);
     splits_ =
         std::clamp<int64_t>((min_tasks + slices - 1) / slices, 1, std::max<int64_t>(1, chunks_));
   }
-  int64_t count() const { return splits_ * groups_ * panels_; }
+  int64_t count() const {
+    return splits_ * groups(row_blocks_, max_blocks_) * groups(panels_, max_panels_);
+  }
   int64_t splits() const { return splits_; }
-  int64_t group() const { return group_; }
+  int64_t max_blocks() const { return max_blocks_; }
+  int64_t max_panels() const { return max_panels_; }
   // All splits of a slice follow each other.
   Slice operator[](int64_t i) const {
     const int64_t split = i % splits_;
-    const int64_t panel = i / splits_ % panels_;
-    const int64_t first_block = i / splits_ / panels_ * group_;
+    const int64_t panel = i / splits_ % groups(panels_, max_panels_) * max_panels_;
+    const int64_t block = i / splits_ / groups(panels_, max_panels_) * max_blocks_;
     const int64_t first = chunks_ * split / splits_;
-    return {first_block, std::min(group_, row_blocks_ - first_block), panel, first,
-            chunks_ * (split + 1) / splits_ - first};
+    return {block, std::min(max_blocks_, row_blocks_ - block),
+            panel, std::min(max_panels_, panels_ - panel),
+            first, chunks_ * (split + 1) / splits_ - first};
   }
 
  private:
   static constexpr int64_t min_tasks = 12;
-  static constexpr int64_t max_group = 8;
-  int64_t panels_, row_blocks_, group_, groups_, chunks_, splits_;
+  static constexpr int64_t max_tiles = 36;  // of 64 rows of sums
+  static constexpr int64_t max_side = 4;
+
+  static int64_t groups(int64_t count, int64_t most) { return (count + most - 1) / most; }
+
+  int64_t panels_, row_blocks_, max_blocks_, max_panels_, chunks_, splits_;
 };
 
 struct LaidOut {
@@ -206,55 +227,100 @@ int rows_of(const WeightPass& pass, int64_t row_block) {
   return int(std::min<int64_t>(64, pass.rows.channels - row_block * 64));
 }
 
-// sums[row block][tap][64][pitch] of one slice.
-void sum_slice(const WeightPass& pass, const Panels& panels, const PositionBits& bits,
-               const PixelBits& pixels, const Slice& slice, const LaidOut& laid_out, float* sums) {
-  const int pitch = panels.pitch_of(slice.panel);
-  const int64_t reach = chunk_positions + pass.positions.max_shift;
-  const int64_t row_length = pass.input_is_rows ? reach : chunk_positions;
-  const int64_t column_length = pass.input_is_rows ? chunk_positions : reach;
-  const auto sweep = pass.table.zeroskip.sweep_columns[panels.vectors_of(slice.panel) - 1];
-  const int64_t taps = int64_t(pass.taps.size());
-  std::fill_n(sums, slice.row_blocks * taps * 64 * pitch, 0.0f);
+// Everything one slice works on. Operands are laid out as rows[row block][plane][position][64]
+// and columns[panel][plane][position][pitch], sums as [panel][row block][tap][64][pitch].
+struct SliceWork {
+  const WeightPass& pass;
+  const Panels& panels;
+  const ChannelRows& channel_rows;
+  const PixelBits& pixels;
+  Slice slice;
+  LaidOut laid_out;
+  float* sums_memory;
+
+  int64_t taps() const { return int64_t(pass.taps.size()); }
+  int64_t column_length() const { return pass.before() + chunk_positions + pass.behind(); }
+  float* rows(int64_t b) const {
+    return laid_out.rows + b * int64_t(pass.rows.planes.size()) * chunk_positions * 64;
+  }
+  float* columns(int64_t p) const {
+    return laid_out.columns +
+           p * int64_t(pass.columns.planes.size()) * column_length() * panels.width;
+  }
+  float* sums(int64_t p, int64_t b) const {
+    return sums_memory +
+           (p * slice.row_blocks * panels.width + b * panels.pitch_of(slice.first_panel + p)) *
+               taps() * 64;
+  }
+};
+
+// One tap, or three neighbours from tap t on, of one block of positions.
+void add_taps(const SliceWork& work, int64_t p, int64_t b, int64_t block, int64_t at, int64_t t,
+              int taps) {
+  const WeightPass& pass = work.pass;
+  const int64_t row_block = work.slice.first_block + b;
+  const int64_t panel = work.slice.first_panel + p;
+  const int64_t pitch = work.panels.pitch_of(panel);
+  // The kernel wants the tap first whose columns lie first.
+  const bool falling = taps == 3 && pass.input_is_rows;
+  const int64_t first_tap = falling ? t + 2 : t;
+  const Tap& tap = pass.taps[size_t(first_tap)];
+  const int64_t row_plane = pass.row_plane(tap), column_plane = pass.column_plane(tap);
+  const int64_t shift = pass.column_shift(tap);
+  const int64_t begin = block * block_positions;
+  const ZeroSkipKernels& kernels = pass.table.zeroskip;
+  const int vectors = work.panels.vectors_of(panel);
+  const auto sweep =
+      taps == 3 ? kernels.sweep_channels_3_taps[vectors - 1] : kernels.sweep_channels[vectors - 1];
+  const uint64_t all = ~uint64_t(0);
+  sweep({.rows = work.channel_rows.rows(row_block, row_plane, block),
+         .count = work.channel_rows.count(row_block, row_plane, block),
+         .keep = {taps == 3 ? all : work.pixels.read(column_plane, begin + shift),
+                  taps == 3 ? all : work.pixels.read(column_plane, begin + shift + 64)},
+         .values = work.rows(b) + (row_plane * chunk_positions + at) * 64,
+         .tile = work.columns(p) +
+                 (column_plane * work.column_length() + pass.before() + at + shift) * pitch,
+         .sums = work.sums(p, b) + first_tap * 64 * pitch,
+         .sums_tap_stride = falling ? -64 * pitch : 64 * pitch});
+}
+
+// Lays out one chunk; returns how many taps may share a non-zero. Three at once also multiply by
+// the zeros between rows of pixels, which only finite values survive.
+int lay_out_chunk(const SliceWork& work, int64_t begin) {
+  const WeightPass& pass = work.pass;
+  const ZeroSkipKernels& kernels = pass.table.zeroskip;
+  for (int64_t p = 0; p < work.slice.panels; ++p) {
+    const int64_t panel = work.slice.first_panel + p;
+    lay_out(kernels, pass.positions, pass.columns, begin - pass.before(), work.column_length(),
+            panel * work.panels.width, work.panels.columns_of(panel), work.panels.pitch_of(panel),
+            work.columns(p));
+  }
+  bool finite = pass.three_taps;
+  for (int64_t b = 0; b < work.slice.row_blocks; ++b) {
+    const int64_t row_block = work.slice.first_block + b;
+    lay_out(kernels, pass.positions, pass.rows, begin, chunk_positions, row_block * 64,
+            rows_of(pass, row_block), 64, work.rows(b));
+    const int64_t floats = int64_t(pass.rows.planes.size()) * chunk_positions * 64;
+    finite = finite && pass.table.all_finite(work.rows(b), floats);
+  }
+  return finite ? 3 : 1;
+}
+
+void sum_slice(const SliceWork& work) {
+  const Slice& slice = work.slice;
+  std::fill_n(work.sums_memory,
+              slice.panels * slice.row_blocks * work.taps() * 64 * work.panels.width, 0.0f);
   for (int64_t chunk = slice.first_chunk; chunk < slice.first_chunk + slice.chunks; ++chunk) {
-    const int64_t begin = chunk * chunk_positions;
-    lay_out(pass.positions, pass.columns, begin, column_length, slice.panel * panels.width,
-            panels.columns_of(slice.panel), pitch, laid_out.columns);
-    const bool finite = pass.table.all_finite(
-        laid_out.columns, int64_t(pass.columns.planes.size()) * column_length * pitch);
-    if (!pass.pointwise) {
-      lay_out(pass.positions, pass.rows, begin, row_length, slice.first_block * 64,
-              rows_of(pass, slice.first_block), 64, laid_out.rows);
-    }
+    const int taps = lay_out_chunk(work, chunk * chunk_positions);
     const int64_t first = chunk * chunk_blocks;
-    const int64_t last = std::min(first + chunk_blocks, pass.blocks());
+    const int64_t last = std::min(first + chunk_blocks, work.pass.blocks());
     for (int64_t block = first; block < last; ++block) {
       const int64_t at = (block - first) * block_positions;
-      for (int64_t b = 0; b < slice.row_blocks; ++b) {
-        const int64_t row_block = slice.first_block + b;
-        for (int64_t t = 0; t < taps; ++t) {
-          const Tap tap = pass.taps[size_t(t)];
-          const int64_t row_shift = pass.input_is_rows ? tap.shift : 0;
-          const int64_t column_shift = tap.shift - row_shift;
-          const int64_t row_plane = pass.input_is_rows ? tap.plane : 0;
-          const int64_t column_plane = tap.plane - row_plane;
-          uint64_t words[64];
-          bits.read(row_block, row_plane, block, row_shift,
-                    pixels.read(column_plane, block, column_shift), words);
-          sweep({
-              .count = rows_of(pass, row_block),
-              .bits = words,
-              .bits_stride = 1,
-              .values = pass.pointwise
-                            ? pass.rows.data + (begin + at) * pass.rows.channels + row_block * 64
-                            : laid_out.rows + (row_plane * row_length + at + row_shift) * 64,
-              .values_stride = 1,
-              .value_step = pass.pointwise ? pass.rows.channels : 64,
-              .tile = laid_out.columns + (column_plane * column_length + at + column_shift) * pitch,
-              .sums = sums + (b * taps + t) * 64 * pitch,
-              .sums_stride = pitch,
-              .may_multiply_zeros = finite,
-          });
+      for (int64_t p = 0; p < slice.panels; ++p) {
+        for (int64_t b = 0; b < slice.row_blocks; ++b) {
+          for (int64_t t = 0; t < work.taps(); t += taps) {
+            add_taps(work, p, b, block, at, t, taps);
+          }
         }
       }
     }
@@ -262,25 +328,29 @@ void sum_slice(const WeightPass& pass, const Panels& panels, const PositionBits&
 }
 
 // The slice's part of dw[filter][tap][channel].
-void write_slice(const WeightPass& pass, const Panels& panels, const Slice& slice,
-                 const float* sums, float* dw) {
-  const int64_t taps = int64_t(pass.taps.size());
+void write_slice(const SliceWork& work, float* dw) {
+  const WeightPass& pass = work.pass;
+  const int64_t taps = work.taps();
   const int64_t channels = pass.shape.channels;
-  const int pitch = panels.pitch_of(slice.panel);
-  const int columns = panels.columns_of(slice.panel);
-  for (int64_t b = 0; b < slice.row_blocks; ++b) {
-    const int64_t first_row = (slice.first_block + b) * 64;
-    const int rows = rows_of(pass, slice.first_block + b);
-    const int64_t first_column = slice.panel * panels.width;
-    for (int64_t t = 0; t < taps; ++t, sums += 64 * pitch) {
-      if (pass.input_is_rows) {
-        pass.table.zeroskip.copy_matrix(sums, 1, pitch, columns, rows, rows,
-                                        dw + (first_column * taps + t) * channels + first_row,
-                                        taps * channels);
-      } else {
-        pass.table.zeroskip.copy_matrix(sums, pitch, 1, rows, columns, columns,
-                                        dw + (first_row * taps + t) * channels + first_column,
-                                        taps * channels);
+  for (int64_t p = 0; p < work.slice.panels; ++p) {
+    const int64_t panel = work.slice.first_panel + p;
+    const int pitch = work.panels.pitch_of(panel);
+    const int columns = work.panels.columns_of(panel);
+    const int64_t first_column = panel * work.panels.width;
+    for (int64_t b = 0; b < work.slice.row_blocks; ++b) {
+      const int64_t first_row = (work.slice.first_block + b) * 64;
+      const int rows = rows_of(pass, work.slice.first_block + b);
+      for (int64_t t = 0; t < taps; ++t) {
+        const float* sums = work.sums(p, b) + t * 64 * pitch;
+        if (pass.input_is_rows) {
+          pass.table.zeroskip.copy_matrix(sums, 1, pitch, columns, rows, rows,
+                                          dw + (first_column * taps + t) * channels + first_row,
+                                          taps * channels);
+        } else {
+          pass.table.zeroskip.copy_matrix(sums, pitch, 1, rows, columns, columns,
+                                          dw + (first_row * taps + t) * channels + first_column,
+                                          taps * channels);
+        }
       }
     }
   }
@@ -292,26 +362,32 @@ void zeroskip_backward_weight(const ConvShape& shape, const float* x, const floa
                               const uint64_t* mask, Skip skip, float* dw, int threads) {
   const KernelTable& table = kernels();
   const WeightPass pass(shape, x, dy, skip, table);
-  const Panels panels(pass.columns.channels, table.zeroskip);
-  const PositionBits bits(pass, mask, threads);
+  const Panels panels(pass.columns.channels, table.zeroskip.lanes, table.zeroskip.channel_vectors);
+  const ChannelRows channel_rows(pass, mask, threads);
   const PixelBits pixels(pass);
   const Slices slices(pass, panels);
 
   const int64_t reach = chunk_positions + pass.positions.max_shift;
-  const size_t row_floats = pass.pointwise ? 0 : pass.rows.planes.size() * size_t(reach) * 64;
-  const size_t column_floats = pass.columns.planes.size() * size_t(reach * panels.width);
-  const size_t sum_floats = size_t(slices.group()) * pass.taps.size() * 64 * size_t(panels.width);
+  const size_t row_floats =
+      size_t(slices.max_blocks() * chunk_positions * 64) * pass.rows.planes.size();
+  const size_t column_floats =
+      size_t(slices.max_panels() * reach * panels.width) * pass.columns.planes.size();
+  const size_t sum_floats =
+      size_t(slices.max_blocks() * slices.max_panels() * 64 * panels.width) * pass.taps.size();
   Scratch scratch(size_t(threads) * (row_floats + column_floats));
   const bool split = slices.splits() > 1;
   Scratch all_sums(sum_floats * size_t(split ? slices.count() : threads));
+  const auto work = [&](int64_t i, float* own, float* sums) {
+    return SliceWork{pass, panels, channel_rows, pixels, slices[i], {own, own + row_floats}, sums};
+  };
 
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t i = 0; i < slices.count(); ++i) {
     const int64_t thread = omp_get_thread_num();
     float* own = scratch.data() + thread * int64_t(row_floats + column_floats);
     float* sums = all_sums.data() + (split ? i : thread) * int64_t(sum_floats);
-    sum_slice(pass, panels, bits, pixels, slices[i], {own, own + row_floats}, sums);
-    if (!split) write_slice(pass, panels, slices[i], sums, dw);
+    sum_slice(work(i, own, sums));
+    if (!split) write_slice(work(i, own, sums), dw);
   }
   if (!split) return;
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -321,7 +397,7 @@ void zeroskip_backward_weight(const ConvShape& shape, const float* x, const floa
       const float* sums = total + other * int64_t(sum_floats);
       for (size_t j = 0; j < sum_floats; ++j) total[j] += sums[j];
     }
-    write_slice(pass, panels, slices[i], total, dw);
+    write_slice(work(i, scratch.data(), total), dw);
   }
 }
 
