@@ -142,7 +142,7 @@ class PanelUnits {
   int64_t end_panel(int64_t task) const { return std::min(panels_, begin_panel(task) + group_); }
 
  private:
-  static constexpr int64_t max_sums = int64_t(1) << 17;
+  static constexpr int64_t max_sums = int64_t(1) << 18;
   static constexpr int64_t min_pixels = 128;
   static constexpr int64_t max_pixels = 768;
   int64_t rows_, panels_, group_, step_;

@@ -118,6 +118,11 @@ static void sweep_rows(const RowSweep& sweep) {
   }
 }
 
+template <int Number>
+struct Slot {
+  static constexpr int value = Number;
+};
+
 // The sums of three neighbouring target pixels, in rows of taps; pixel i lives in slot i % 3.
 template <int TapRows, int Vectors>
 struct Window {
@@ -131,51 +136,65 @@ struct Window {
   }
 };
 
-// One source pixel, whose leftmost target lives in `Slot`: the rightmost slides in before, the
-// leftmost leaves after.
-template <int Slot, int TapRows, int Vectors>
-static inline void add_taps(const TapSweep& sweep, int64_t i, Window<TapRows, Vectors>& window) {
+// One source pixel, whose leftmost target lives in slot `Leftmost`: the rightmost slides in before,
+// the leftmost leaves after.
+template <int Leftmost, int TapRows, int Vectors>
+static inline void add_taps(uint32_t bits, const float* values, const float* tile, float* sums,
+                            int64_t sums_row_stride, Window<TapRows, Vectors>& window) {
   constexpr int pitch = Vectors * width;
-  window.load_slot((Slot + 2) % 3, sweep.sums + (i + 2) * pitch, sweep.sums_row_stride);
-  const float* values = sweep.values + i * 32;
-  uint32_t bits = sweep.bits[i];
+  window.load_slot((Leftmost + 2) % 3, sums + 2 * pitch, sums_row_stride);
   while (bits) {
     const uint32_t c = uint32_t(__builtin_ctz(bits));
     bits &= bits - 1;
     const vec value = set1(values[c]);
-    const float* weights = sweep.tile + c * (9 * pitch);
+    const float* weights = tile + c * (9 * pitch);
     for (int r = 0; r < TapRows; ++r) {
       for (int s = 0; s < 3; ++s) {
-        vec(&sums)[Vectors] = window.sums[r][(Slot + 2 - s) % 3];
+        vec(&sum)[Vectors] = window.sums[r][(Leftmost + 2 - s) % 3];
         for (int j = 0; j < Vectors; ++j) {
-          sums[j] =
-              multiply_add(value, load(weights + ((r * 3 + s) * Vectors + j) * width), sums[j]);
+          sum[j] = multiply_add(value, load(weights + ((r * 3 + s) * Vectors + j) * width), sum[j]);
         }
       }
     }
   }
-  window.store_slot(Slot, sweep.sums + i * pitch, sweep.sums_row_stride);
+  window.store_slot(Leftmost, sums, sums_row_stride);
 }
 
 template <int TapRows, int Vectors>
 static void sweep_taps(const TapSweep& sweep) {
   constexpr int pitch = Vectors * width;
-  Window<TapRows, Vectors> window;
-  window.load_slot(0, sweep.sums, sweep.sums_row_stride);
-  window.load_slot(1, sweep.sums + pitch, sweep.sums_row_stride);
-  int64_t i = 0;
-  for (; i + 3 <= sweep.count; i += 3) {
-    add_taps<0>(sweep, i, window);
-    add_taps<1>(sweep, i + 1, window);
-    add_taps<2>(sweep, i + 2, window);
-  }
-  if (i < sweep.count) add_taps<0>(sweep, i, window);
-  if (i + 1 < sweep.count) add_taps<1>(sweep, i + 1, window);
-  const int slot = int(sweep.count % 3);
-  float* rest = sweep.sums + sweep.count * pitch;
-  for (int s = 0; s < 3; ++s) {
-    if (s == slot) window.store_slot(s, rest, sweep.sums_row_stride);
-    if (s == (slot + 1) % 3) window.store_slot(s, rest + pitch, sweep.sums_row_stride);
+  const int64_t stride = sweep.sums_row_stride;
+  const uint32_t* bits = sweep.bits;
+  const float* values = sweep.values;
+  const auto next = [&](auto slot, float* sums, Window<TapRows, Vectors>& window) {
+    add_taps<slot.value>(*bits, values, sweep.tile, sums, stride, window);
+    ++bits;
+    values += 32;
+  };
+  for (int64_t row = 0; row < sweep.rows; ++row) {
+    float* sums = sweep.sums + row * stride;
+    Window<TapRows, Vectors> window;
+    window.load_slot(0, sums, stride);
+    window.load_slot(1, sums + pitch, stride);
+    int64_t left = sweep.width;
+    for (; left >= 3; left -= 3, sums += 3 * pitch) {
+      next(Slot<0>{}, sums, window);
+      next(Slot<1>{}, sums + pitch, window);
+      next(Slot<2>{}, sums + 2 * pitch, window);
+    }
+    if (left == 0) {
+      window.store_slot(0, sums, stride);
+      window.store_slot(1, sums + pitch, stride);
+    } else if (left == 1) {
+      next(Slot<0>{}, sums, window);
+      window.store_slot(1, sums + pitch, stride);
+      window.store_slot(2, sums + 2 * pitch, stride);
+    } else {
+      next(Slot<0>{}, sums, window);
+      next(Slot<1>{}, sums + pitch, window);
+      window.store_slot(2, sums + 2 * pitch, stride);
+      window.store_slot(0, sums + 3 * pitch, stride);
+    }
   }
 }
 
@@ -269,7 +288,8 @@ static void dot_rows(const DotSweep& sweep) {
     float* sums = sweep.sums + row * sweep.sums_stride;
     vec x[Vectors];
     for (int j = 0; j < Vectors - 1; ++j) x[j] = load(source + j * width);
-    for (int j = 0; j < Vectors; ++j) __builtin_prefetch(source + 3 * sweep.source_stride + j * width);
+    for (int j = 0; j < Vectors; ++j)
+      __builtin_prefetch(source + 3 * sweep.source_stride + j * width);
     x[Vectors - 1] = load_first(source + (Vectors - 1) * width, sweep.last_lanes);
     for (; bits; sums += 4) {
       const float* rows[4];

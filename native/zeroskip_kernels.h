@@ -20,14 +20,14 @@ struct RowSweep {
   bool may_multiply_zeros;  // the tile is finite: a zero times it adds nothing
 };
 
-// Source pixel i of a row, 32 channels of it, adds values[i][c] * tile[c][r][s] to
-// sums[r][i + 2 - s] for each set bit c and s = 0, 1, 2, for some rows r of taps.
+// Source pixel i of row n, 32 channels of it, adds values[n][i][c] * tile[c][r][s] to
+// sums[n + r][i + 2 - s] for each set bit c and s = 0, 1, 2, for some rows r of taps.
 struct TapSweep {
-  int64_t count;
+  int64_t rows, width;  // of source pixels
   const uint32_t* bits;
-  const float* values;  // [count][32]
-  const float* tile;    // at the first row of taps that takes part
-  float* sums;          // count + 2 pixels, each as wide as the tile
+  const float* values;
+  const float* tile;  // at the first row of taps that takes part
+  float* sums;        // rows of width + 2 pixels, each as wide as the tile
   int64_t sums_row_stride;
 };
 

@@ -2,6 +2,8 @@
 
 #include <omp.h>
 
+#include <vector>
+
 #include "correspondence.h"
 #include "tiles.h"
 
@@ -69,43 +71,49 @@ void start_sums(const TapPass& pass, const Unit& unit, int64_t panel, float* sum
   }
 }
 
-// The source rows that a unit's target rows meet, 32 channels of them side by side: [row][width],
-// and the target rows each of them meets.
+// The source rows that a unit's target rows meet, 32 channels of them side by side.
 class Slice {
  public:
-  struct Row {
-    int64_t target;  // of the first row of taps that takes part, from the unit's first row on
+  // Source rows that lie behind each other and meet three target rows each, of which taps
+  // `first_taps` up to `last_taps` take part.
+  struct Run {
+    int64_t pixels;  // of the slice, before the first one
+    int64_t pixel;   // of the whole source, the first one
+    int64_t rows;
+    int64_t target;  // row of the unit that the first taps of the first row meet
     int first_taps, last_taps;
   };
 
-  static size_t floats(const TapPass& pass, int64_t unit_rows) {
+  static int64_t max_pixels(const TapPass& pass, int64_t unit_rows) {
     const int64_t images = unit_rows / std::max<int64_t>(1, pass.target_height) + 2;
-    return size_t((unit_rows + 2 * images) * pass.source_width) * (block_channels + 1);
+    return (unit_rows + 2 * images) * pass.source_width;
+  }
+  static size_t floats(const TapPass& pass, int64_t unit_rows) {
+    return size_t(max_pixels(pass, unit_rows) + 15) / 16 * 16 * (block_channels + 1);
   }
 
   Slice(const TapPass& pass, const Unit& unit, int64_t unit_rows, float* memory)
-      : pass_(pass), unit_(unit), values_(memory) {
-    bits_ = reinterpret_cast<uint32_t*>(memory + floats(pass, unit_rows) / (block_channels + 1) *
-                                                     block_channels);
-  }
-
-  // Calls row(n, first pixel of the source row, what it meets) for the n-th source row.
-  template <typename Call>
-  void for_each_row(const Call& call) const {
-    int64_t n = 0;
-    for (int64_t at = unit_.begin; at < unit_.end;) {
-      const int64_t image = at / pass_.target_height;
-      const int64_t image_row = image * pass_.target_height;
-      const int64_t next = std::min(unit_.end, image_row + pass_.target_height);
+      : pass_(pass),
+        values_(memory),
+        bits_(reinterpret_cast<uint32_t*>(memory + max_pixels(pass, unit_rows) * block_channels)) {
+    int64_t pixels = 0;
+    for (int64_t at = unit.begin; at < unit.end;) {
+      const int64_t image = at / pass.target_height;
+      const int64_t image_row = image * pass.target_height;
+      const int64_t next = std::min(unit.end, image_row + pass.target_height);
       const int64_t begin = at - image_row, end = next - image_row;
-      const int64_t first = std::max<int64_t>(0, begin + pass_.margin_h - 2);
-      const int64_t last = std::min(pass_.source_height, end + pass_.margin_h);
-      for (int64_t row = first; row < last; ++row, ++n) {
-        const int64_t target = row - pass_.margin_h;
-        const int64_t from = std::max<int64_t>(0, begin - target);
-        const int64_t to = std::min<int64_t>(3, end - target);
-        call(n, (image * pass_.source_height + row) * pass_.source_width,
-             Row{image_row + target + from - unit_.begin, int(from), int(to)});
+      const int64_t first = std::max<int64_t>(0, begin + pass.margin_h - 2);
+      const int64_t last = std::min(pass.source_height, end + pass.margin_h);
+      for (int64_t row = first; row < last; ++row, pixels += pass.source_width) {
+        const int64_t target = row - pass.margin_h;
+        const int from = int(std::max<int64_t>(0, begin - target));
+        const int to = int(std::min<int64_t>(3, end - target));
+        if (row > first && from == runs_.back().first_taps && to == runs_.back().last_taps) {
+          ++runs_.back().rows;
+        } else {
+          runs_.push_back({pixels, (image * pass.source_height + row) * pass.source_width, 1,
+                           image_row + target + from - unit.begin, from, to});
+        }
       }
       at = next;
     }
@@ -116,42 +124,39 @@ class Slice {
     const int64_t words = words_of(channels);
     const int64_t first = block * block_channels;
     const int width = int(std::min<int64_t>(block_channels, channels - first));
-    for_each_row([&](int64_t n, int64_t pixel, const Row&) {
-      const uint64_t* word = pass_.operands.mask + pixel * words + first / 64;
-      const float* source = pass_.operands.source + pixel * channels + first;
-      for (int64_t i = 0; i < pass_.source_width; ++i) {
-        bits(n)[i] = uint32_t(word[i * words] >> first % 64);
-      }
-      table.zeroskip.copy_matrix(source, channels, 1, int(pass_.source_width), width, width,
-                                 values(n), block_channels);
-    });
+    for (const Run& run : runs_) {
+      const int64_t count = run.rows * pass_.source_width;
+      const uint64_t* word = pass_.operands.mask + run.pixel * words + first / 64;
+      uint32_t* bits = bits_ + run.pixels;
+      for (int64_t i = 0; i < count; ++i) bits[i] = uint32_t(word[i * words] >> first % 64);
+      table.zeroskip.copy_matrix(pass_.operands.source + run.pixel * channels + first, channels, 1,
+                                 int(count), width, width, values_ + run.pixels * block_channels,
+                                 block_channels);
+    }
   }
 
-  uint32_t* bits(int64_t n) const { return bits_ + n * pass_.source_width; }
-  float* values(int64_t n) const { return values_ + n * pass_.source_width * block_channels; }
+  void add_tile(const KernelTable& table, int64_t panel, const float* tile, float* sums) const {
+    const int pitch = pass_.panels.pitch_of(panel);
+    const int vectors = pass_.panels.vectors_of(panel);
+    for (const Run& run : runs_) {
+      table.zeroskip.sweep_taps[run.last_taps - run.first_taps - 1][vectors - 1]({
+          .rows = run.rows,
+          .width = pass_.source_width,
+          .bits = bits_ + run.pixels,
+          .values = values_ + run.pixels * block_channels,
+          .tile = tile + run.first_taps * 3 * pitch,
+          .sums = sums + (run.target * pass_.row_pixels + pass_.left - pass_.margin_w) * pitch,
+          .sums_row_stride = pass_.row_pixels * pitch,
+      });
+    }
+  }
 
  private:
   const TapPass& pass_;
-  Unit unit_;
   float* values_;
   uint32_t* bits_;
+  std::vector<Run> runs_;
 };
-
-void add_tile(const TapPass& pass, const KernelTable& table, const Slice& slice, int64_t panel,
-              const float* tile, float* sums) {
-  const int pitch = pass.panels.pitch_of(panel);
-  const int vectors = pass.panels.vectors_of(panel);
-  slice.for_each_row([&](int64_t n, int64_t, const Slice::Row& row) {
-    table.zeroskip.sweep_taps[row.last_taps - row.first_taps - 1][vectors - 1]({
-        .count = pass.source_width,
-        .bits = slice.bits(n),
-        .values = slice.values(n),
-        .tile = tile + row.first_taps * 3 * pitch,
-        .sums = sums + (row.target * pass.row_pixels + pass.left - pass.margin_w) * pitch,
-        .sums_row_stride = pass.row_pixels * pitch,
-    });
-  });
-}
 
 // A target row at a time, so that memory is written in order.
 template <typename SumsOf>
@@ -175,7 +180,7 @@ void finish_sums(const TapPass& pass, const KernelTable& table, const Unit& unit
 void zeroskip_taps(const ConvShape& shape, const TapOperands& operands, int threads) {
   const KernelTable& table = kernels();
   const TapPass pass(shape, operands, table.zeroskip);
-  const PanelUnits tasks(shape.images * pass.target_height, pass.target_width, pass.panels.count,
+  const PanelUnits tasks(shape.images * pass.target_height, pass.row_pixels, pass.panels.count,
                          pass.panels.width, threads);
   const auto pack = [&](int64_t i, float* tile) {
     return pass.pack(table, i / pass.blocks, i % pass.blocks, tile);
@@ -184,7 +189,7 @@ void zeroskip_taps(const ConvShape& shape, const TapOperands& operands, int thre
   Tiles tiles(pass.panels.count * pass.blocks, tile_floats, tasks.units(), threads, pack);
   const size_t panel_floats = size_t(tasks.max_rows() * pass.row_pixels * pass.panels.width);
   const size_t sum_floats = size_t(tasks.max_panels()) * panel_floats;
-  const size_t slice_floats = (Slice::floats(pass, tasks.max_rows()) + 15) / 16 * 16;
+  const size_t slice_floats = Slice::floats(pass, tasks.max_rows());
   const size_t own_floats = sum_floats + tile_floats + slice_floats;
   Scratch own(size_t(threads) * own_floats);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
@@ -199,7 +204,7 @@ void zeroskip_taps(const ConvShape& shape, const TapOperands& operands, int thre
       slice.fill(table, block);
       for (int64_t panel = begin; panel < end; ++panel) {
         const Tile tile = tiles.get(panel * pass.blocks + block, memory + sum_floats);
-        add_tile(pass, table, slice, panel, tile.data, sums(panel));
+        slice.add_tile(table, panel, tile.data, sums(panel));
       }
     }
     finish_sums(pass, table, unit, begin, end, sums);
