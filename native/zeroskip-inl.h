@@ -203,32 +203,30 @@ constexpr int64_t channels_step = 64;
 template <int Vectors>
 static void sweep_channels(const ChannelSweep& sweep) {
   constexpr int pitch = Vectors * width;
-  int64_t i = 0;
-  for (; i + 2 <= sweep.count; i += 2) {
-    const ChannelRow& p_row = sweep.rows[i];
-    const ChannelRow& q_row = sweep.rows[i + 1];
-    float* p_sums = sweep.sums + int64_t(p_row.sums) * pitch;
-    float* q_sums = sweep.sums + int64_t(q_row.sums) * pitch;
+  int64_t c = 0;
+  for (; c + 2 <= sweep.channels; c += 2) {
+    const uint64_t* bits = sweep.bits + 2 * c;
+    if (!(bits[0] | bits[1] | bits[2] | bits[3])) continue;
+    float* p_sums = sweep.sums + c * pitch;
+    float* q_sums = p_sums + pitch;
     vec p[Vectors], q[Vectors];
     load_sums(p_sums, p);
     load_sums(q_sums, q);
     for (int word = 0; word < 2; ++word) {
-      const float* values = sweep.values + word * 64 * channels_step;
-      add_bits_in_turns(p_row.bits[word] & sweep.keep[word], q_row.bits[word] & sweep.keep[word],
-                        values + p_row.values, values + q_row.values, channels_step,
-                        sweep.tile + word * 64 * pitch, p, q);
+      const float* values = sweep.values + word * 64 * channels_step + c;
+      add_bits_in_turns(bits[word] & sweep.keep[word], bits[2 + word] & sweep.keep[word], values,
+                        values + 1, channels_step, sweep.tile + word * 64 * pitch, p, q);
     }
     store_sums(p_sums, p);
     store_sums(q_sums, q);
   }
-  if (i < sweep.count) {
-    const ChannelRow& row = sweep.rows[i];
-    float* sums = sweep.sums + int64_t(row.sums) * pitch;
+  if (c < sweep.channels) {
+    float* sums = sweep.sums + c * pitch;
     vec p[Vectors];
     load_sums(sums, p);
     for (int word = 0; word < 2; ++word) {
-      add_bits(row.bits[word] & sweep.keep[word],
-               sweep.values + row.values + word * 64 * channels_step, channels_step,
+      add_bits(sweep.bits[2 * c + word] & sweep.keep[word],
+               sweep.values + word * 64 * channels_step + c, channels_step,
                sweep.tile + word * 64 * pitch, p);
     }
     store_sums(sums, p);
@@ -238,44 +236,29 @@ static void sweep_channels(const ChannelSweep& sweep) {
 template <int Vectors>
 static void sweep_channels_3_taps(const ChannelSweep& sweep) {
   constexpr int pitch = Vectors * width;
-  for (int64_t i = 0; i < sweep.count; ++i) {
-    const ChannelRow& row = sweep.rows[i];
-    float* to = sweep.sums + int64_t(row.sums) * pitch;
+  for (int64_t c = 0; c < sweep.channels; ++c) {
+    const uint64_t* words = sweep.bits + 2 * c;
+    if (!(words[0] | words[1])) continue;
+    float* to = sweep.sums + c * pitch;
     vec sums[3][Vectors];
     for (int t = 0; t < 3; ++t) load_sums(to + t * sweep.sums_tap_stride, sums[t]);
     for (int word = 0; word < 2; ++word) {
-      const float* values = sweep.values + row.values + word * 64 * channels_step;
+      const float* values = sweep.values + word * 64 * channels_step + c;
       const float* tile = sweep.tile + word * 64 * pitch;
-      uint64_t bits = row.bits[word] & sweep.keep[word];
+      uint64_t bits = words[word] & sweep.keep[word];
       while (bits) {
-        const int k = __builtin_ctzll(bits);
+        const int i = __builtin_ctzll(bits);
         bits &= bits - 1;
-        const vec value = set1(values[k * channels_step]);
+        const vec value = set1(values[i * channels_step]);
         for (int t = 0; t < 3; ++t) {
           for (int j = 0; j < Vectors; ++j) {
-            sums[t][j] = multiply_add(value, load(tile + (k + t) * pitch + j * width), sums[t][j]);
+            sums[t][j] = multiply_add(value, load(tile + (i + t) * pitch + j * width), sums[t][j]);
           }
         }
       }
     }
     for (int t = 0; t < 3; ++t) store_sums(to + t * sweep.sums_tap_stride, sums[t]);
   }
-}
-
-static int64_t sort_channels(const ChannelRow* rows, int64_t count, ChannelRow* sorted) {
-  int64_t start[130] = {};
-  const auto bits_of = [](const ChannelRow& row) {
-    return __builtin_popcountll(row.bits[0]) + __builtin_popcountll(row.bits[1]);
-  };
-  for (int64_t i = 0; i < count; ++i) ++start[bits_of(rows[i]) + 1];
-  const int64_t empty = start[1];
-  start[1] = 0;
-  for (int n = 2; n < 130; ++n) start[n] += start[n - 1];
-  for (int64_t i = 0; i < count; ++i) {
-    const int bits = bits_of(rows[i]);
-    if (bits) sorted[start[bits]++] = rows[i];
-  }
-  return count - empty;
 }
 
 // Four dot products at a time; where fewer are left, the first is repeated into sums nobody reads.
@@ -361,7 +344,6 @@ static constexpr ZeroSkipKernels zeroskip_kernels = {
     .sweep_taps = {{sweep_taps<1, 1>, sweep_taps<1, 2>},
                    {sweep_taps<2, 1>, sweep_taps<2, 2>},
                    {sweep_taps<3, 1>, sweep_taps<3, 2>}},
-    .sort_channels = sort_channels,
     .copy_matrix = copy_matrix,
     .nonzero_mask = nonzero_mask,
     .relu_forward = relu_forward,

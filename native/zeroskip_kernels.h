@@ -31,23 +31,15 @@ struct TapSweep {
   int64_t sums_row_stride;
 };
 
-// One channel along 128 positions: where it is not zero, where its values lie, and which sums it
-// is added to.
-struct ChannelRow {
-  uint64_t bits[2];
-  uint32_t values;  // floats behind ChannelSweep::values
-  uint32_t sums;    // rows behind ChannelSweep::sums
-};
-
-// For each row and tap t: sums[t] += values[i][0] * tile[i + t], added up over the positions i of
-// bits & keep. Values lie as [position][64 channels].
+// For each channel c and tap t: sums[t][c] += values[i][c] * tile[i + t], added up over the set
+// bits i of bits[c] & keep, which belong to 128 positions.
 struct ChannelSweep {
-  const ChannelRow* rows;
-  int64_t count;
+  int64_t channels;
+  const uint64_t* bits;  // [channels][2]
   uint64_t keep[2];
-  const float* values;
+  const float* values;  // [128][64]
   const float* tile;
-  float* sums;  // rows as wide as the tile
+  float* sums;  // [channels], each as wide as the tile
   int64_t sums_tap_stride;
 };
 
@@ -77,9 +69,6 @@ struct ZeroSkipKernels {
   void (*sweep_channels_3_taps[4])(const ChannelSweep& sweep);
   // By the number of rows of taps and the number of vectors, less one each.
   void (*sweep_taps[3][2])(const TapSweep& sweep);
-  // Rows without bits dropped, the others by rising number of bits: equal trip counts follow each
-  // other, which a branch predictor can learn. Returns how many are left.
-  int64_t (*sort_channels)(const ChannelRow* rows, int64_t count, ChannelRow* sorted);
   // A matrix of any strides to rows of floats, zeros added on the right up to `padded_columns`.
   void (*copy_matrix)(const float* source, int64_t row_stride, int64_t column_stride, int rows,
                       int columns, int padded_columns, float* target, int64_t target_pitch);

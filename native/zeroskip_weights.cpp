@@ -13,7 +13,7 @@ namespace espalier {
 namespace {
 
 constexpr int64_t block_positions = 128;
-constexpr int64_t chunk_blocks = 2;
+constexpr int64_t chunk_blocks = 4;
 constexpr int64_t chunk_positions = chunk_blocks * block_positions;
 
 struct Operand {
@@ -74,18 +74,17 @@ struct WeightPass {
   std::vector<Tap> taps;
 };
 
-// Masks turned on their side: for each block of 64 channels, plane and block of positions, a row
-// per channel whose bits are the positions. Sorted once, used by all taps and panels.
-class ChannelRows {
+// Masks turned on their side: for each block of 64 channels, plane and block of positions, two
+// words per channel whose bits are the positions. Made once, used by all taps and panels.
+class ChannelBits {
  public:
-  ChannelRows(const WeightPass& pass, const uint64_t* mask, int threads)
+  ChannelBits(const WeightPass& pass, const uint64_t* mask, int threads)
       : planes_(int64_t(pass.rows.planes.size())),
         blocks_(pass.blocks()),
-        counts_(size_t(pass.row_blocks() * planes_ * blocks_)),
-        rows_(counts_.size() * 64 * sizeof(ChannelRow) / sizeof(float)) {
+        words_(size_t(pass.row_blocks() * planes_ * blocks_) * 64 * 2 * 2) {
     const int64_t words = words_of(pass.rows.channels);
 #pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i = 0; i < int64_t(counts_.size()); ++i) {
+    for (int64_t i = 0; i < pass.row_blocks() * planes_ * blocks_; ++i) {
       const int64_t begin = i % blocks_ * block_positions;
       const Plane& plane = pass.rows.planes[size_t(i / blocks_ % planes_)];
       const int64_t row_block = i / blocks_ / planes_;
@@ -99,29 +98,24 @@ class ChannelRows {
                    });
       transpose_bits(bits[0]);
       transpose_bits(bits[1]);
-      ChannelRow rows[64];
-      for (uint32_t c = 0; c < 64; ++c) rows[c] = {{bits[0][c], bits[1][c]}, c, c};
-      counts_[size_t(i)] = pass.table.zeroskip.sort_channels(rows, 64, data() + i * 64);
+      uint64_t* out = data() + i * 128;
+      for (int c = 0; c < 64; ++c) {
+        out[2 * c] = bits[0][c];
+        out[2 * c + 1] = bits[1][c];
+      }
     }
   }
 
-  int64_t count(int64_t row_block, int64_t plane, int64_t block) const {
-    return counts_[size_t(at(row_block, plane, block))];
-  }
-  const ChannelRow* rows(int64_t row_block, int64_t plane, int64_t block) const {
-    return data() + at(row_block, plane, block) * 64;
+  const uint64_t* at(int64_t row_block, int64_t plane, int64_t block) const {
+    const auto* words = reinterpret_cast<const uint64_t*>(words_.data());
+    return words + ((row_block * planes_ + plane) * blocks_ + block) * 128;
   }
 
  private:
-  int64_t at(int64_t row_block, int64_t plane, int64_t block) const {
-    return (row_block * planes_ + plane) * blocks_ + block;
-  }
-  ChannelRow* data() { return reinterpret_cast<ChannelRow*>(rows_.data()); }
-  const ChannelRow* data() const { return reinterpret_cast<const ChannelRow*>(rows_.data()); }
+  uint64_t* data() { return reinterpret_cast<uint64_t*>(words_.data()); }
 
   int64_t planes_, blocks_;
-  std::vector<int64_t> counts_;
-  Scratch rows_;
+  Scratch words_;
 };
 
 // Which positions hold a pixel of the columns' operand: nothing is added for the others.
@@ -158,13 +152,16 @@ class PixelBits {
 void lay_out(const ZeroSkipKernels& kernels, const Positions& positions, const Operand& operand,
              int64_t begin, int64_t length, int64_t first, int channels, int pitch, float* out) {
   for (const Plane& plane : operand.planes) {
-    std::fill_n(out, length * pitch, 0.0f);
+    int64_t filled = 0;
     for_each_run(positions, plane, begin, begin + length,
                  [&](int64_t offset, int64_t pixel, int64_t step, int64_t count) {
+                   std::fill_n(out + filled * pitch, (offset - filled) * pitch, 0.0f);
                    kernels.copy_matrix(operand.data + pixel * operand.channels + first,
-                                       step * operand.channels, 1, int(count), channels, channels,
+                                       step * operand.channels, 1, int(count), channels, pitch,
                                        out + offset * pitch, pitch);
+                   filled = offset + count;
                  });
+    std::fill_n(out + filled * pitch, (length - filled) * pitch, 0.0f);
     out += length * pitch;
   }
 }
@@ -232,7 +229,7 @@ int rows_of(const WeightPass& pass, int64_t row_block) {
 struct SliceWork {
   const WeightPass& pass;
   const Panels& panels;
-  const ChannelRows& channel_rows;
+  const ChannelBits& bits;
   const PixelBits& pixels;
   Slice slice;
   LaidOut laid_out;
@@ -273,8 +270,8 @@ void add_taps(const SliceWork& work, int64_t p, int64_t b, int64_t block, int64_
   const auto sweep =
       taps == 3 ? kernels.sweep_channels_3_taps[vectors - 1] : kernels.sweep_channels[vectors - 1];
   const uint64_t all = ~uint64_t(0);
-  sweep({.rows = work.channel_rows.rows(row_block, row_plane, block),
-         .count = work.channel_rows.count(row_block, row_plane, block),
+  sweep({.channels = rows_of(pass, row_block),
+         .bits = work.bits.at(row_block, row_plane, block),
          .keep = {taps == 3 ? all : work.pixels.read(column_plane, begin + shift),
                   taps == 3 ? all : work.pixels.read(column_plane, begin + shift + 64)},
          .values = work.rows(b) + (row_plane * chunk_positions + at) * 64,
@@ -363,7 +360,7 @@ void zeroskip_backward_weight(const ConvShape& shape, const float* x, const floa
   const KernelTable& table = kernels();
   const WeightPass pass(shape, x, dy, skip, table);
   const Panels panels(pass.columns.channels, table.zeroskip.lanes, table.zeroskip.channel_vectors);
-  const ChannelRows channel_rows(pass, mask, threads);
+  const ChannelBits bits(pass, mask, threads);
   const PixelBits pixels(pass);
   const Slices slices(pass, panels);
 
@@ -378,7 +375,7 @@ void zeroskip_backward_weight(const ConvShape& shape, const float* x, const floa
   const bool split = slices.splits() > 1;
   Scratch all_sums(sum_floats * size_t(split ? slices.count() : threads));
   const auto work = [&](int64_t i, float* own, float* sums) {
-    return SliceWork{pass, panels, channel_rows, pixels, slices[i], {own, own + row_floats}, sums};
+    return SliceWork{pass, panels, bits, pixels, slices[i], {own, own + row_floats}, sums};
   };
 
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
