@@ -242,18 +242,26 @@ static void sweep_channels_3_taps(const ChannelSweep& sweep) {
     float* to = sweep.sums + c * pitch;
     vec sums[3][Vectors];
     for (int t = 0; t < 3; ++t) load_sums(to + t * sweep.sums_tap_stride, sums[t]);
-    for (int word = 0; word < 2; ++word) {
-      const float* values = sweep.values + word * 64 * channels_step + c;
-      const float* tile = sweep.tile + word * 64 * pitch;
-      uint64_t bits = words[word] & sweep.keep[word];
-      while (bits) {
-        const int i = __builtin_ctzll(bits);
-        bits &= bits - 1;
-        const vec value = set1(values[i * channels_step]);
-        for (int t = 0; t < 3; ++t) {
-          for (int j = 0; j < Vectors; ++j) {
-            sums[t][j] = multiply_add(value, load(tile + (i + t) * pitch + j * width), sums[t][j]);
-          }
+    // Both words in one loop: its end is what a branch predictor misses.
+    uint64_t bits = words[0] & sweep.keep[0];
+    uint64_t rest = words[1] & sweep.keep[1];
+    uint64_t first = 0;
+    const auto refill = [&] {
+      const uint64_t empty = -uint64_t(bits == 0);
+      bits |= rest & empty;
+      rest &= ~empty;
+      first |= 64 & empty;
+    };
+    refill();
+    while (bits) {
+      const int64_t i = int64_t(first) + __builtin_ctzll(bits);
+      bits &= bits - 1;
+      refill();
+      const vec value = set1(sweep.values[i * channels_step + c]);
+      const float* row = sweep.tile + i * pitch;
+      for (int t = 0; t < 3; ++t) {
+        for (int j = 0; j < Vectors; ++j) {
+          sums[t][j] = multiply_add(value, load(row + t * pitch + j * width), sums[t][j]);
         }
       }
     }
