@@ -93,6 +93,8 @@ static void sweep_rows(const RowSweep& sweep) {
     for (int c = 0; c < 64; c += 16) {
       __builtin_prefetch(p_values + ahead * sweep.values_stride + c);
       __builtin_prefetch(q_values + ahead * sweep.values_stride + c);
+      __builtin_prefetch(p_values + 64 + c, 0, 2);
+      __builtin_prefetch(q_values + 64 + c, 0, 2);
     }
     if (!(p_bits | q_bits)) continue;
     float* p_sums = sweep.sums + row * sweep.sums_stride;

@@ -41,7 +41,9 @@ def dense_pass(shape: LayerShape, name: Pass, operands: Operands) -> Work:
 def zeroskip_pass(
     shape: LayerShape, name: Pass, variant: Variant, operands: Operands, threads: int
 ) -> Work:
-    """One pass by espalier, masks made anew in every call.
+    """One pass by espalier, with the masks a training step makes in that pass.
+
+    The mask of the input is made in FWD, that of the gradient in BWI; later passes reuse them.
 
     Arguments:
         variant: one of `variants` of this pass.
@@ -57,13 +59,19 @@ def zeroskip_pass(
     if name == "BWW":
         kernel = (shape.kernel or 1,) * 2
         skip: Any = variant
-        return lambda: zeroskip.zeroskip_backward_weight(x, dy, kernel, skip=skip, **geometry)
+        reused = (
+            {"mask": zeroskip.nonzero_mask(x)}
+            if variant == "input"
+            else {"dy_mask": zeroskip.nonzero_mask(dy)}
+        )
+        return lambda: zeroskip.zeroskip_backward_weight(
+            x, dy, kernel, skip=skip, **reused, **geometry
+        )
     side = (shape.side, shape.side)
     if variant == "gradient":
         return lambda: zeroskip.zeroskip_backward_input(dy, weight, side, **geometry)
-    return lambda: zeroskip.zeroskip_backward_input(
-        dy, weight, side, needed=zeroskip.nonzero_mask(x, threads=threads), **geometry
-    )
+    needed = zeroskip.nonzero_mask(x)
+    return lambda: zeroskip.zeroskip_backward_input(dy, weight, side, needed=needed, **geometry)
 
 
 def as_array(shape: LayerShape, name: Pass, result: Any) -> Array:

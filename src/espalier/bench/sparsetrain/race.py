@@ -46,7 +46,7 @@ class Race:
     Arguments:
         dense: PyTorch's kernel, which does not care about zeros.
         look: making a mask and counting it, what a layer does now and then to decide.
-        skips: zero-skip by entry, mask making included.
+        skips: zero-skip by entry, with the masks a step makes in that pass.
     """
 
     dense: Spread
