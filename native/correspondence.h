@@ -38,6 +38,7 @@ class Correspondence {
     }
   }
 
+  bool is_pointwise() const { return shape_.is_pointwise(); }
   int64_t rows() const { return rows_; }
   int64_t width() const { return target_width_; }
   int64_t pixels() const { return pixels_; }

@@ -83,40 +83,43 @@ static inline void store_sums(float* to, const vec (&sums)[Vectors]) {
 template <int Vectors>
 static void sweep_rows(const RowSweep& sweep) {
   constexpr int64_t ahead = 6;
+  const int64_t from_stride = sweep.start ? 0 : sweep.sums_stride;
+  const int64_t to_stride = sweep.results ? sweep.results_stride : sweep.sums_stride;
+  const float* from = sweep.start ? sweep.start : sweep.sums;
+  float* to = sweep.results ? sweep.results : sweep.sums;
+  const bool in_place = !sweep.start && !sweep.results;
   int64_t row = 0;
-  for (; row + 2 <= sweep.count; row += 2) {
+  for (; row + 2 <= sweep.count; row += 2, from += 2 * from_stride, to += 2 * to_stride) {
     const uint64_t p_bits = sweep.bits[row * sweep.bits_stride];
     const uint64_t q_bits = sweep.bits[(row + 1) * sweep.bits_stride];
     const float* p_values = sweep.values + row * sweep.values_stride;
     const float* q_values = p_values + sweep.values_stride;
-    // Rows far apart are out of a hardware prefetcher's reach.
+    // Rows far apart are out of a hardware prefetcher's reach: the next ones are wanted soon, their
+    // next block of channels in the next sweep.
     for (int c = 0; c < 64; c += 16) {
       __builtin_prefetch(p_values + ahead * sweep.values_stride + c);
       __builtin_prefetch(q_values + ahead * sweep.values_stride + c);
       __builtin_prefetch(p_values + 64 + c, 0, 2);
       __builtin_prefetch(q_values + 64 + c, 0, 2);
     }
-    if (!(p_bits | q_bits)) continue;
-    float* p_sums = sweep.sums + row * sweep.sums_stride;
-    float* q_sums = p_sums + sweep.sums_stride;
+    if (in_place && !(p_bits | q_bits)) continue;
     vec p[Vectors], q[Vectors];
-    load_sums(p_sums, p);
-    load_sums(q_sums, q);
+    load_sums(from, p);
+    load_sums(from + from_stride, q);
     if (sweep.may_multiply_zeros && union_pays(p_bits, q_bits)) {
       add_union(p_bits | q_bits, p_values, q_values, sweep.tile, p, q);
     } else {
       add_bits_in_turns(p_bits, q_bits, p_values, q_values, 1, sweep.tile, p, q);
     }
-    store_sums(p_sums, p);
-    store_sums(q_sums, q);
+    store_sums(to, p);
+    store_sums(to + to_stride, q);
   }
   if (row < sweep.count) {
-    float* sums = sweep.sums + row * sweep.sums_stride;
     vec p[Vectors];
-    load_sums(sums, p);
+    load_sums(from, p);
     add_bits(sweep.bits[row * sweep.bits_stride], sweep.values + row * sweep.values_stride, 1,
              sweep.tile, p);
-    store_sums(sums, p);
+    store_sums(to, p);
   }
 }
 

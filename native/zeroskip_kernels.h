@@ -7,7 +7,8 @@
 
 namespace espalier {
 
-// For each of `count` rows: sums += values[i] * tile[i], added up over the set bits i.
+// For each of `count` rows: sums += values[i] * tile[i], added up over the set bits i. Sums begin
+// with `start` for every row if that is not null, and end up in `results` if that is not null.
 struct RowSweep {
   int64_t count;
   const uint64_t* bits;
@@ -17,6 +18,9 @@ struct RowSweep {
   const float* tile;
   float* sums;
   int64_t sums_stride;
+  const float* start;
+  float* results;
+  int64_t results_stride;
   bool may_multiply_zeros;  // the tile is finite: a zero times it adds nothing
 };
 
