@@ -210,31 +210,23 @@ static void sweep_channels(const ChannelSweep& sweep) {
   constexpr int pitch = Vectors * width;
   int64_t c = 0;
   for (; c + 2 <= sweep.channels; c += 2) {
-    const uint64_t* bits = sweep.bits + 2 * c;
-    if (!(bits[0] | bits[1] | bits[2] | bits[3])) continue;
-    float* p_sums = sweep.sums + c * pitch;
-    float* q_sums = p_sums + pitch;
+    const uint64_t p_bits = sweep.bits[2 * c] & sweep.keep;
+    const uint64_t q_bits = sweep.bits[2 * c + 2] & sweep.keep;
+    if (!(p_bits | q_bits)) continue;
+    float* sums = sweep.sums + c * pitch;
     vec p[Vectors], q[Vectors];
-    load_sums(p_sums, p);
-    load_sums(q_sums, q);
-    for (int word = 0; word < 2; ++word) {
-      const float* values = sweep.values + word * 64 * channels_step + c;
-      add_bits_in_turns(bits[word] & sweep.keep[word], bits[2 + word] & sweep.keep[word], values,
-                        values + 1, channels_step, sweep.tile + word * 64 * pitch, p, q);
-    }
-    store_sums(p_sums, p);
-    store_sums(q_sums, q);
+    load_sums(sums, p);
+    load_sums(sums + pitch, q);
+    add_bits_in_turns(p_bits, q_bits, sweep.values + c, sweep.values + c + 1, channels_step,
+                      sweep.tile, p, q);
+    store_sums(sums, p);
+    store_sums(sums + pitch, q);
   }
   if (c < sweep.channels) {
-    float* sums = sweep.sums + c * pitch;
     vec p[Vectors];
-    load_sums(sums, p);
-    for (int word = 0; word < 2; ++word) {
-      add_bits(sweep.bits[2 * c + word] & sweep.keep[word],
-               sweep.values + word * 64 * channels_step + c, channels_step,
-               sweep.tile + word * 64 * pitch, p);
-    }
-    store_sums(sums, p);
+    load_sums(sweep.sums + c * pitch, p);
+    add_bits(sweep.bits[2 * c] & sweep.keep, sweep.values + c, channels_step, sweep.tile, p);
+    store_sums(sweep.sums + c * pitch, p);
   }
 }
 
@@ -248,8 +240,8 @@ static void sweep_channels_3_taps(const ChannelSweep& sweep) {
     vec sums[3][Vectors];
     for (int t = 0; t < 3; ++t) load_sums(to + t * sweep.sums_tap_stride, sums[t]);
     // Both words in one loop: its end is what a branch predictor misses.
-    uint64_t bits = words[0] & sweep.keep[0];
-    uint64_t rest = words[1] & sweep.keep[1];
+    uint64_t bits = words[0];
+    uint64_t rest = words[1];
     uint64_t first = 0;
     const auto refill = [&] {
       const uint64_t empty = -uint64_t(bits == 0);
@@ -346,12 +338,13 @@ static constexpr ZeroSkipKernels zeroskip_kernels = {
     .lanes = width,
     .vectors = tile_vectors,
     .tap_vectors = tap_vectors,
-    .channel_vectors = 4,
+    .three_tap_vectors = 4,
     .sweep_rows = {sweep_rows<1>, sweep_rows<2>, sweep_rows<3>, sweep_rows<4>, sweep_rows<5>,
                    sweep_rows<6>, sweep_rows<7>, sweep_rows<8>},
     .dot_rows = {dot_rows<1>, dot_rows<2>, dot_rows<3>, dot_rows<4>, dot_rows<5>, dot_rows<6>,
                  dot_rows<7>, dot_rows<8>},
-    .sweep_channels = {sweep_channels<1>, sweep_channels<2>, sweep_channels<3>, sweep_channels<4>},
+    .sweep_channels = {sweep_channels<1>, sweep_channels<2>, sweep_channels<3>, sweep_channels<4>,
+                       sweep_channels<5>, sweep_channels<6>, sweep_channels<7>, sweep_channels<8>},
     .sweep_channels_3_taps = {sweep_channels_3_taps<1>, sweep_channels_3_taps<2>,
                               sweep_channels_3_taps<3>, sweep_channels_3_taps<4>},
     .sweep_taps = {{sweep_taps<1, 1>, sweep_taps<1, 2>},

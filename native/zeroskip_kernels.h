@@ -36,12 +36,12 @@ struct TapSweep {
 };
 
 // For each channel c and tap t: sums[t][c] += values[i][c] * tile[i + t], added up over the set
-// bits i of bits[c] & keep, which belong to 128 positions.
+// bits i of bits[c] & keep, which belong to 128 positions for three taps and to 64 for one.
 struct ChannelSweep {
   int64_t channels;
   const uint64_t* bits;  // [channels][2]
-  uint64_t keep[2];
-  const float* values;  // [128][64]
+  uint64_t keep;         // of one tap
+  const float* values;   // [positions][64]
   const float* tile;
   float* sums;  // [channels], each as wide as the tile
   int64_t sums_tap_stride;
@@ -63,13 +63,13 @@ struct DotSweep {
 
 struct ZeroSkipKernels {
   int lanes;
-  int vectors;          // a tile is at most so many vectors wide
-  int tap_vectors;      // ... and so many where sweep_taps reads it
-  int channel_vectors;  // ... and so many where sweep_channels reads it
+  int vectors;            // a tile is at most so many vectors wide
+  int tap_vectors;        // ... and so many where sweep_taps reads it
+  int three_tap_vectors;  // ... and so many where sweep_channels_3_taps reads it
   // By the number of vectors of the tile's width, less one.
   void (*sweep_rows[8])(const RowSweep& sweep);
   void (*dot_rows[8])(const DotSweep& sweep);
-  void (*sweep_channels[4])(const ChannelSweep& sweep);
+  void (*sweep_channels[8])(const ChannelSweep& sweep);
   void (*sweep_channels_3_taps[4])(const ChannelSweep& sweep);
   // By the number of rows of taps and the number of vectors, less one each.
   void (*sweep_taps[3][2])(const TapSweep& sweep);

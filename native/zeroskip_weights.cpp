@@ -177,10 +177,9 @@ class Slices {
  public:
   Slices(const WeightPass& pass, const Panels& panels)
       : panels_(panels.count), row_blocks_(pass.row_blocks()) {
+    const int64_t tile = 64 * panels.width * int64_t(pass.taps.size());
     int64_t side = 1;
-    while (side < max_side && (side + 1) * (side + 1) * int64_t(pass.taps.size()) <= max_tiles) {
-      ++side;
-    }
+    while (side < max_side && (side + 1) * (side + 1) * tile <= max_sums) ++side;
     max_panels_ = std::min(panels_, side);
     max_blocks_ = std::min(row_blocks_, side);
     chunks_ = (pass.blocks() + chunk_blocks - 1) / chunk_blocks;
@@ -207,7 +206,7 @@ class Slices {
 
  private:
   static constexpr int64_t min_tasks = 12;
-  static constexpr int64_t max_tiles = 36;  // of 64 rows of sums
+  static constexpr int64_t max_sums = 36 * 64 * 64;
   static constexpr int64_t max_side = 4;
 
   static int64_t groups(int64_t count, int64_t most) { return (count + most - 1) / most; }
@@ -251,39 +250,52 @@ struct SliceWork {
   }
 };
 
-// One tap, or three neighbours from tap t on, of one block of positions.
-void add_taps(const SliceWork& work, int64_t p, int64_t b, int64_t block, int64_t at, int64_t t,
-              int taps) {
+// What a sweep adds up to where: tap t of positions `at` ... of a chunk that begins at `begin`.
+ChannelSweep sweep_of(const SliceWork& work, int64_t p, int64_t b, int64_t begin, int64_t at,
+                      int64_t t) {
   const WeightPass& pass = work.pass;
+  const Tap& tap = pass.taps[size_t(t)];
   const int64_t row_block = work.slice.first_block + b;
-  const int64_t panel = work.slice.first_panel + p;
-  const int64_t pitch = work.panels.pitch_of(panel);
-  // The kernel wants the tap first whose columns lie first.
-  const bool falling = taps == 3 && pass.input_is_rows;
-  const int64_t first_tap = falling ? t + 2 : t;
-  const Tap& tap = pass.taps[size_t(first_tap)];
   const int64_t row_plane = pass.row_plane(tap), column_plane = pass.column_plane(tap);
   const int64_t shift = pass.column_shift(tap);
-  const int64_t begin = block * block_positions;
-  const ZeroSkipKernels& kernels = pass.table.zeroskip;
-  const int vectors = work.panels.vectors_of(panel);
-  const auto sweep =
-      taps == 3 ? kernels.sweep_channels_3_taps[vectors - 1] : kernels.sweep_channels[vectors - 1];
-  const uint64_t all = ~uint64_t(0);
-  sweep({.channels = rows_of(pass, row_block),
-         .bits = work.bits.at(row_block, row_plane, block),
-         .keep = {taps == 3 ? all : work.pixels.read(column_plane, begin + shift),
-                  taps == 3 ? all : work.pixels.read(column_plane, begin + shift + 64)},
-         .values = work.rows(b) + (row_plane * chunk_positions + at) * 64,
-         .tile = work.columns(p) +
-                 (column_plane * work.column_length() + pass.before() + at + shift) * pitch,
-         .sums = work.sums(p, b) + first_tap * 64 * pitch,
-         .sums_tap_stride = falling ? -64 * pitch : 64 * pitch});
+  const int64_t pitch = work.panels.pitch_of(work.slice.first_panel + p);
+  return {
+      .channels = rows_of(pass, row_block),
+      .bits = work.bits.at(row_block, row_plane, (begin + at) / block_positions) + at / 64 % 2,
+      .keep = work.pixels.read(column_plane, begin + at + shift),
+      .values = work.rows(b) + (row_plane * chunk_positions + at) * 64,
+      .tile = work.columns(p) +
+              (column_plane * work.column_length() + pass.before() + at + shift) * pitch,
+      .sums = work.sums(p, b) + t * 64 * pitch,
+      .sums_tap_stride = 64 * pitch,
+  };
 }
 
-// Lays out one chunk; returns how many taps may share a non-zero. Three at once also multiply by
-// the zeros between rows of pixels, which only finite values survive.
-int lay_out_chunk(const SliceWork& work, int64_t begin) {
+// All taps of one block of positions, by one block of channels and one panel.
+void add_block(const SliceWork& work, int64_t p, int64_t b, int64_t begin, int64_t at,
+               bool three_taps) {
+  const ZeroSkipKernels& kernels = work.pass.table.zeroskip;
+  const int vectors = work.panels.vectors_of(work.slice.first_panel + p);
+  if (three_taps) {
+    for (int64_t t = 0; t < work.taps(); t += 3) {
+      // The kernel wants the tap first whose columns lie first.
+      const bool falling = work.pass.input_is_rows;
+      ChannelSweep sweep = sweep_of(work, p, b, begin, at, falling ? t + 2 : t);
+      if (falling) sweep.sums_tap_stride = -sweep.sums_tap_stride;
+      kernels.sweep_channels_3_taps[vectors - 1](sweep);
+    }
+    return;
+  }
+  for (int64_t half = at; half < at + block_positions; half += 64) {
+    for (int64_t t = 0; t < work.taps(); ++t) {
+      kernels.sweep_channels[vectors - 1](sweep_of(work, p, b, begin, half, t));
+    }
+  }
+}
+
+// Lays out one chunk; returns whether three taps may share a non-zero. They also multiply by the
+// zeros between rows of pixels, which only finite values survive.
+bool lay_out_chunk(const SliceWork& work, int64_t begin) {
   const WeightPass& pass = work.pass;
   const ZeroSkipKernels& kernels = pass.table.zeroskip;
   for (int64_t p = 0; p < work.slice.panels; ++p) {
@@ -292,15 +304,17 @@ int lay_out_chunk(const SliceWork& work, int64_t begin) {
             panel * work.panels.width, work.panels.columns_of(panel), work.panels.pitch_of(panel),
             work.columns(p));
   }
-  bool finite = pass.three_taps;
+  bool finite = true;
   for (int64_t b = 0; b < work.slice.row_blocks; ++b) {
     const int64_t row_block = work.slice.first_block + b;
     lay_out(kernels, pass.positions, pass.rows, begin, chunk_positions, row_block * 64,
             rows_of(pass, row_block), 64, work.rows(b));
-    const int64_t floats = int64_t(pass.rows.planes.size()) * chunk_positions * 64;
-    finite = finite && pass.table.all_finite(work.rows(b), floats);
+    if (pass.three_taps) {
+      const int64_t floats = int64_t(pass.rows.planes.size()) * chunk_positions * 64;
+      finite = finite && pass.table.all_finite(work.rows(b), floats);
+    }
   }
-  return finite ? 3 : 1;
+  return pass.three_taps && finite;
 }
 
 void sum_slice(const SliceWork& work) {
@@ -308,16 +322,13 @@ void sum_slice(const SliceWork& work) {
   std::fill_n(work.sums_memory,
               slice.panels * slice.row_blocks * work.taps() * 64 * work.panels.width, 0.0f);
   for (int64_t chunk = slice.first_chunk; chunk < slice.first_chunk + slice.chunks; ++chunk) {
-    const int taps = lay_out_chunk(work, chunk * chunk_positions);
-    const int64_t first = chunk * chunk_blocks;
-    const int64_t last = std::min(first + chunk_blocks, work.pass.blocks());
-    for (int64_t block = first; block < last; ++block) {
-      const int64_t at = (block - first) * block_positions;
+    const int64_t begin = chunk * chunk_positions;
+    const bool three_taps = lay_out_chunk(work, begin);
+    const int64_t end = std::min(chunk_positions, work.pass.blocks() * block_positions - begin);
+    for (int64_t at = 0; at < end; at += block_positions) {
       for (int64_t p = 0; p < slice.panels; ++p) {
         for (int64_t b = 0; b < slice.row_blocks; ++b) {
-          for (int64_t t = 0; t < work.taps(); t += taps) {
-            add_taps(work, p, b, block, at, t, taps);
-          }
+          add_block(work, p, b, begin, at, three_taps);
         }
       }
     }
@@ -359,7 +370,9 @@ void zeroskip_backward_weight(const ConvShape& shape, const float* x, const floa
                               const uint64_t* mask, Skip skip, float* dw, int threads) {
   const KernelTable& table = kernels();
   const WeightPass pass(shape, x, dy, skip, table);
-  const Panels panels(pass.columns.channels, table.zeroskip.lanes, table.zeroskip.channel_vectors);
+  const ZeroSkipKernels& kernels = table.zeroskip;
+  const Panels panels(pass.columns.channels, kernels.lanes,
+                      pass.three_taps ? kernels.three_tap_vectors : kernels.vectors);
   const ChannelBits bits(pass, mask, threads);
   const PixelBits pixels(pass);
   const Slices slices(pass, panels);
