@@ -118,6 +118,83 @@ def test_input_changed_before_backward_is_noticed():
         y.sum().backward()
 
 
+@LAYERS
+@pytest.mark.parametrize("names", [("x",), ("weight",), ("bias",), ("x", "bias")])
+def test_only_the_gradients_asked_for_are_computed(make, names, monkeypatch):
+    layer = make()
+    x = sample(layer).requires_grad_()
+    computed, kind = [], type(layer.product_of(layer))
+    for method in ("backward_input", "backward_weight", "backward_bias"):
+        whole = getattr(kind, method)
+
+        def spy(*args, method=method, whole=whole, **kwargs):
+            computed.append(method)
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(kind, method, spy)
+    tensors = {"x": x, "weight": layer.weight, "bias": layer.bias}
+    gradients = torch.autograd.grad(layer(x).sum(), [tensors[name] for name in names])
+    methods = {"x": "backward_input", "weight": "backward_weight", "bias": "backward_bias"}
+    assert set(computed) == {methods[name] for name in names}
+    layer(x).sum().backward()
+    for name, gradient in zip(names, gradients, strict=True):
+        torch.testing.assert_close(gradient, tensors[name].grad, rtol=0, atol=0)
+
+
+@LAYERS
+def test_saved_tensors_may_come_back_in_another_layout(make):
+    layer = make()
+    x = sample(layer).requires_grad_()
+    layer(x).sum().backward()
+    expected = x.grad.clone(), layer.weight.grad.clone()
+    layer.zero_grad()
+    x.grad = None
+
+    def turned(tensor):
+        return tensor.mT.contiguous().mT if tensor.dim() > 1 else tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(turned, lambda tensor: tensor):
+        y = layer(x)
+    y.sum().backward()
+    torch.testing.assert_close((x.grad, layer.weight.grad), expected, rtol=0, atol=0)
+
+
+def test_masks_go_with_the_graph():
+    relu, layer = ZeroSkipReLU(), linear()
+    loss = layer(relu(sample(layer).requires_grad_())).sum()
+    nodes = [loss.grad_fn.next_functions[0][0]]
+    nodes.append(nodes[0].next_functions[0][0])
+    loss.backward()
+    for node in nodes:
+        with pytest.raises(RuntimeError, match=r"freed|second time"):
+            node.saved_tensors  # noqa: B018
+
+
+def test_a_choice_that_changes_meanwhile_leaves_out_nothing():
+    class Flips:
+        """Stands in for the choice of a layer that another thread is changing."""
+
+        def __init__(self):
+            self.read = 0
+
+        @property
+        def variant(self):
+            self.read += 1
+            return "gradient" if self.read == 1 else "needed"
+
+        def best(self, densities):
+            return "gradient"
+
+    layer = linear()
+    x = (torch.randn(6, 5, requires_grad=True).relu() * 1.0).detach().requires_grad_()
+    layer(x).sum().backward()
+    y = layer(x)  # a call that does not look
+    layer.choices.sites[0].backward_input = Flips()
+    x.grad = None
+    y.sum().backward()
+    assert (x.grad != 0).all()
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("rule", ["zeroskip", "measured"])
 def test_checkpoints_compute_the_same(rule, reentrant):

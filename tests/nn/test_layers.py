@@ -225,6 +225,72 @@ def test_no_grad_and_inference_mode():
         torch.testing.assert_close(layer(x.clone()), expected.detach(), rtol=0, atol=0)
 
 
+LAYERS = pytest.mark.parametrize(
+    "make", [lambda: ZeroSkipConv2d(4, 6, 3), lambda: ZeroSkipLinear(4, 6)]
+)
+
+
+@LAYERS
+def test_changes_in_place_behind_a_layer(make):
+    layer = make()
+    layer.passes = "zeroskip"
+    x = torch.randn(2, 4, 6, 4)
+    y = layer(x)
+    y += 1.0
+    y.sum().backward()
+    expected = layer.bias.grad.clone()
+    layer.zero_grad()
+    nn.Sequential(layer, nn.Identity())(x).sum().backward()
+    torch.testing.assert_close(layer.bias.grad, expected, rtol=0, atol=0)
+    y = nn.Sequential(layer, nn.ReLU(inplace=True))(x)
+    torch.testing.assert_close(y, layer(x).relu(), rtol=0, atol=0)
+    y.sum().backward()
+    with torch.no_grad():
+        y = layer(x)
+    scale = torch.ones(1, requires_grad=True)
+    y *= scale
+    y.sum().backward()
+    torch.testing.assert_close(scale.grad, layer(x).sum().detach().reshape(1))
+
+
+@LAYERS
+def test_symbolic_traces_hold_torchs_operators(make):
+    layer = make()
+    layer.passes = "zeroskip"
+    x = torch.randn(2, 4, 6, 4)
+    traced = torch.fx.symbolic_trace(nn.Sequential(layer))
+    torch.testing.assert_close(traced(x), layer(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"stride": 2}, {"stride": [2]}, {"padding": [1, 1]}, {"padding": (1,)}, {"dilation": 1}],
+)
+def test_options_set_later_in_any_form_that_torch_takes(options):
+    layer = ZeroSkipConv2d(4, 3, 3, passes="zeroskip")
+    for name, value in options.items():
+        setattr(layer, name, value)
+    x = torch.randn(2, 4, 7, 7)
+    torch.testing.assert_close(layer(x), nn.functional.conv2d(x, *layer.parameters(), **options))
+    assert layer.choices.sites
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"stride": 0}, "non-positive stride"),
+        ({"stride": (1, -1)}, "non-positive stride"),
+        ({"padding": -1}, "negative padding"),
+        ({"padding": (1, 2, 3)}, "padding"),
+    ],
+)
+def test_options_that_torch_refuses(options, message):
+    for kind in (nn.Conv2d, ZeroSkipConv2d):
+        layer = kind(4, 3, 3, **options)
+        with pytest.raises(RuntimeError, match=message):
+            layer(torch.randn(2, 4, 7, 7))
+
+
 def test_weights_that_are_no_parameters():
     layer = ZeroSkipLinear(4, 3, passes="zeroskip")
     x = torch.randn(2, 4)

@@ -66,7 +66,13 @@ def test_output_carries_its_mask(shape, inplace):
     assert find(y, shape[-1] + 1) is None
 
 
-@pytest.mark.parametrize("change", [lambda y: y.add_(1.0), lambda y: y[0].zero_(), torch.relu_])
+def new_data(y):
+    y.data = y.data + 1.0
+
+
+@pytest.mark.parametrize(
+    "change", [lambda y: y.add_(1.0), lambda y: y[0].zero_(), torch.relu_, new_data]
+)
 def test_mask_of_a_changed_tensor_is_stale(change):
     y = ZeroSkipReLU()(torch.randn(4, 70))
     assert find(y, 70) is not None
@@ -159,9 +165,50 @@ def test_gradient_of_the_gradient():
     torch.testing.assert_close(second, 6 * x.detach().relu())
 
 
+def test_gradient_of_the_gradient_under_another_default_type():
+    x = torch.randn(3, 4, requires_grad=True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        y = ZeroSkipReLU()(x)
+        (first,) = torch.autograd.grad(y.pow(3).sum(), x, create_graph=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(first, 3 * x.relu().square())
+
+
+def test_changes_in_place_behind_it():
+    x = torch.randn(3, 4, requires_grad=True)
+    y = ZeroSkipReLU()(x)
+    y += 1.0
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, (x > 0).float())
+    scale = torch.ones(1, requires_grad=True)
+    with torch.no_grad():
+        y = ZeroSkipReLU()(x)
+    y *= scale
+    y.sum().backward()
+    torch.testing.assert_close(scale.grad, x.relu().sum().detach().reshape(1))
+
+
+def test_inference_mode_scans_nothing(monkeypatch):
+    monkeypatch.setattr(relu_module, "relu_forward", None)
+    with torch.inference_mode():
+        assert ZeroSkipReLU()(torch.tensor([[-1.0, 2.0]])).tolist() == [[0.0, 2.0]]
+
+
+def test_a_second_backward_pass_needs_a_kept_graph():
+    loss = ZeroSkipReLU()(torch.randn(3, 4, requires_grad=True)).sum()
+    loss.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        loss.backward()
+
+
 def test_in_place_on_a_leaf_and_on_views():
+    leaf = torch.randn(3, 4, requires_grad=True)
+    before = leaf.detach().clone()
     with pytest.raises(RuntimeError, match="leaf Variable that requires grad"):
-        ZeroSkipReLU(inplace=True)(torch.randn(3, 4, requires_grad=True))
+        ZeroSkipReLU(inplace=True)(leaf)
+    assert torch.equal(leaf, before)
     x = torch.randn(4, 3, requires_grad=True)
     base = x * 1.0
     ZeroSkipReLU(inplace=True)(base[:2])

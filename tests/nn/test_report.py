@@ -59,6 +59,17 @@ def test_images_have_four_numbers():
     assert esp.model_report(layer).passes[0].shape == (2, 4, 6, 7)
 
 
+def test_forced_passes_have_no_gain_and_measure_nothing():
+    costs = MadeUpCosts()
+    layer = ZeroSkipLinear(4, 4)
+    layer.choices = LayerChoices("zeroskip", costs)
+    layer(torch.rand(2, 4)).sum().backward()
+    report = esp.model_report(layer)
+    assert {entry.gain for entry in report.passes} == {None}
+    assert str(report).splitlines()[1].split()[-2] == "-"
+    assert not costs.asked
+
+
 def test_nothing_to_report():
     assert str(esp.model_report(ZeroSkipLinear(2, 2))) == "no layer that skips zeros has run"
 

@@ -9,6 +9,7 @@ import torch
 from tests.support.layers import MadeUpCosts, forced, small_vgg
 from torch import nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
 from espalier.nn.choice import LayerChoices
@@ -37,12 +38,18 @@ STOPPED = {
     "max_pool": lambda z: functional.max_pool2d(z.relu(), 2),
     "overlapping max_pool": lambda z: functional.max_pool2d(z.relu(), 3, stride=1, padding=1),
     "adaptive max_pool": lambda z: functional.adaptive_max_pool2d(z.relu(), 3),
-    "permute": lambda z: z.relu().permute(1, 0, 3, 2).permute(1, 0, 3, 2),
+    "max_pool of ours": lambda z: functional.max_pool2d(ZeroSkipReLU()(z), 2),
+    "max_pool twice": lambda z: functional.max_pool2d(functional.max_pool2d(z.relu(), 2), 2),
+    "part": lambda z: z.relu()[:1],
+    "view of a max_pool": lambda z: functional.max_pool2d(z.relu(), 2)[:1],
 }
 # Stopped, but copied to the kernels' layout: somebody may look at what was copied.
-COPIED = {
-    "contiguous": lambda z: z.relu().contiguous(),
-    "view of a view": lambda z: z.contiguous().relu().view(2, 4, 64).view(2, 4, 8, 8),
+COPIED = {"inner part": lambda z: z.relu()[..., 1:-1]}
+# Stopped by way of tensors that the graph does not name.
+UNKNOWN = {
+    "contiguous": lambda z: z.relu().contiguous(memory_format=torch.contiguous_format),
+    "view of a view": lambda z: z.relu().permute(1, 0, 3, 2).permute(1, 0, 3, 2),
+    "max_pool of a view": lambda z: functional.max_pool2d(z.relu()[:][:], 2),
 }
 NOT_STOPPED = {
     "leaf": lambda z: z.detach().relu().requires_grad_(),
@@ -60,9 +67,9 @@ NOT_STOPPED = {
 }
 
 
-@pytest.mark.parametrize("name", [*STOPPED, *COPIED, *NOT_STOPPED])
+@pytest.mark.parametrize("name", [*STOPPED, *COPIED, *UNKNOWN, *NOT_STOPPED])
 def test_gradients_upstream_are_those_of_torch(name):
-    step = {**STOPPED, **COPIED, **NOT_STOPPED}[name]
+    step = {**STOPPED, **COPIED, **UNKNOWN, **NOT_STOPPED}[name]
     layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
     dense = nn.Conv2d(4, 5, 3, padding=1)
     dense.load_state_dict(layer.state_dict())
@@ -72,7 +79,7 @@ def test_gradients_upstream_are_those_of_torch(name):
         x = step(z)
         torch.manual_seed(1)
         if each is layer:
-            assert is_stopped_at_zero(x) == (name not in NOT_STOPPED)
+            assert is_stopped_at_zero(x) == (name in {**STOPPED, **COPIED})
         y = each(x)
         y.backward(torch.randn(y.shape))
         found.append(z.grad)
@@ -106,6 +113,100 @@ def test_whoever_looks_at_the_gradient_sees_all_of_it(look):
     x = images().relu()
     gradient = gradient_by_input(layer, x, look)
     assert (gradient[x == 0] != 0).all()
+
+
+def retained(y, seen):
+    y.retain_grad()
+    return lambda: seen.append(y.grad)
+
+
+def hooked(y, seen):
+    y.register_hook(seen.append)
+    return lambda: None
+
+
+RELUS = pytest.mark.parametrize("relu", [functional.relu, ZeroSkipReLU()])
+STEPS = pytest.mark.parametrize(
+    "step",
+    [
+        lambda y: functional.max_pool2d(y, 2),
+        lambda y: functional.adaptive_max_pool2d(y, 4),
+        lambda y: y[:1],
+        lambda y: functional.max_pool2d(functional.max_pool2d(y, 2), 2)[:1],
+    ],
+)
+
+
+@RELUS
+@STEPS
+@pytest.mark.parametrize("look", [retained, hooked])
+def test_whoever_looks_between_the_relu_and_the_layer_sees_all_of_it(relu, step, look):
+    layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
+    dense = nn.Conv2d(4, 5, 3, padding=1)
+    dense.load_state_dict(layer.state_dict())
+    seen = []
+    for each in (layer, dense):
+        y = relu(images())
+        looked = look(y, seen)
+        each(step(y)).sum().backward()
+        looked()
+    torch.testing.assert_close(seen[0], seen[1], rtol=1e-4, atol=1e-5)
+
+
+@RELUS
+@STEPS
+def test_backward_to_named_inputs_gives_all_of_their_gradients(relu, step):
+    layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
+    dense = nn.Conv2d(4, 5, 3, padding=1)
+    dense.load_state_dict(layer.state_dict())
+    found = []
+    for each in (layer, dense):
+        y = relu(images())
+        each(step(y)).sum().backward(inputs=[y, each.weight])
+        found.append(y.grad)
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [lambda y: y, lambda y: functional.max_pool2d(y, 2)])
+@pytest.mark.parametrize("where", ["checkpoint", "hooks"])
+def test_a_hook_on_a_tensor_that_is_saved_elsewhere_sees_all_of_it(where, step):
+    layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
+    dense = nn.Conv2d(4, 5, 3, padding=1)
+    dense.load_state_dict(layer.state_dict())
+    found = []
+
+    def run(each, z, seen):
+        y = z.relu()
+        y.register_hook(seen.append)
+        return each(step(y))
+
+    for each in (layer, dense):
+        seen = []
+        if where == "checkpoint":
+            out = checkpoint(run, each, images(), seen, use_reentrant=False)
+        else:
+            with torch.autograd.graph.saved_tensors_hooks(torch.clone, torch.clone):
+                out = run(each, images(), seen)
+        out.sum().backward()
+        found.append(seen[0])
+    torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
+
+
+def test_a_hook_on_a_view_that_a_linear_layer_flattens_sees_all_of_it():
+    layer = only_needed(ZeroSkipLinear(4, 5))
+    v = torch.randn(6, 4, requires_grad=True).relu().view(3, 2, 4)
+    v.retain_grad()
+    layer(v).sum().backward()
+    assert (v.grad[v == 0] != 0).all()
+
+
+def test_a_graph_of_which_a_part_is_gone():
+    layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
+    x = functional.max_pool2d(images().relu(), 2)
+    y = layer(x)
+    x.sum().backward()
+    y.sum().backward(inputs=[layer.weight])
+    assert not is_stopped_at_zero(x)
 
 
 def test_a_hook_registered_after_the_forward_pass_sees_all_of_it():
@@ -173,7 +274,7 @@ def test_whole_networks(batch_norm):
         for module in model.modules()
         if isinstance(module, (ZeroSkipConv2d, ZeroSkipLinear))
     ]
-    assert chosen == ["dense"] + ["needed"] * 4
+    assert chosen == ["dense", "needed", "needed", "dense", "needed"]  # flattening copies
 
 
 def test_residual_network():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -13,89 +14,116 @@ from espalier.nn.products import Gradients, Product, Wanted
 from espalier.nn.upstream import is_plain_backward, is_stopped_at_zero
 
 
-class Call:
-    """What a forward pass leaves to its backward pass."""
+class Operand:
+    """A tensor in layout, with its mask: the one it came with, or one scanned when asked for."""
 
-    __slots__ = ("_look", "_mask", "_site", "_threads", "_untouched", "product")
+    def __init__(self, product: Product, tensor: Tensor, given: Mask | None, threads: int) -> None:
+        self.tensor = tensor
+        self._product = product
+        self._given = given
+        self._threads = threads
+
+    @cached_property
+    def mask(self) -> Mask:
+        """Its non-zeros."""
+        if self._given is None:
+            return Mask.of(self._product.rows(self.tensor), self._threads)
+        return self._given
+
+    @cached_property
+    def density(self) -> float:
+        """The share of its non-zeros; a sample's, if it came without a mask."""
+        if self._given is None:
+            return sampled_density(self._product.rows(self.tensor))
+        return self._given.density
+
+    @property
+    def known_mask(self) -> Mask | None:
+        """The mask, if there is one by now."""
+        return vars(self).get("mask", self._given)
+
+
+class Call:
+    """What a forward pass leaves to its backward pass, beside tensors."""
+
+    __slots__ = ("_look", "_site", "_threads", "_untouched", "product")
 
     def __init__(
-        self,
-        product: Product,
-        site: Site,
-        threads: int,
-        look: bool,
-        mask: Mask | None = None,
-        untouched: bool = False,
+        self, product: Product, site: Site, threads: int, look: bool, untouched: bool = False
     ) -> None:
         self.product = product
         self._site = site
         self._threads = threads
         self._look = look
-        self._mask = mask
         self._untouched = untouched
 
-    def forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """The output; x is in layout."""
+    def operand(self, tensor: Tensor, mask: Mask | None) -> Operand:
+        """An input or a gradient of this call, and the mask left on it, brought in layout."""
+        in_layout = self.product.layout(tensor)
+        # A copy has its rows in another order.
+        return Operand(
+            self.product, in_layout, mask if in_layout is tensor else None, self._threads
+        )
+
+    def forward(self, x: Operand, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The output."""
         choice = self._site.forward
         if self._look:
-            choice.decide({"input": self._density(x, self._mask)})
+            choice.decide({"input": x.density})
         if choice.variant == DENSE:
-            return self.product.dense_forward(x, weight, bias)
-        return self.product.forward(x, weight, bias, self._mask_of_input(x), self._threads)
+            return self.product.dense_forward(x.tensor, weight, bias)
+        return self.product.forward(x.tensor, weight, bias, x.mask, self._threads)
 
     def backward(
-        self, dy: Tensor, x: Tensor, weight: Tensor, wanted: Wanted, node: Any = None
+        self, gradient: Tensor, x: Operand, weight: Tensor, wanted: Wanted, node: Any = None
     ) -> Gradients:
         """The wanted gradients by x, weight and bias.
 
         Arguments:
+            gradient: the one by the output.
             node: the graph's node of this call; without one, the gradient by x is made whole.
         """
-        product, site = self.product, self._site
-        dy = product.layout(dy)
-        dy_mask = find(dy, dy.shape[1])
+        product, threads = self.product, self._threads
+        dy = self.operand(gradient, find(gradient, gradient.shape[1]))
         if self._look:
-            self._decide(dy, dy_mask, x, wanted, node)
-        by_input = self._variant_by_input(dy, dy_mask, x, node) if wanted[0] else None
-        by_weight = site.backward_weight.variant if wanted[1] else None
-        if dy_mask is None and "gradient" in (by_input, by_weight):
-            dy_mask = Mask.of(product.rows(dy), self._threads)
+            self._decide(dy, x, wanted, node)
+        by_input = self._variant_by_input(dy, x, node) if wanted[0] else None
+        by_weight = self._site.backward_weight.variant if wanted[1] else None
 
         dense = by_input == DENSE, by_weight == DENSE, by_weight == DENSE and wanted[2]
-        dx, dw, db = product.dense_backward(dy, x, weight, dense) if any(dense) else (None,) * 3
-        if by_input == "gradient":
-            dx = product.backward_input(dy, weight, x, mask=dy_mask, threads=self._threads)
-        elif by_input == "needed":
-            needed = self._mask_of_input(x)
-            dx = product.backward_input(dy, weight, x, needed=needed, threads=self._threads)
+        dx, dw, db = (
+            product.dense_backward(dy.tensor, x.tensor, weight, dense)
+            if any(dense)
+            else (None, None, None)
+        )
+        if by_input in ("gradient", "needed"):
+            mask = {"mask": dy.mask} if by_input == "gradient" else {"needed": x.mask}
+            dx = product.backward_input(dy.tensor, weight, x.tensor, **mask, threads=threads)
         if by_weight in ("input", "gradient"):
-            mask = self._mask_of_input(x) if by_weight == "input" else None
-            masks = {"mask": mask, "dy_mask": dy_mask}
+            mask = {"mask": x.mask} if by_weight == "input" else {"dy_mask": dy.mask}
             dw = product.backward_weight(
-                x, dy, weight, **masks, skip=by_weight, threads=self._threads
+                x.tensor, dy.tensor, weight, **mask, skip=by_weight, threads=threads
             )
         if wanted[2] and db is None:
-            db = product.backward_bias(dy)
+            db = product.backward_bias(dy.tensor)
         return dx, dw, db
 
-    def _variant_by_input(self, dy: Tensor, dy_mask: Mask | None, x: Tensor, node: Any) -> str:
+    def _variant_by_input(self, dy: Operand, x: Operand, node: Any) -> str:
         """The variant chosen, or the best other one where this call must not leave out entries."""
         choice = self._site.backward_input
-        if choice.variant == "needed" and not self._may_omit(x, node):
-            return choice.best({"gradient": self._density(dy, dy_mask)})
-        return choice.variant
+        variant = choice.variant  # once: another thread may be about to choose
+        if variant == "needed" and not self._may_omit(x.tensor, node):
+            return choice.best({"gradient": dy.density})
+        return variant
 
-    def _decide(
-        self, dy: Tensor, dy_mask: Mask | None, x: Tensor, wanted: Wanted, node: Any
-    ) -> None:
-        gradient, input = self._density(dy, dy_mask), self._density(x, self._mask)
+    def _decide(self, dy: Operand, x: Operand, wanted: Wanted, node: Any) -> None:
         if wanted[0]:
-            possible = {"gradient": gradient}
-            if self._may_omit(x, node):
-                possible["needed"] = input
+            possible = {"gradient": dy.density}
+            if self._may_omit(x.tensor, node):
+                possible["needed"] = x.density
             self._site.backward_input.decide(possible)
         if wanted[1]:
-            self._site.backward_weight.decide({"input": input, "gradient": gradient})
+            self._site.backward_weight.decide({"input": x.density, "gradient": dy.density})
 
     def _may_omit(self, x: Tensor, node: Any) -> bool:
         return (
@@ -104,11 +132,3 @@ class Call:
             and is_plain_backward(node)
             and is_stopped_at_zero(x)
         )
-
-    def _density(self, tensor: Tensor, mask: Mask | None) -> float:
-        return sampled_density(self.product.rows(tensor)) if mask is None else mask.density
-
-    def _mask_of_input(self, x: Tensor) -> Mask:
-        if self._mask is None:
-            self._mask = Mask.of(self.product.rows(x), self._threads)
-        return self._mask

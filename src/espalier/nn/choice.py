@@ -88,11 +88,17 @@ class Choice:
         return DENSE if self._rule == DENSE else cheapest(self.curve, densities, self.variant)
 
     @property
-    def gain(self) -> float:
-        """Dense seconds over those of what runs, measured, at the density last seen."""
-        if self.variant == DENSE:
+    def gain(self) -> float | None:
+        """Dense seconds over those of what runs, measured, at the density last seen.
+
+        None where passes are forced: nothing was measured.
+        """
+        if self._rule != MEASURED:
+            return None
+        variant = self.variant
+        if variant == DENSE:
             return 1.0
-        return self.curve.dense / self.curve.seconds(self.variant, self.densities[self.variant])
+        return self.curve.dense / self.curve.seconds(variant, self.densities[variant])
 
 
 class Site:

@@ -12,7 +12,7 @@ from espalier.nn import operators
 from espalier.nn.autograd import apply
 from espalier.nn.choice import MEASURED, RULES, LayerChoices
 from espalier.nn.plain import is_plain
-from espalier.nn.products import Convolution, Linear, Product
+from espalier.nn.products import Convolution, Linear, Pair, Product
 
 
 class ZeroSkipLayer(nn.Module):
@@ -28,9 +28,13 @@ class ZeroSkipLayer(nn.Module):
 
     Where an input came out of a ReLU and is 0, its gradient is stopped by that ReLU whatever it
     is, so it may be left out: what lies before the ReLU gets the same gradients. This is found in
-    the graph at each call of ``backward()``; it is not done where a hook, ``retain_grad`` or
-    `torch.autograd.grad` would see the input's gradient, nor under `torch.compile`. A hook between
-    the ReLU and a max-pooling or a view that follows it does see zeros.
+    the graph at each call of ``backward()``. It is done where the input is a ReLU's output, or
+    max-pooling or a view of one, and no hook, ``retain_grad``, ``backward(inputs=...)`` or
+    `torch.autograd.grad` looks at a tensor on the way; nor with a frozen weight, under hooks on
+    saved tensors (checkpoints), or under `torch.compile`. Only a pre-hook on a node of the graph
+    (``x.grad_fn.register_prehook``) cannot be seen, and does see the zeros.
+
+    `torch.export` and `torch.compile` take these layers; `torch.jit.script` does not.
     """
 
     choices: LayerChoices
@@ -93,13 +97,14 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
 
     @staticmethod
     def product_of(layer: nn.Conv2d) -> Convolution | None:
-        if layer.groups != 1 or layer.dilation != (1, 1) or layer.padding_mode != "zeros":
+        stride = _pair(layer.stride, least=1)
+        plain = layer.groups == 1 and layer.padding_mode == "zeros"
+        if not plain or stride is None or _pair(layer.dilation, least=1) != (1, 1):
             return None
-        padding: Any = layer.padding
-        if isinstance(padding, str):
-            return _named_padding(padding, layer.stride, layer.kernel_size)
-        stride: Any = layer.stride
-        return Convolution(stride, padding)
+        if isinstance(layer.padding, str):
+            return _named_padding(layer.padding, stride, layer.kernel_size)
+        padding = _pair(layer.padding, least=0)
+        return None if padding is None else Convolution(stride, padding)
 
 
 class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
@@ -124,11 +129,15 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
         if torch.compiler.is_compiling():
             if operators.takes(_LINEAR, input, weight, bias):
                 return operators.linear(self.choices.handle, input, weight, bias)
-        elif input.dim() > 1 and 0 not in input.shape and is_plain(input, weight, bias):
+        elif is_plain(input, weight, bias) and input.dim() > 1 and 0 not in input.shape:
             rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
             if _LINEAR.fits(rows, weight, bias):
                 y = apply(_LINEAR, self.choices, rows, weight, bias, input)
-                return y if input.dim() == 2 else y.view(*input.shape[:-1], y.shape[1])
+                if input.dim() == 2:
+                    return y
+                # Not a view, which an operation in place might not overwrite.
+                whole: Tensor = torch.ops.aten._unsafe_view(y, (*input.shape[:-1], y.shape[1]))
+                return whole
         return super().forward(input)
 
     @staticmethod
@@ -139,7 +148,15 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
 _LINEAR = Linear()
 
 
-def _named_padding(name: str, stride: Any, kernel: tuple[int, ...]) -> Convolution | None:
+def _pair(option: Any, least: int) -> Pair | None:
+    """One number or two as two, as torch reads an option; None where it will raise an error."""
+    pair = tuple(option) if isinstance(option, (tuple, list)) else (option,)
+    pair = pair * 2 if len(pair) == 1 else pair
+    fits = len(pair) == 2 and all(isinstance(each, int) and each >= least for each in pair)
+    return (pair[0], pair[1]) if fits else None
+
+
+def _named_padding(name: str, stride: Pair, kernel: tuple[int, ...]) -> Convolution | None:
     """The padding ``"valid"`` or ``"same"`` in numbers; None if one side gets more."""
     if name == "valid":
         return Convolution(stride, (0, 0))

@@ -22,13 +22,15 @@ class Mask:
         bits: uint64 ``[rows, ceil(channels / 64)]``, as the kernels take them. A bit may be set
             where the entry is zero; it is never clear where the entry is not.
         channels: entries of a row.
+        memory, version: those of the tensor when it was left there.
     """
 
-    __slots__ = ("_count", "bits", "channels", "version")
+    __slots__ = ("_count", "bits", "channels", "memory", "version")
 
     def __init__(self, bits: NDArray[np.uint64], channels: int) -> None:
         self.bits = bits
         self.channels = channels
+        self.memory = 0
         self.version = -1
         self._count = -1
 
@@ -36,6 +38,15 @@ class Mask:
     def of(cls, rows: NDArray[np.float32], threads: int) -> Mask:
         """Scan an array whose last dimension holds the channels."""
         return cls(nonzero_mask(rows, threads=threads), rows.shape[-1])
+
+    @classmethod
+    def from_tensor(cls, bits: torch.Tensor, channels: int) -> Mask:
+        """The way back from `to_tensor`."""
+        return cls(bits.contiguous().numpy().view(np.uint64), channels)
+
+    def to_tensor(self) -> torch.Tensor:
+        """The bits as int64 over the same memory, for autograd to keep and to free."""
+        return torch.from_numpy(self.bits.view(np.int64))
 
     @property
     def density(self) -> float:
@@ -53,14 +64,16 @@ class Mask:
 def leave(tensor: torch.Tensor, mask: Mask) -> None:
     """Leave a mask on the tensor it describes; it counts until the tensor is changed in place."""
     if not tensor.is_inference():
-        mask.version = tensor._version
+        mask.memory, mask.version = tensor.data_ptr(), tensor._version
         setattr(tensor, _ATTRIBUTE, mask)
 
 
 def find(tensor: torch.Tensor, channels: int) -> Mask | None:
     """The mask left on a tensor, if it still describes it in rows of `channels` entries."""
     mask = getattr(tensor, _ATTRIBUTE, None)
-    if type(mask) is not Mask or mask.channels != channels or mask.version != tensor._version:
+    if type(mask) is not Mask or mask.channels != channels:
+        return None
+    if mask.version != tensor._version or mask.memory != tensor.data_ptr():
         return None
     return mask if len(mask.bits) * channels == tensor.numel() else None
 

@@ -66,7 +66,7 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
         threads = torch.get_num_threads()
         site = LayerChoices.of(handle).site(product, x.shape, weight.shape, threads)
         call = Call(product, site, threads, site.looks(INFERENCE))
-        return _settled(call.forward(product.layout(x), weight, bias))
+        return _settled(call.forward(call.operand(x, None), weight, bias))
 
     def backward(dy: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
         *fields, handle, wanted = rest
@@ -77,7 +77,7 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
             threads = torch.get_num_threads()
             site = LayerChoices.of(handle).site(product, x.shape, weight.shape, threads)
             call = Call(product, site, threads, site.looks(BACKWARD))
-            gradients = call.backward(dy, product.layout(x), weight, tuple(wanted))
+            gradients = call.backward(dy, call.operand(x, None), weight, tuple(wanted))
         return tuple(dy.new_empty(0) if each is None else _settled(each) for each in gradients)
 
     def fake_forward(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:

@@ -22,7 +22,9 @@ class ZeroSkipReLU(nn.ReLU):
 
     Output and mask are made in one pass over memory. The next zero-skip layer finds the mask on its
     input, the layer before finds one on its gradient, and the backward pass keeps the mask, one bit
-    an entry, instead of the output.
+    an entry, instead of the output. An in-place operation on the output makes the mask void, and so
+    does a new ``y.data``; a write through ``y.data`` or ``y.numpy()`` is not seen, as PyTorch's own
+    checks do not see it.
 
     Arguments:
         inplace: overwrite the input, as in `torch.nn.ReLU`.
@@ -36,8 +38,10 @@ class ZeroSkipReLU(nn.ReLU):
         if torch.compiler.is_compiling() or not is_plain(input) or 0 in input.shape:
             return super().forward(input)
         memory = _memory_of(input)
-        if memory is None or (self.inplace and input._is_view()):
+        if memory is None or torch.is_inference_mode_enabled():  # no tensor keeps a mask there
             return super().forward(input)
+        if self.inplace and ((input.is_leaf and input.requires_grad) or input._is_view()):
+            return super().forward(input)  # which may refuse
         masks: list[Mask] = []
         y: Tensor = _ReLUWithMask.apply(  # type: ignore[no-untyped-call]
             input, memory, self.inplace, masks
@@ -65,7 +69,8 @@ class _ReLUWithMask(torch.autograd.Function):
             rows, bits = relu_forward(memory.rows(x), threads=threads)
             y, mask = memory.tensor(rows), Mask(bits, rows.shape[-1])
         ctx.set_materialize_grads(False)
-        ctx.memory, ctx.mask = memory, mask
+        ctx.memory, ctx.channels = memory, mask.channels
+        ctx.save_for_backward(mask.to_tensor())
         masks.append(mask)
         return y
 
@@ -73,15 +78,19 @@ class _ReLUWithMask(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         if dy is None:
             return None, None, None, None
-        memory, mask = ctx.memory, ctx.mask
+        memory = ctx.memory
+        (bits,) = ctx.saved_tensors
+        mask = Mask.from_tensor(bits, ctx.channels)
         threads = torch.get_num_threads()
         if torch.is_grad_enabled() or not is_plain(dy):
-            ones = memory.rows(memory.layout(torch.ones(dy.shape)))
+            ones = memory.rows(
+                memory.layout(torch.ones(dy.shape, dtype=torch.float32, device="cpu"))
+            )
             passes = memory.tensor(relu_backward(ones, mask.bits, threads=threads)) != 0
             return torch.where(passes, dy, 0.0), None, None, None
         gradient = memory.rows(memory.layout(dy))
         rows = relu_backward(gradient, mask.bits, threads=threads)
         dx = memory.tensor(rows)
         if sampled_density(rows) >= _FULL * mask.density:
-            leave(dx, Mask(mask.bits, mask.channels))
+            leave(dx, mask)
         return dx, None, None, None

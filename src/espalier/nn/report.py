@@ -22,7 +22,8 @@ class PassReport:
         densities: the shares of non-zeros seen last: of the input and the gradient, and of the
             entries of the input's gradient that are needed.
         choice: ``"dense"``, or whose zeros are skipped.
-        gain: dense seconds over those of the choice, from the measured curves.
+        gain: dense seconds over those of the choice, from the measured curves; None where
+            passes are forced.
         calls: forward calls at this shape.
     """
 
@@ -31,7 +32,7 @@ class PassReport:
     pass_name: str
     densities: dict[str, float]
     choice: str
-    gain: float
+    gain: float | None
     calls: int
 
 
@@ -92,5 +93,5 @@ def _report(name: str, shape: tuple[int, ...], choice: Choice, calls: int) -> Pa
 def _row(entry: PassReport) -> tuple[str, ...]:
     densities = ", ".join(f"{name} {density:.2f}" for name, density in entry.densities.items())
     shape = "x".join(map(str, entry.shape))
-    gain = f"{entry.gain:.2f}x"
+    gain = "-" if entry.gain is None else f"{entry.gain:.2f}x"
     return entry.layer, shape, entry.pass_name, densities, entry.choice, gain, str(entry.calls)

@@ -12,51 +12,59 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Steps whose output is 0 only where all the entries of their input that its gradient reaches are 0.
-# Max-pooling hands the gradient to the entry that was taken, which is then the 0 itself; the others
-# move entries. Not among them: dropout, which the graph cannot tell from any product (a product of
-# two small numbers is 0 as well), average pooling and sums, for the same reason.
-_STEPS = {
-    "AdaptiveMaxPool2DBackward0",
-    "CloneBackward0",
-    "MaxPool2DWithIndicesBackward0",
-    "PermuteBackward0",
-    "ReshapeAliasBackward0",
-    "SqueezeBackward0",
-    "TransposeBackward0",
-    "UnsafeViewBackward0",
-    "UnsqueezeBackward0",
-    "ViewBackward0",
-}
-_MOST_STEPS = 8
+_RELUS = {"ReluBackward0", "_ReLUWithMaskBackward"}
+# Their output is 0 only where the entry that was taken is 0, and that alone gets the gradient.
+# Not among them: dropout, which the graph cannot tell from any product (a product of two small
+# numbers is 0 as well), average pooling and sums, for the same reason.
+_POOLINGS = {"AdaptiveMaxPool2DBackward0", "MaxPool2DWithIndicesBackward0"}
+_MOST_STEPS = 4
 
 
 def is_stopped_at_zero(x: Tensor) -> bool:
-    """Whether the gradient by x dies wherever x is 0, and nobody looks at it before.
+    """Whether the gradient by x dies wherever x is 0, and no tensor on the way looks at it.
 
-    False when x is a leaf, retains its gradient, has hooks, or came by steps other than a ReLU
-    followed by max-pooling, views and copies. A hook on a tensor *between* the ReLU and x cannot be
-    seen from here: it would see zeros where that tensor is 0.
+    True where x is the output of a ReLU, or max-pooling or a view of one, and neither x nor any
+    tensor between retains its gradient or has hooks; a tensor that the graph cannot name counts as
+    one that may. A pre-hook on a *node* of the graph (``x.grad_fn.register_prehook``) cannot be
+    seen from here: it would see zeros where x is 0.
     """
-    seen = [x] if x._base is None else [x, x._base]
-    if x.grad_fn is None or any(each.retains_grad or each._backward_hooks for each in seen):
-        return False
-    node: Any = x.grad_fn
+    tensor: Tensor | None = x
     for _ in range(_MOST_STEPS):
-        name = type(node).__name__
-        if name in ("ReluBackward0", "_ReLUWithMaskBackward"):
-            return True
-        if name not in _STEPS:
+        if tensor is None or tensor.retains_grad or tensor._backward_hooks:
             return False
-        node = node.next_functions[0][0]
+        if type(tensor.grad_fn).__name__ in _RELUS:
+            return True
+        tensor = _taken_from(tensor)
     return False
+
+
+def _taken_from(tensor: Tensor) -> Tensor | None:
+    """The tensor of which this one is a view or the maxima; None if there is none, or it is gone.
+
+    It is the object that others may have put hooks on, not one of equal value.
+    """
+    node: Any = tensor.grad_fn
+    if node is None:
+        return None
+    if type(node).__name__ not in _POOLINGS:
+        base = tensor._base
+        return base if base is not None and base.grad_fn is node.next_functions[0][0] else None
+    # With hooks on saved tensors, what the graph gives back is another tensor.
+    if getattr(node._raw_saved_self, "unpack_hook", node) is not None:
+        return None
+    try:
+        pooled: Tensor = node._saved_self
+    except RuntimeError:  # freed by an earlier backward pass
+        return None
+    return pooled
 
 
 def is_plain_backward(node: Any) -> bool:
     """Whether `node`'s weight is about to accumulate its gradient, as ``loss.backward()`` does.
 
     ``torch.autograd.grad`` may have been asked for the gradient by x itself, which must then be
-    whole; it accumulates nothing.
+    whole; it accumulates nothing. ``backward(inputs=[x])`` retains the gradient of x, which
+    `is_stopped_at_zero` sees.
 
     Arguments:
         node: the graph's node of a layer, whose inputs are x and the weight.
