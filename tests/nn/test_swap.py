@@ -226,6 +226,7 @@ def test_models_without_parameters_or_gradients():
 
 def test_other_types_stay_torchs():
     model = esp.accelerate(small_vgg().double(), torch.randn(X, dtype=torch.float64))
+    assert "ZeroSkip" not in " ".join(kinds(model))
     model(torch.randn(X, dtype=torch.float64)).sum().backward()
 
 
@@ -293,6 +294,104 @@ def test_copies_and_checkpoints():
     for other in (copy.deepcopy(model), torch.load(stream, weights_only=False), plain):
         torch.testing.assert_close(other(x), expected, rtol=1e-4, atol=1e-5)
     model.load_state_dict(small_vgg().state_dict())
+
+
+class Asks(nn.Module):
+    """Behaves in the second run of the example, with swapped layers, as it is told."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.layer = nn.Conv2d(4, 4, 3)
+        self.error = error
+
+    def forward(self, x):
+        if type(self.layer) is not nn.Conv2d:
+            raise self.error
+        return functional.relu(self.layer(functional.relu(x)))
+
+
+@pytest.mark.parametrize("error", [ValueError("mine"), KeyboardInterrupt()])
+def test_other_errors_pass_through_and_leave_the_model_as_it_was(error):
+    model = Asks(error)
+    with pytest.raises(type(error)) as raised:
+        esp.accelerate(model, torch.randn(2, 4, 6, 6))
+    assert raised.value is error
+    assert type(model.layer) is nn.Conv2d
+    assert "choices" not in vars(model.layer)
+    assert model.layer.weight.is_contiguous()
+
+
+def test_an_interrupt_between_two_swaps_restores_the_first(monkeypatch):
+    model = small_vgg()
+    adopt, count = ZeroSkipConv2d.adopt, []
+
+    def interrupted(self, *rule):
+        adopt(self, *rule)
+        count.append(self)
+        if len(count) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(ZeroSkipConv2d, "adopt", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        esp.accelerate(model, torch.randn(X))
+    assert len(count) == 2
+    assert "ZeroSkip" not in " ".join(kinds(model))
+    assert all(layer.weight.is_contiguous() for layer in count)
+
+
+def test_the_example_decides_nothing():
+    model = esp.accelerate(small_vgg(), torch.randn(X))
+    assert str(esp.model_report(model)) == "no layer that skips zeros has run"
+
+
+class Elsewhere(nn.Module):
+    """Modules that reach parameters by another way than their names."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrent = nn.LSTM(4, 8, batch_first=True)
+        self.layer = nn.Linear(8, 8)
+        self.same = [self.layer.weight]
+
+    def forward(self, x):
+        y = functional.relu(self.recurrent(x)[0])
+        return self.layer(y) + self.same[0].sum()
+
+
+@pytest.mark.parametrize("before", [None, 1.0])
+def test_gradients_of_parameters_and_inputs_stay(before):
+    model, x = Elsewhere(), torch.randn(2, 3, 4, requires_grad=True)
+    leaves = [x, *model.parameters()]
+    gradients = [None if before is None else torch.full_like(leaf, before) for leaf in leaves]
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        leaf.grad = gradient
+    esp.accelerate(model, x)
+    assert isinstance(model.layer, ZeroSkipLinear)
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        assert leaf.grad is gradient
+        assert gradient is None or (gradient == before).all()
+
+
+def test_shared_memory_stays_shared():
+    model = small_vgg().share_memory()
+    esp.accelerate(model, torch.randn(X))
+    assert isinstance(model[2], ZeroSkipConv2d)
+    assert all(parameter.is_shared() for parameter in model.parameters())
+
+
+def test_lazy_modules_must_have_run():
+    model = nn.Sequential(nn.ReLU(), nn.LazyLinear(3))
+    with pytest.raises(esp.InputError, match=r"1\.weight has no shape yet.* run it once first"):
+        esp.accelerate(model, torch.randn(2, 3))
+    model(torch.randn(2, 3))
+    esp.accelerate(model, torch.randn(2, 3))
+    assert isinstance(model[1], ZeroSkipLinear)
+
+
+def test_no_progress_without_layers():
+    told = []
+    esp.accelerate(nn.ReLU(), torch.randn(2, 3), progress=lambda *pair: told.append(pair))
+    assert told == []
 
 
 def test_progress_is_told():

@@ -11,6 +11,8 @@ from espalier.kernels import instruction_set
 from espalier.nn.products import Convolution, Pair, Product
 
 _MOST_MULTIPLY_ADDS = 2e8
+# Of the input and of the output: measuring holds some copies of both.
+_MOST_ELEMENTS = 4e6
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Case:
         filters, channels = weight[:2]
         images, isa = _round(x[0], bits=1), instruction_set()
         if not isinstance(product, Convolution):
-            return cls(product, images, (1, 1), channels, filters, (1, 1), threads, isa)
+            return cls(product, images, (1, 1), channels, filters, (1, 1), threads, isa)._shrunk()
         kernel = weight[2], weight[3]
         least = [k - 2 * p for k, p in zip(kernel, product.padding, strict=True)]
         height, width = (max(_round(x[2 + axis], bits=3), least[axis]) for axis in (0, 1))
@@ -44,21 +46,36 @@ class Case:
         return cls(product, images, size, channels, filters, kernel, threads, isa)._shrunk()
 
     def _shrunk(self) -> Case:
-        """Fewer images, then fewer rows of an image, until a pass takes some milliseconds."""
+        """Fewer images, then fewer rows of an image, until a pass is neither long nor large."""
         case = self
-        while case.images > 1 and case.multiply_adds > _MOST_MULTIPLY_ADDS:
+        while case.images > 1 and case._is_too_large:
             case = replace(case, images=case.images // 2)
         least = max(8, 4 * self.kernel[0])
-        while case.size[0] >= 2 * least and case.multiply_adds > _MOST_MULTIPLY_ADDS:
+        while case.size[0] >= 2 * least and case._is_too_large:
             case = replace(case, size=(case.size[0] // 2, case.size[1]))
         return case
 
     @property
+    def _is_too_large(self) -> bool:
+        # Few rows would make another problem of a product of matrices: those may take their time.
+        is_long = isinstance(self.product, Convolution) and self.multiply_adds > _MOST_MULTIPLY_ADDS
+        return is_long or self.elements > _MOST_ELEMENTS
+
+    @property
+    def elements(self) -> float:
+        """Those of the input or of the output, up to the padding, whichever are more."""
+        pixels = self.images * math.prod(self.size)
+        return max(pixels * self.channels, pixels / math.prod(self._stride) * self.filters)
+
+    @property
     def multiply_adds(self) -> float:
         """Those of one dense pass, up to the padding."""
-        stride = self.product.stride if isinstance(self.product, Convolution) else (1, 1)
-        places = self.images * math.prod(self.size) / math.prod(stride)
+        places = self.images * math.prod(self.size) / math.prod(self._stride)
         return places * math.prod(self.kernel) * self.channels * self.filters
+
+    @property
+    def _stride(self) -> Pair:
+        return self.product.stride if isinstance(self.product, Convolution) else (1, 1)
 
     @property
     def shape(self) -> tuple[int, ...]:

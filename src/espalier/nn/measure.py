@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from espalier.nn.case import Case
-from espalier.nn.curve import DENSE, DENSITIES, VARIANTS, Curve
+from espalier.nn.curve import DENSITIES, VARIANTS, Curve
 from espalier.nn.masks import Mask
 from espalier.nn.products import Linear
 
@@ -22,22 +22,27 @@ _ROUNDS = 3
 def measure(case: Case, pass_name: str) -> Curve:
     """Time one pass over random data, dense and every variant, in turns; the best of each."""
     sample = _Sample(case)
-    works: dict[tuple[str, float], Callable[[], object]] = {(DENSE, 1.0): sample.dense(pass_name)}
-    for variant in VARIANTS[pass_name]:
-        for density in DENSITIES:
-            works[variant, density] = sample.skipping(pass_name, variant, density)
-    best = dict.fromkeys(works, math.inf)
+    dense, best = sample.dense(pass_name), math.inf
+    variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
+    for density in DENSITIES:  # one at a time: each has tensors of its own
+        works = [dense, *(sample.skipping(pass_name, each, density) for each in variants)]
+        fastest, *seconds = _best_of(works)
+        best = min(best, fastest)
+        for times, time in zip(variants.values(), seconds, strict=True):
+            times.append(time)
+    return Curve(best, {variant: tuple(times) for variant, times in variants.items()})
+
+
+def _best_of(works: list[Callable[[], object]]) -> list[float]:
+    """The least seconds that each took, called in turns."""
+    best = [math.inf] * len(works)
     for turn in range(_ROUNDS + 1):
-        for name, work in works.items():
+        for index, work in enumerate(works):
             start = perf_counter()
             work()
             if turn:  # the first is a warm-up
-                best[name] = min(best[name], perf_counter() - start)
-    variants = {
-        variant: tuple(best[variant, density] for density in DENSITIES)
-        for variant in VARIANTS[pass_name]
-    }
-    return Curve(best[DENSE, 1.0], variants)
+                best[index] = min(best[index], perf_counter() - start)
+    return best
 
 
 class _Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,15 +104,30 @@ def run_example(model: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, An
         for name, parameter in model.named_parameters()
     }
     state.update((name, buffer.clone()) for name, buffer in model.named_buffers())
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    # Gradients go past those parameters where a module holds them elsewhere, as nn.LSTM does.
+    leaves = [*model.parameters(), *(each for each in _tensors(arguments) if each.is_leaf)]
+    with _kept_gradients(leaves), torch.random.fork_rng(devices=[]), torch.enable_grad():
         y = torch.func.functional_call(model, state, *arguments)
         outputs = [each for each in _tensors(y) if each.requires_grad]
         if outputs:
             torch.autograd.backward(outputs, [torch.randn_like(each) for each in outputs])
 
 
+@contextmanager
+def _kept_gradients(leaves: list[Tensor]) -> Iterator[None]:
+    """Take the gradients away, and put them back at the end."""
+    gradients = [leaf.grad for leaf in leaves]
+    for leaf in leaves:
+        leaf.grad = None
+    try:
+        yield
+    finally:
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            leaf.grad = gradient
+
+
 def _tensors(output: Any) -> Iterator[Tensor]:
-    """All tensors in an output, however nested."""
+    """All tensors in an output or in arguments, however nested."""
     if isinstance(output, Tensor):
         yield output
     elif isinstance(output, Mapping):

@@ -7,15 +7,19 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from espalier.errors import InputError
 from espalier.nn.case import Case
-from espalier.nn.choice import could_gain
+from espalier.nn.choice import LayerChoices, could_gain
 from espalier.nn.costs import COSTS
 from espalier.nn.curve import VARIANTS
 from espalier.nn.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipLinear
 from espalier.nn.observe import Observation, observe, run_example
 from espalier.nn.relu import ZeroSkipReLU
+
+# What torch says when .view meets a memory format that it cannot look at so.
+_NO_VIEW = "view size is not compatible"
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -43,7 +47,13 @@ def accelerate(
     gradients and optimisers; batch-norm statistics and random numbers are as before. Hooks run in
     the two runs of the example. Weights of swapped convolutions become ``channels_last`` in memory,
     and so do their outputs: a model that calls ``.view`` on those must call ``.reshape`` or
-    ``.flatten`` instead.
+    ``.flatten`` instead. Weights in shared memory stay there, in a new place: accelerate a model
+    before other processes get it.
+
+    The model can then be compiled or exported (`torch.compile`, `torch.export`), not scripted
+    (`torch.jit.script`). Layers with frozen weights skip zeros, but leave out no entries of their
+    input's gradient. A pre-hook on a node of the autograd graph may see zeros where a ReLU's output
+    is 0 (see `espalier.nn.layers.ZeroSkipLayer`); all other hooks see whole gradients.
 
     Arguments:
         model: on the CPU.
@@ -55,8 +65,9 @@ def accelerate(
         The model.
 
     Raises:
-        InputError: the model is no module or not on the CPU, the example is none, or the model
-            cannot run with outputs in ``channels_last``; it is then as it was.
+        InputError: the model is no module, not on the CPU or has lazy modules that have not run;
+            the example is not a tensor, tuple or dict; or the model cannot run with outputs in
+            ``channels_last``, and is then as it was.
 
     >>> model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
     >>> accelerate(model, torch.rand(32, 64)) is model
@@ -67,17 +78,27 @@ def accelerate(
     layers = [module for module in modules if type(module) in _LAYERS]
     example = observe(model, arguments, layers, [each for each in modules if each not in layers])
     gaining = _gaining(example.layers, progress)
-    undo = [_swap(module, _LAYERS[type(module)]) for module in gaining]
-    undo += [_swap(relu, ZeroSkipReLU) for relu in example.relus_beside(gaining)]
+    swaps: list[tuple[nn.Module, type[nn.Module]]] = [
+        *((module, _LAYERS[type(module)]) for module in gaining),
+        *((relu, ZeroSkipReLU) for relu in example.relus_beside(gaining)),
+    ]
+    undo: list[Callable[[], None]] = []
     try:
+        for module, kind in swaps:
+            undo.append(_undo_of(module))
+            _swap(module, kind)
         run_example(model, arguments)
-    except Exception as error:
+    except BaseException as error:
         for restore in undo:
             restore()
+        if _NO_VIEW not in str(error):
+            raise
         raise InputError(
             f"the model does not run with convolutions whose outputs are channels_last: {error}; "
             "after them, call .reshape or .flatten instead of .view"
         ) from error
+    for layer in gaining:
+        _start_anew(layer)
     return model
 
 
@@ -88,6 +109,8 @@ def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if type(model).__name__ == "OptimizedModule":  # its class takes a second to import
         raise InputError("model is compiled already: accelerate it first, then torch.compile it")
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if is_lazy(tensor):
+            raise InputError(f"{name} has no shape yet, wanted a model that ran: run it once first")
         if tensor.device.type != "cpu":
             raise InputError(f"{name} is on {tensor.device}, wanted the model on the CPU")
     if isinstance(example, Tensor):
@@ -103,12 +126,17 @@ def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _is_bare(module: nn.Module) -> bool:
-    """Whether a module is exactly torch's own: nothing renames its weight or replaces its call."""
+    """Whether a module is exactly torch's own, in float32.
+
+    Nothing renames its weight or replaces its call.
+    """
     if "forward" in vars(module):
         return False
     if type(module) is nn.ReLU:
         return True
-    return type(module) in _LAYERS and isinstance(module._parameters.get("weight"), nn.Parameter)
+    weight = module._parameters.get("weight")
+    plain = isinstance(weight, nn.Parameter) and weight.dtype is torch.float32
+    return type(module) in _LAYERS and plain
 
 
 def _gaining(
@@ -121,7 +149,7 @@ def _gaining(
             progress(done, len(calls))
         if call.module not in gaining and _gains(call):
             gaining[call.module] = None
-    if progress is not None:
+    if progress is not None and calls:
         progress(len(calls), len(calls))
     return gaining
 
@@ -139,14 +167,22 @@ def _gains(call: Observation) -> bool:
     )
 
 
-def _swap(module: nn.Module, kind: type[nn.Module]) -> Callable[[], None]:
-    """Make a module one of ours, the same object with its hooks; returns the undo."""
+def _swap(module: nn.Module, kind: type[nn.Module]) -> None:
+    """Make a module one of ours: the same object with its hooks."""
+    module.__class__ = kind
+    if isinstance(module, ZeroSkipLayer):
+        weight: Any = module.weight
+        shared = weight.is_shared()
+        module.adopt()
+        if shared:
+            weight.data.share_memory_()
+
+
+def _undo_of(module: nn.Module) -> Callable[[], None]:
+    """What makes a module again what it is now."""
     before = type(module)
     weight = module._parameters.get("weight")
     memory = None if weight is None else weight.data
-    module.__class__ = kind
-    if isinstance(module, ZeroSkipLayer):
-        module.adopt()
 
     def undo() -> None:
         module.__class__ = before
@@ -155,3 +191,9 @@ def _swap(module: nn.Module, kind: type[nn.Module]) -> Callable[[], None]:
             weight.data = memory
 
     return undo
+
+
+def _start_anew(layer: nn.Module) -> None:
+    """Forget the densities of the example, which are not those of the first training steps."""
+    if isinstance(layer, ZeroSkipLayer):
+        layer.choices = LayerChoices(layer.passes)
