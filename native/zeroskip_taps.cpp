@@ -128,10 +128,15 @@ class Slice {
       const int64_t count = run.rows * pass_.source_width;
       const uint64_t* word = pass_.operands.mask + run.pixel * words + first / 64;
       uint32_t* bits = bits_ + run.pixels;
-      for (int64_t i = 0; i < count; ++i) bits[i] = uint32_t(word[i * words] >> first % 64);
-      table.zeroskip.copy_matrix(pass_.operands.source + run.pixel * channels + first, channels, 1,
-                                 int(count), width, width, values_ + run.pixels * block_channels,
-                                 block_channels);
+      const float* source = pass_.operands.source + run.pixel * channels + first;
+      for (int64_t i = 0; i < count; ++i) {
+        bits[i] = uint32_t(word[i * words] >> first % 64);
+        // The next block of channels has all of this block's time to arrive.
+        __builtin_prefetch(source + i * channels + block_channels, 0, 2);
+        __builtin_prefetch(source + i * channels + block_channels + 16, 0, 2);
+      }
+      table.zeroskip.copy_matrix(source, channels, 1, int(count), width, width,
+                                 values_ + run.pixels * block_channels, block_channels);
     }
   }
 

@@ -59,8 +59,8 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     return [
         "Seconds per image of the three passes of all convolutions but the first, each at its "
         "published mean zeros, placed at random; FWD and BWI include making the masks that later "
-        "passes reuse. Every layer and pass takes the fastest of dense and the ways to skip, and looks at its zeros as often "
-        "as espalier's layers do.",
+        "passes reuse. Every layer and pass takes the fastest of dense and the ways to skip, and "
+        "looks at its zeros as often as espalier's layers do.",
         "Bounds: every zero saves its work; the second lets BWI compute only where the ReLU before "
         "the layer was positive, which the paper did not do.",
         "The paper's figures are from a 6-core Skylake-X against MKL-DNN's direct convolution.",
