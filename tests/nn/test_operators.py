@@ -12,6 +12,7 @@ from torch import nn
 from torch.library import opcheck
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear
+from espalier.nn.choice import LayerChoices
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs g++")
 
@@ -37,6 +38,21 @@ def test_opcheck(product, dtype):
     for wanted in ([True, True, True], [False, True, False]):
         weight = layer.weight.detach()
         opcheck(backward, (dy, x.detach(), weight, *options, layer.choices.handle, wanted))
+
+
+@pytest.mark.parametrize("product", ["convolution", "linear"])
+def test_operators_of_a_layer_that_is_gone_are_torchs(product):
+    layer, x, options = arguments(product)
+    expected = layer(x)
+    weight, handle = layer.weight.detach().requires_grad_(), layer.choices.handle
+    operator = getattr(torch.ops.espalier, product)
+    bias = layer.bias
+    del layer
+    y = operator(x, weight, bias, *options, handle)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
+    y.sum().backward()
+    assert weight.grad is not None
+    assert LayerChoices.of(handle) is None
 
 
 @pytest.mark.parametrize("product", ["convolution", "linear"])

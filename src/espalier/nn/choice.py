@@ -162,9 +162,9 @@ class LayerChoices:
         self._by_shape: dict[tuple[Any, ...], Site] = {}
 
     @classmethod
-    def of(cls, handle: int) -> LayerChoices:
-        """The choices with this handle; new ones if their layer is gone."""
-        return cls._by_handle.get(handle) or cls()
+    def of(cls, handle: int) -> LayerChoices | None:
+        """The choices with this handle; None if their layer is gone."""
+        return cls._by_handle.get(handle)
 
     @property
     def sites(self) -> list[Site]:

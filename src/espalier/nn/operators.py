@@ -61,22 +61,18 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None, *rest: Any) -> Tensor:
         *fields, handle = rest
         product = product_of(fields)
-        if not is_plain(x, weight, bias) or not product.fits(x, weight, bias):
+        call = _call_of(handle, INFERENCE, product, x, weight, bias)
+        if call is None:
             return _settled(product.dense_forward(x, weight, bias))
-        threads = torch.get_num_threads()
-        site = LayerChoices.of(handle).site(product, x.shape, weight.shape, threads)
-        call = Call(product, site, threads, site.looks(INFERENCE))
         return _settled(call.forward(call.operand(x, None), weight, bias))
 
     def backward(dy: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
         *fields, handle, wanted = rest
         product = product_of(fields)
-        if not is_plain(dy, x, weight) or not product.fits(x, weight, None):
+        call = _call_of(handle, BACKWARD, product, x, weight, None, dy)
+        if call is None:
             gradients = product.dense_backward(dy, x, weight, wanted)
         else:
-            threads = torch.get_num_threads()
-            site = LayerChoices.of(handle).site(product, x.shape, weight.shape, threads)
-            call = Call(product, site, threads, site.looks(BACKWARD))
             gradients = call.backward(dy, call.operand(x, None), weight, tuple(wanted))
         return tuple(dy.new_empty(0) if each is None else _settled(each) for each in gradients)
 
@@ -112,6 +108,24 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
     torch.library.register_autograd(
         f"espalier::{name}", differentiate, setup_context=remember, lib=_library
     )
+
+
+def _call_of(
+    handle: int,
+    kind: str,
+    product: Product,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dy: Tensor | None = None,
+) -> Call | None:
+    """The call of a layer; None where PyTorch's operators answer: also if the layer is gone."""
+    choices = LayerChoices.of(handle)
+    if choices is None or not is_plain(x, weight, bias, dy) or not product.fits(x, weight, bias):
+        return None
+    threads = torch.get_num_threads()
+    site = choices.site(product, x.shape, weight.shape, threads)
+    return Call(product, site, threads, site.looks(kind))
 
 
 def _new(like: Tensor) -> Tensor:
