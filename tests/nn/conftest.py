@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.support.layers import MadeUpCosts
+
+from espalier.nn import swap
+from espalier.nn.choice import LayerChoices
 
 
 @pytest.fixture(autouse=True)
@@ -14,3 +18,12 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(autouse=True)
 def same_random_numbers() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUpCosts:
+    """Costs by which skipping always gains."""
+    costs = MadeUpCosts({"input": 0.1, "gradient": 0.1, "needed": 0.1})
+    monkeypatch.setattr(swap, "COSTS", costs)
+    monkeypatch.setattr(LayerChoices.__init__, "__defaults__", ("measured", costs))
+    return costs

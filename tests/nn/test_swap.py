@@ -7,31 +7,17 @@ import io
 
 import pytest
 import torch
-from tests.support.layers import MadeUpCosts, small_vgg
+from tests.support.layers import kinds, small_vgg
 from torch import nn
 from torch.nn import functional
 from torch.nn.utils import prune
 from torch.nn.utils.parametrizations import weight_norm
 
 import espalier as esp
-from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU, swap
-from espalier.nn.choice import LayerChoices
+from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
 
-ALWAYS = {"input": 0.1, "gradient": 0.1, "needed": 0.1}
 X = (4, 1, 12, 12)
-
-
-@pytest.fixture(autouse=True)
-def made_up(monkeypatch):
-    """Costs by which skipping always gains."""
-    costs = MadeUpCosts(ALWAYS)
-    monkeypatch.setattr(swap, "COSTS", costs)
-    monkeypatch.setattr(LayerChoices.__init__, "__defaults__", ("measured", costs))
-    return costs
-
-
-def kinds(model):
-    return [type(module).__name__ for module in model.modules() if not list(module.children())]
+pytestmark = pytest.mark.usefixtures("made_up")
 
 
 def test_layers_with_zeros_are_swapped():
@@ -58,7 +44,7 @@ def test_layers_without_zeros_stay():
 
 
 def test_layers_that_cannot_gain_here_stay(made_up):
-    made_up.factors = dict.fromkeys(ALWAYS, 99.0)
+    made_up.factors = dict.fromkeys(made_up.factors, 99.0)
     assert "ZeroSkip" not in " ".join(kinds(esp.accelerate(small_vgg(), torch.randn(X))))
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
 from espalier.nn.case import Case
+from espalier.nn.choice import LayerChoices
 from espalier.nn.costs import Costs
 from espalier.nn.curve import DENSITIES, VARIANTS, Curve
 
@@ -63,3 +66,39 @@ def small_vgg(batch_norm: bool = False, channels: int = 8) -> nn.Sequential:
         *(nn.Conv2d(channels, channels, 3, padding=1), *norm(), nn.ReLU(), nn.MaxPool2d(2)),
         *(nn.Flatten(), nn.Linear(9 * channels, 16), nn.ReLU(), nn.Linear(16, 10)),
     )
+
+
+def kinds(model: nn.Module) -> list[str]:
+    """The class names of the modules without children, in order."""
+    return [type(module).__name__ for module in model.modules() if not list(module.children())]
+
+
+def only_needed(layer: ZeroSkipConv2d | ZeroSkipLinear) -> ZeroSkipConv2d | ZeroSkipLinear:
+    """A layer for which the gradient of the input is cheapest where it is needed."""
+    layer.choices = LayerChoices(costs=MadeUpCosts({"needed": 0.01, "gradient": 9.0}))
+    return layer
+
+
+def images() -> Tensor:
+    """The same small images at each call, as a leaf in channels_last."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    return x.detach().requires_grad_()
+
+
+def gradients(layer: nn.Module, x: torch.Tensor, dy: torch.Tensor) -> list[torch.Tensor]:
+    """Output, and the gradients of input and parameters."""
+    x = x.detach().requires_grad_()
+    y = layer(x)
+    return [y.detach(), *torch.autograd.grad(y, [x, *layer.parameters()], dy)]
+
+
+def assert_same(ours: nn.Module, x: torch.Tensor, dy: torch.Tensor, terms: int) -> None:
+    """Equal to the layer in float64, up to the rounding of sums of so many terms."""
+    exact = copy.deepcopy(ours).double()
+    expected = gradients(exact, x.double(), dy.double())
+    for result, truth in zip(gradients(ours, x, dy), expected, strict=True):
+        scale = max(float(truth.abs().max()), 1.0)
+        torch.testing.assert_close(
+            result.double(), truth, rtol=0, atol=4 * terms**0.5 * 2**-23 * scale + 1e-7
+        )

@@ -7,29 +7,15 @@ import weakref
 
 import pytest
 import torch
-from tests.support.layers import MadeUpCosts, small_vgg
+from tests.support.layers import kinds, small_vgg
 from torch import nn
 from torch.nn import functional
 
 import espalier as esp
-from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, swap
-from espalier.nn.choice import LayerChoices
+from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear
 
-ALWAYS = {"input": 0.1, "gradient": 0.1, "needed": 0.1}
 X = (4, 1, 12, 12)
-
-
-@pytest.fixture(autouse=True)
-def made_up(monkeypatch):
-    """Costs by which skipping always gains."""
-    costs = MadeUpCosts(ALWAYS)
-    monkeypatch.setattr(swap, "COSTS", costs)
-    monkeypatch.setattr(LayerChoices.__init__, "__defaults__", ("measured", costs))
-    return costs
-
-
-def kinds(model):
-    return [type(module).__name__ for module in model.modules() if not list(module.children())]
+pytestmark = pytest.mark.usefixtures("made_up")
 
 
 def state_of(model):
