@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Any
 
 from torch import Tensor
@@ -15,32 +14,33 @@ from espalier.nn.upstream import is_plain_backward, is_stopped_at_zero
 
 
 class Operand:
-    """A tensor in layout, with its mask: the one it came with, or one scanned when asked for."""
+    """A tensor in layout, with its mask: the one it came with, or one scanned when asked for.
 
-    def __init__(self, product: Product, tensor: Tensor, given: Mask | None, threads: int) -> None:
+    Attributes:
+        known_mask: the mask, if there is one by now.
+    """
+
+    __slots__ = ("_product", "_threads", "known_mask", "tensor")
+
+    def __init__(self, product: Product, tensor: Tensor, mask: Mask | None, threads: int) -> None:
         self.tensor = tensor
+        self.known_mask = mask
         self._product = product
-        self._given = given
         self._threads = threads
 
-    @cached_property
+    @property
     def mask(self) -> Mask:
         """Its non-zeros."""
-        if self._given is None:
-            return Mask.of(self._product.rows(self.tensor), self._threads)
-        return self._given
-
-    @cached_property
-    def density(self) -> float:
-        """The share of its non-zeros; a sample's, if it came without a mask."""
-        if self._given is None:
-            return sampled_density(self._product.rows(self.tensor))
-        return self._given.density
+        if self.known_mask is None:
+            self.known_mask = Mask.of(self._product.rows(self.tensor), self._threads)
+        return self.known_mask
 
     @property
-    def known_mask(self) -> Mask | None:
-        """The mask, if there is one by now."""
-        return vars(self).get("mask", self._given)
+    def density(self) -> float:
+        """The share of its non-zeros; a sample's, as long as there is no mask."""
+        if self.known_mask is None:
+            return sampled_density(self._product.rows(self.tensor))
+        return self.known_mask.density
 
 
 class Call:
