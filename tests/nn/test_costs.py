@@ -67,7 +67,7 @@ def test_measured_shapes_hold_the_kernel_and_stay_near(
         assert k - 2 * p <= measured <= whole
     assert case.size[1] >= 0.75 * size[1]
     shrunk = case.images == 1 and case.size[0] < max(16, 16 * kernel[0])
-    assert shrunk or (case.multiply_adds <= 2e8 and case.elements <= 4e6)
+    assert shrunk or (case.multiply_adds <= 5e8 and case.elements <= 4e6)
 
 
 @pytest.mark.parametrize(

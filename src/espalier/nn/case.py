@@ -10,7 +10,7 @@ import torch
 from espalier.kernels import instruction_set
 from espalier.nn.products import Convolution, Pair, Product
 
-_MOST_MULTIPLY_ADDS = 2e8
+_MOST_MULTIPLY_ADDS = 5e8
 # Of the input and of the output: measuring holds some copies of both.
 _MOST_ELEMENTS = 4e6
 

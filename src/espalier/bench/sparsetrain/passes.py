@@ -59,7 +59,7 @@ def zeroskip_pass(
     if name == "BWW":
         kernel = (shape.kernel or 1,) * 2
         skip: Any = variant
-        reused = (
+        reused: dict[str, Any] = (
             {"mask": zeroskip.nonzero_mask(x)}
             if variant == "input"
             else {"dy_mask": zeroskip.nonzero_mask(dy)}
