@@ -66,3 +66,7 @@ def __getattr__(name: str) -> Any:
     if name in _NEED_TORCH:
         return getattr(import_module("espalier.nn"), name)
     raise AttributeError(f"module 'espalier' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -20,12 +20,12 @@ def test_on_digits(main, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("sklearn")
     main(FEW)
     said = capsys.readouterr().out
-    dense, accelerated, ratio = said.splitlines()[:3]
+    dense, accelerated, difference, ratio = said.splitlines()[:4]
     assert dense.split()[0] == "dense:" and accelerated.split()[0] == "accelerated:"
     losses = [line.split(" loss ")[1].split(",")[0] for line in (dense, accelerated)]
     starts = [float(loss.split()[0]) for loss in losses]
     assert starts[0] == pytest.approx(starts[1], rel=1e-3)
-    assert "times as fast" in ratio
+    assert "first losses differ by" in difference and "times as fast" in ratio
 
 
 def test_on_mnist(main, mnist_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

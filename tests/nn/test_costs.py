@@ -15,7 +15,7 @@ from espalier.nn import costs
 from espalier.nn.case import Case
 from espalier.nn.costs import Costs
 from espalier.nn.curve import DENSE, DENSITIES, VARIANTS, Curve
-from espalier.nn.measure import measure
+from espalier.nn.measure import Measurement, _best_of, measure
 from espalier.nn.products import Convolution, Linear
 
 SMALL = Case.of(Linear(), torch.Size((8, 16)), torch.Size((4, 16)), 1)
@@ -41,7 +41,7 @@ def test_seconds_are_linear_between_the_measured_and_beyond():
 )
 def test_every_pass_of_every_product_can_be_measured(case, pass_name):
     before = torch.get_rng_state()
-    curve = measure(case, pass_name)
+    curve, _ = measure(case, pass_name)
     assert 0 < curve.dense < math.inf
     assert set(curve.variants) == set(VARIANTS[pass_name])
     assert all(len(times) == len(DENSITIES) for times in curve.variants.values())
@@ -104,18 +104,45 @@ def test_the_last_batch_of_an_epoch_measures_nothing_anew():
     assert len(cases) == 1
 
 
+restless: list[bool] = []  # not empty: the pretended machine is not steady
+
+
 @pytest.fixture
 def timings(monkeypatch):
     """Stands in for measuring: curves that tell how many were measured before."""
     made = []
+    restless.clear()
 
     def pretend(case, pass_name):
         made.append((case, pass_name))
         times = (0.5 + len(made),) * len(DENSITIES)
-        return Curve(1 / 3 + len(made), dict.fromkeys(VARIANTS[pass_name], times))
+        curve = Curve(1 / 3 + len(made), dict.fromkeys(VARIANTS[pass_name], times))
+        return Measurement(curve, not restless)
 
     monkeypatch.setattr(costs, "measure", pretend)
     return made
+
+
+def test_what_a_restless_machine_measured_is_not_kept(tmp_path, timings):
+    restless.append(True)
+    here = Costs(tmp_path)
+    assert here.curve(SMALL, "forward") == here.curve(SMALL, "forward")
+    assert len(timings) == 1
+    Costs(tmp_path).curve(SMALL, "forward")
+    assert len(timings) == 2
+
+
+def test_rounds_go_on_until_two_agree(monkeypatch):
+    times = iter([9.0, 5.0, 3.0, 1.0, 1.1])
+    clock = [0.0]
+    monkeypatch.setattr("espalier.nn.measure.perf_counter", lambda: clock[0])
+
+    def work():
+        clock[0] += next(times)
+
+    assert _best_of([work]) == ([pytest.approx(1.0)], True)
+    wild = iter(2.0**-turn for turn in range(100))
+    assert _best_of([lambda: clock.__setitem__(0, clock[0] + next(wild))])[1] is False
 
 
 def test_measured_once_and_read_back_bit_for_bit(tmp_path, timings):

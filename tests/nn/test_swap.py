@@ -219,7 +219,7 @@ def test_copies_and_checkpoints():
 
 def test_the_example_decides_nothing():
     model = esp.accelerate(small_vgg(), torch.randn(X))
-    assert str(esp.model_report(model)) == "no layer that skips zeros has run"
+    assert not esp.model_report(model).passes
 
 
 def test_shared_memory_stays_shared():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ ProgressCallback = Callable[[int, int], None]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
+FILE_WIDTH = 160  # of tables that go to a file or a pipe, unless COLUMNS says another
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 
@@ -87,7 +89,15 @@ def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]])
         table.add_column(name, style="" if position else "bold", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table, "")
+    _result_console().print(table, "")
+
+
+def _result_console() -> Console:
+    """A terminal as wide as it is; a file as wide as a table needs."""
+    console = Console()
+    if console.is_terminal or "COLUMNS" in os.environ:
+        return console
+    return Console(width=FILE_WIDTH)
 
 
 @contextmanager

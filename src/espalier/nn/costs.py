@@ -3,7 +3,7 @@
 A layer asks for the curves of its shape when it first sees it. They are measured once, in some
 milliseconds a variant, and kept in ``$XDG_CACHE_HOME/espalier`` for each processor, instruction set
 and version. Choices are made from the curves alone and never from live timing, so two runs with
-the same cache give the same bits.
+the same cache give the same bits. What a restless machine measured is not kept.
 """
 
 from __future__ import annotations
@@ -45,8 +45,9 @@ class Costs:
         try:
             curve = Curve.from_json(self._entries[case.key(pass_name)], names)
         except (ValueError, KeyError, TypeError):
-            curve = measure(case, pass_name)
-            self._remember(case.key(pass_name), curve)
+            curve, steady = measure(case, pass_name)
+            if steady:
+                self._remember(case.key(pass_name), curve)
         self._curves[case, pass_name] = curve
         return curve
 

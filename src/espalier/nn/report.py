@@ -38,9 +38,14 @@ class PassReport:
 
 @dataclass(frozen=True)
 class ModelReport:
-    """Every zero-skip layer of a model, pass by pass; ``str()`` is a table."""
+    """Every zero-skip layer of a model, pass by pass; ``str()`` is a table.
+
+    Attributes:
+        layers: zero-skip layers of the model, also those that have not run yet.
+    """
 
     passes: list[PassReport]
+    layers: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as plain numbers and strings."""
@@ -48,7 +53,9 @@ class ModelReport:
 
     def __str__(self) -> str:
         if not self.passes:
-            return "no layer that skips zeros has run"
+            if not self.layers:
+                return "no layer of this model skips zeros: none could gain, or none was float32"
+            return f"layers that may skip zeros: {self.layers}; none has run in training yet"
         head = ("layer", "input", "pass", "density", "choice", "gain", "calls")
         rows = [head, *(_row(entry) for entry in self.passes)]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -69,20 +76,21 @@ def model_report(model: nn.Module) -> ModelReport:
         InputError: the model is no module.
 
     >>> print(model_report(nn.Linear(2, 2)))
-    no layer that skips zeros has run
+    no layer of this model skips zeros: none could gain, or none was float32
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
-    return ModelReport(
-        [
-            _report(name, site.case.shape, choice, site.calls)
-            for name, module in model.named_modules()
-            if isinstance(module, ZeroSkipLayer)
-            for site in module.choices.sites
-            for choice in site.choices
-            if choice.densities
-        ]
-    )
+    layers = {
+        name: module for name, module in model.named_modules() if isinstance(module, ZeroSkipLayer)
+    }
+    passes = [
+        _report(name, site.case.shape, choice, site.calls)
+        for name, layer in layers.items()
+        for site in layer.choices.sites
+        for choice in site.choices
+        if choice.densities
+    ]
+    return ModelReport(passes, len(layers))
 
 
 def _report(name: str, shape: tuple[int, ...], choice: Choice, calls: int) -> PassReport:

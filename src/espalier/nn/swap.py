@@ -55,6 +55,9 @@ def accelerate(
     input's gradient. A pre-hook on a node of the autograd graph may see zeros where a ReLU's output
     is 0 (see `espalier.nn.layers.ZeroSkipLayer`); all other hooks see whole gradients.
 
+    Costs are measured once and kept in ``$XDG_CACHE_HOME/espalier`` (``~/.cache/espalier``), in
+    files ``layers-*``; delete them to measure anew.
+
     Arguments:
         model: on the CPU.
         example_input: what the model is called with: a tensor, a tuple of positional or a dict of
@@ -65,7 +68,8 @@ def accelerate(
         The model.
 
     Raises:
-        InputError: the model is no module, not on the CPU or has lazy modules that have not run;
+        InputError: called in inference mode; the model is no module, not on the CPU or has lazy
+            modules that have not run;
             the example is not a tensor, tuple or dict; or the model cannot run with outputs in
             ``channels_last``, and is then as it was.
 
@@ -104,6 +108,8 @@ def accelerate(
 
 def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The example as positional and keyword arguments."""
+    if torch.is_inference_mode_enabled():
+        raise InputError("accelerate runs the model backward, wanted a call outside inference mode")
     if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module in Python")
     if type(model).__name__ == "OptimizedModule":  # its class takes a second to import
