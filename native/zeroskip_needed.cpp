@@ -4,6 +4,7 @@
 
 #include "correspondence.h"
 #include "tiles.h"
+#include "units.h"
 
 namespace espalier {
 

@@ -4,6 +4,7 @@
 
 #include "correspondence.h"
 #include "tiles.h"
+#include "units.h"
 #include "zeroskip_taps.h"
 
 namespace espalier {

@@ -4,8 +4,8 @@
 
 #include <vector>
 
-#include "correspondence.h"
 #include "tiles.h"
+#include "units.h"
 
 namespace espalier {
 

@@ -1,0 +1,73 @@
+// How the target rows of a layer are cut into the tasks of threads.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace espalier {
+
+// Consecutive target rows that share every tile of weights while it lies in L1: few enough pixels
+// for their sums to stay in L2, and enough units to keep all cores busy.
+struct Unit {
+  int64_t begin, end;
+};
+
+class Units {
+ public:
+  Units(int64_t rows, int64_t width, int64_t tasks_a_unit, int threads) : rows_(rows) {
+    const int64_t wanted = std::max(8, 4 * threads);
+    const int64_t pixels = std::clamp(rows * width * tasks_a_unit / wanted, min_pixels, max_pixels);
+    step_ = std::clamp<int64_t>(pixels / std::max<int64_t>(1, width), 1, rows);
+  }
+  int64_t count() const { return (rows_ + step_ - 1) / step_; }
+  int64_t max_rows() const { return step_; }
+  Unit operator[](int64_t i) const { return {i * step_, std::min(rows_, (i + 1) * step_)}; }
+
+ private:
+  static constexpr int64_t min_pixels = 128;
+  static constexpr int64_t max_pixels = 768;
+  int64_t rows_, step_;
+};
+
+// The same by some panels of columns each, whose sums lie in L2 together.
+class PanelUnits {
+ public:
+  PanelUnits(int64_t rows, int64_t width, int64_t panels, int panel_width, int threads)
+      : rows_(rows), panels_(panels), group_(panels) {
+    const int64_t wanted = std::max(8, 4 * threads);
+    const auto tasks = [&](int64_t pixels) {
+      return (rows * width + pixels - 1) / pixels * ((panels_ + group_ - 1) / group_);
+    };
+    const auto pixels_beside = [&] {
+      return std::clamp(max_sums / (group_ * panel_width), min_pixels, max_pixels);
+    };
+    int64_t pixels = pixels_beside();
+    while (tasks(pixels) < wanted && group_ > 1) {
+      group_ = (group_ + 1) / 2;
+      pixels = pixels_beside();
+    }
+    while (tasks(pixels) < wanted && pixels > min_pixels) pixels = pixels * 3 / 4;
+    step_ = std::clamp<int64_t>(pixels / std::max<int64_t>(1, width), 1, rows);
+  }
+
+  int64_t units() const { return (rows_ + step_ - 1) / step_; }
+  int64_t groups() const { return (panels_ + group_ - 1) / group_; }
+  int64_t count() const { return units() * groups(); }
+  int64_t max_rows() const { return step_; }
+  int64_t max_panels() const { return group_; }
+
+  Unit unit(int64_t task) const {
+    const int64_t begin = task / groups() * step_;
+    return {begin, std::min(rows_, begin + step_)};
+  }
+  int64_t begin_panel(int64_t task) const { return task % groups() * group_; }
+  int64_t end_panel(int64_t task) const { return std::min(panels_, begin_panel(task) + group_); }
+
+ private:
+  static constexpr int64_t max_sums = int64_t(1) << 18;
+  static constexpr int64_t min_pixels = 128;
+  static constexpr int64_t max_pixels = 768;
+  int64_t rows_, panels_, group_, step_;
+};
+
+}  // namespace espalier
