@@ -72,6 +72,16 @@ class Correspondence {
     return {column, stride, source + first, 1, count};
   }
 
+  // Calls visit(target, run) for the target rows begin ... end that tap meets something in;
+  // `target` is the run's first target pixel, counted from row `begin` on.
+  template <typename Visit>
+  void for_each_run(int64_t begin, int64_t end, int tap, const Visit& visit) const {
+    for (int64_t row = begin; row < end; ++row) {
+      const Run met = run(row, tap / shape_.kernel_w, tap % shape_.kernel_w);
+      if (met.count) visit((row - begin) * target_width_ + met.target_begin, met);
+    }
+  }
+
  private:
   static constexpr int64_t pointwise_width = 64;
 

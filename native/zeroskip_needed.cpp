@@ -27,11 +27,7 @@ void add_tile(const NeededPass& pass, const KernelTable& table, const Unit& unit
   const int64_t words = words_of(pass.matrices.rows);
   const int64_t filters = pass.matrices.columns;
   const int vectors = pass.panels.vectors_of(panel);
-  for (int64_t row = unit.begin; row < unit.end; ++row) {
-    const Run run =
-        pass.geometry.run(row, tap / pass.matrices.kernel_w, tap % pass.matrices.kernel_w);
-    if (!run.count) continue;
-    const int64_t target = (row - unit.begin) * pass.geometry.width() + run.target_begin;
+  pass.geometry.for_each_run(unit.begin, unit.end, tap, [&](int64_t target, const Run& run) {
     const int64_t first = unit.begin * pass.geometry.width() + target;
     table.zeroskip.dot_rows[vectors - 1]({
         .count = run.count,
@@ -44,7 +40,7 @@ void add_tile(const NeededPass& pass, const KernelTable& table, const Unit& unit
         .sums = sums + target * sums_pitch,
         .sums_stride = run.target_step * sums_pitch,
     });
-  }
+  });
 }
 
 void finish_sums(const NeededPass& pass, const KernelTable& table, const Unit& unit, int64_t block,

@@ -69,11 +69,7 @@ void sweep_tap(const RowPass& pass, const KernelTable& table, const Unit& unit, 
   const int64_t rows = pass.matrices.rows;
   const int64_t words = words_of(rows);
   const int64_t pitch = pass.panels.pitch_of(panel);
-  for (int64_t row = unit.begin; row < unit.end; ++row) {
-    const Run run =
-        pass.geometry.run(row, tap / pass.matrices.kernel_w, tap % pass.matrices.kernel_w);
-    if (!run.count) continue;
-    const int64_t target = (row - unit.begin) * pass.geometry.width() + run.target_begin;
+  pass.geometry.for_each_run(unit.begin, unit.end, tap, [&](int64_t target, const Run& run) {
     table.zeroskip.sweep_rows[pass.panels.vectors_of(panel) - 1]({
         .count = run.count,
         .bits = pass.mask + run.source_begin * words + block,
@@ -88,7 +84,7 @@ void sweep_tap(const RowPass& pass, const KernelTable& table, const Unit& unit, 
         .results_stride = 0,
         .may_multiply_zeros = tile.finite,
     });
-  }
+  });
 }
 
 void run_task(const RowPass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
