@@ -17,8 +17,10 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/maps").exists(), reason="needs Linux's /proc and fork"
 )
 
+# A test run in a shell's background inherits a Ctrl-C that is ignored.
 PREPARE = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import numpy as np
 import espalier as esp
 net = esp.random_network(256, 6)
