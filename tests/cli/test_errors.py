@@ -65,7 +65,8 @@ def test_a_fault_of_our_own_is_never_disguised():
 
 def test_interrupt_ends_with_130_and_a_clean_line():
     code = textwrap.dedent("""
-        import time, typer
+        import signal, time, typer
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
         from espalier.cli.console import Commands, progress
 
         app = typer.Typer(cls=Commands, pretty_exceptions_enable=False)
