@@ -1,0 +1,22 @@
+"""The methods: each is a list of phases."""
+
+from espalier.training.methods import dense, magnitude
+from espalier.training.phases import Stretch, divide
+from espalier.training.settings import Settings
+
+_PHASES = {
+    "dense": dense.phases,
+    "magnitude": magnitude.phases,
+}
+
+
+def stretches(settings: Settings) -> list[Stretch]:
+    """The phases of a method over the epochs of a training.
+
+    Raises:
+        InputError: too few epochs for them.
+    """
+    return divide(_PHASES[settings.method](settings), settings.epochs)
+
+
+__all__ = ["stretches"]

@@ -1,0 +1,104 @@
+"""What a training came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from espalier.training.record import Record
+from espalier.training.settings import Settings
+
+
+@dataclass(frozen=True)
+class Network:
+    """One row of the final table: the dense network a training begins with, or what is left.
+
+    Attributes:
+        name: ``"dense"`` or ``"compact"``.
+        error: part of the test images it gets wrong; None where it was not trained.
+        zeros: part of the start network's weights that are not in it.
+        weights: stored, biases not counted.
+        bytes: of all parameters, buffers and sparse indices.
+        multiply_adds: of one image.
+        units: inputs first, then layer by layer; outputs not counted.
+        predicted_seconds: of one batch, by the time model.
+        measured_seconds: of one batch, the median of timings in turns with the other network.
+    """
+
+    name: str
+    error: float | None
+    zeros: float
+    weights: int
+    bytes: int
+    multiply_adds: int
+    units: list[int]
+    predicted_seconds: float
+    measured_seconds: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training.
+
+    Attributes:
+        settings: of the training.
+        model: compact, in evaluation mode.
+        dense: the network it began with.
+        compact: the network it ended with.
+        reached: value of the target's measure at the end; None without a target.
+        history: a record of each epoch.
+        batch: images of the timings.
+        path: of the saved model; None where nothing was saved.
+    """
+
+    settings: Settings
+    model: nn.Module
+    dense: Network
+    compact: Network
+    reached: float | None
+    history: Sequence[Record]
+    batch: int
+    path: Path | None = None
+
+    @property
+    def target_met(self) -> bool:
+        """Whether the network is as small as was asked for; True without a target."""
+        target = self.settings.target
+        return target is None or self.reached is None or target.met_by(self.reached)
+
+    def verdict(self) -> str:
+        """One sentence on the target.
+
+        >>> from types import SimpleNamespace
+        >>> missed = SimpleNamespace(settings=Settings(), reached=0.412, target_met=False)
+        >>> TrainingResult.verdict(missed)
+        'target missed: time is 0.412 of the dense network, wanted 0.3'
+        """
+        target = self.settings.target
+        if target is None or self.reached is None:
+            return "no target"
+        outcome = "reached" if self.target_met else "missed"
+        unit = "of the weights" if target.measure == "zeros" else "of the dense network"
+        verb = "is" if target.measure == "time" else "are"
+        return (
+            f"target {outcome}: {target.measure} {verb} {self.reached:.3g} {unit}, wanted "
+            f"{target.value:g}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the network itself, as plain values."""
+        target = self.settings.target
+        return {
+            "settings": self.settings.to_json(),
+            "networks": [asdict(self.dense), asdict(self.compact)],
+            "target": None if target is None else target._asdict(),
+            "reached": self.reached,
+            "target_met": self.target_met,
+            "batch": self.batch,
+            "epochs": [record.to_json() for record in self.history],
+            "model": None if self.path is None else str(self.path),
+        }

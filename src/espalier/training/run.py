@@ -1,0 +1,106 @@
+"""The whole way: data, network, method, epochs with a checkpoint each, compact network, table."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from espalier.errors import InputError
+from espalier.fssl import TimeModel, find_groups
+from espalier.nn.networks import image_side
+from espalier.training.course import Course
+from espalier.training.data import Data, check_batch, load
+from espalier.training.finish import finish
+from espalier.training.folder import Folder
+from espalier.training.job import Job, build_start
+from espalier.training.loop import Progress
+from espalier.training.methods import stretches
+from espalier.training.record import Record
+from espalier.training.result import TrainingResult
+from espalier.training.settings import Settings
+
+BATCH = 256  # images of a predicted and a measured time
+
+
+def train(
+    settings: Settings,
+    output: Path | None = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    on_epoch: Callable[[Record], None] | None = None,
+    on_notice: Callable[[str], None] = warnings.warn,
+) -> TrainingResult:
+    """Train a network, make it sparse, compact it and measure what was gained.
+
+    Arguments:
+        settings: what to train on what, and how.
+        output: folder for checkpoints, metrics and the model; None to write nothing.
+        resume: go on from the newest whole checkpoint in ``output``. The result is the same, bit
+            for bit, as had the training never been stopped.
+        progress: called with (done, total) steps of an epoch.
+        on_epoch: called with the record of each epoch.
+        on_notice: called with what one should know, such as a damaged checkpoint passed over.
+
+    Returns:
+        The compact network and the final table; ``target_met`` says whether it is small enough.
+
+    Raises:
+        InputError: settings that do not fit together, the data, or those of the folder.
+        FileError: damaged or missing data, or a folder that cannot be read or written.
+        TrainingError: the loss is no finite number; the folder keeps the last good checkpoint.
+
+    >>> result = train(Settings(model="mlp:16", method="dense", epochs=2, time="macs", threads=1))
+    >>> result.history[-1].test_accuracy > 0.5, result.verdict()
+    (True, 'no target')
+    """
+    if resume and output is None:
+        raise InputError("resume wants the output folder of the training")
+    image_side(settings.model, 1)  # refuses an unknown model before any data is read
+    plan = stretches(settings)
+    with _threads(settings.threads) as threads:
+        settings = settings.with_threads(threads)
+        folder = None if output is None else Folder(output)
+        data = _load(settings)
+        if folder is not None and resume:
+            folder.check_same(settings, data.fingerprint)
+        time = _time_model(settings, data, folder if resume else None)
+        if folder is not None and not resume:
+            folder.create(settings, data.fingerprint, time.to_json())
+        course = Course(Job(settings, data, time), plan, folder)
+        if resume:
+            course.resume(on_notice)
+        course.run(progress, on_epoch)
+        return finish(course, BATCH)
+
+
+def _load(settings: Settings) -> Data:
+    data = load(settings.data, seed=settings.seed)
+    check_batch(data, settings.batch)
+    return data.resized(image_side(settings.model, data.side))
+
+
+def _time_model(settings: Settings, data: Data, begun: Folder | None) -> TimeModel:
+    """The time model; a resumed training keeps the one it began with."""
+    groups = find_groups(build_start(settings, data), data.train.images[:1])
+    if begun is not None:
+        return TimeModel.from_json(begun.run()["time"], groups)
+    if settings.time == "macs":
+        return TimeModel.from_macs(groups, BATCH)
+    return TimeModel.measure(groups, BATCH, threads=settings.threads)
+
+
+@contextmanager
+def _threads(wanted: int | None) -> Iterator[int]:
+    """PyTorch's number of threads for the block, and back."""
+    before = torch.get_num_threads()
+    if wanted is not None:
+        torch.set_num_threads(wanted)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
