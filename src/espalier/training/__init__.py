@@ -7,6 +7,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.training") from error
 
+from espalier.training.folder import Folder
+from espalier.training.result import Network, TrainingResult
+from espalier.training.run import train
 from espalier.training.settings import Settings, Target
 
-__all__ = ["Settings", "Target"]
+__all__ = ["Folder", "Network", "Settings", "Target", "TrainingResult", "train"]

@@ -10,10 +10,11 @@ from typing import Any
 from espalier.errors import TrainingError
 from espalier.training.folder import Folder
 from espalier.training.job import Job
-from espalier.training.loop import Progress, accuracy, train_epoch
+from espalier.training.loop import accuracy, train_epoch
 from espalier.training.phases import Stretch
 from espalier.training.record import Record
 from espalier.training.trainer import Trainer
+from espalier.training.watch import Progress, Watch
 
 
 class Course:
@@ -48,9 +49,7 @@ class Course:
             self._load(newest.epochs, newest.state)
         self.folder.rewrite_metrics(self.history)
 
-    def run(
-        self, progress: Progress | None = None, on_epoch: Callable[[Record], None] | None = None
-    ) -> None:
+    def run(self, watch: Watch, on_epoch: Callable[[Record], None] | None = None) -> None:
         """Train the epochs that are left.
 
         Raises:
@@ -60,14 +59,16 @@ class Course:
             stretch = self._stretch(epoch)
             if epoch == stretch.first > 0:
                 self.trainer = stretch.begin(self.job, self.trainer.model)
-            record = self._epoch(epoch, stretch, progress)
+            task = f"epoch {epoch + 1} of {self.job.settings.epochs}, {stretch.phase.name}"
+            with watch(task, "steps") as progress:
+                record = self._epoch(epoch, stretch, progress)
             self.history.append(record)
             if self.folder is not None:
                 self.folder.save(epoch + 1, self._state(), record)
             if on_epoch is not None:
                 on_epoch(record)
 
-    def _epoch(self, epoch: int, stretch: Stretch, progress: Progress | None) -> Record:
+    def _epoch(self, epoch: int, stretch: Stretch, progress: Progress) -> Record:
         job, trainer = self.job, self.trainer
         started = time.perf_counter()
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,7 @@ from torch import nn
 from espalier.errors import TrainingError
 from espalier.training.data import Split
 from espalier.training.trainer import Trainer
-
-Progress = Callable[[int, int], None]
+from espalier.training.watch import Progress
 
 TEST_BATCH = 1024
 

@@ -76,16 +76,18 @@ class TrainingResult:
         >>> from types import SimpleNamespace
         >>> missed = SimpleNamespace(settings=Settings(), reached=0.412, target_met=False)
         >>> TrainingResult.verdict(missed)
-        'target missed: time is 0.412 of the dense network, wanted 0.3'
+        'FAILED: time is 0.412 of the dense network, wanted at most 0.3'
         """
         target = self.settings.target
         if target is None or self.reached is None:
             return "no target"
-        outcome = "reached" if self.target_met else "missed"
-        unit = "of the weights" if target.measure == "zeros" else "of the dense network"
+        outcome = "PASSED" if self.target_met else "FAILED"
+        whole, bound = "of the dense network", "at most"
+        if target.measure == "zeros":
+            whole, bound = "of the weights", "at least"
         verb = "is" if target.measure == "time" else "are"
         return (
-            f"target {outcome}: {target.measure} {verb} {self.reached:.3g} {unit}, wanted "
+            f"{outcome}: {target.measure} {verb} {self.reached:.3g} {whole}, wanted {bound} "
             f"{target.value:g}"
         )
 

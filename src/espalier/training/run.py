@@ -17,11 +17,11 @@ from espalier.training.data import Data, check_batch, load
 from espalier.training.finish import finish
 from espalier.training.folder import Folder
 from espalier.training.job import Job, build_start
-from espalier.training.loop import Progress
 from espalier.training.methods import stretches
 from espalier.training.record import Record
 from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
+from espalier.training.watch import Watch, unwatched
 
 BATCH = 256  # images of a predicted and a measured time
 
@@ -31,7 +31,7 @@ def train(
     output: Path | None = None,
     *,
     resume: bool = False,
-    progress: Progress | None = None,
+    watch: Watch = unwatched,
     on_epoch: Callable[[Record], None] | None = None,
     on_notice: Callable[[str], None] = warnings.warn,
 ) -> TrainingResult:
@@ -42,7 +42,8 @@ def train(
         output: folder for checkpoints, metrics and the model; None to write nothing.
         resume: go on from the newest whole checkpoint in ``output``. The result is the same, bit
             for bit, as had the training never been stopped.
-        progress: called with (done, total) steps of an epoch.
+        watch: opens a progress bar: called as ``watch(task, unit)`` for every epoch and for the
+            measuring of times, it gives a context with a ``progress(done, total)`` callback.
         on_epoch: called with the record of each epoch.
         on_notice: called with what one should know, such as a damaged checkpoint passed over.
 
@@ -68,13 +69,13 @@ def train(
         data = _load(settings)
         if folder is not None and resume:
             folder.check_same(settings, data.fingerprint)
-        time = _time_model(settings, data, folder if resume else None)
+        time = _time_model(settings, data, folder if resume else None, watch)
         if folder is not None and not resume:
             folder.create(settings, data.fingerprint, time.to_json())
         course = Course(Job(settings, data, time), plan, folder)
         if resume:
             course.resume(on_notice)
-        course.run(progress, on_epoch)
+        course.run(watch, on_epoch)
         return finish(course, BATCH)
 
 
@@ -84,14 +85,17 @@ def _load(settings: Settings) -> Data:
     return data.resized(image_side(settings.model, data.side))
 
 
-def _time_model(settings: Settings, data: Data, begun: Folder | None) -> TimeModel:
+def _time_model(
+    settings: Settings, data: Data, begun: Folder | None, watch: Watch
+) -> TimeModel:
     """The time model; a resumed training keeps the one it began with."""
     groups = find_groups(build_start(settings, data), data.train.images[:1])
     if begun is not None:
         return TimeModel.from_json(begun.run()["time"], groups)
     if settings.time == "macs":
         return TimeModel.from_macs(groups, BATCH)
-    return TimeModel.measure(groups, BATCH, threads=settings.threads)
+    with watch("timing layers", "timings") as progress:
+        return TimeModel.measure(groups, BATCH, threads=settings.threads, progress=progress)
 
 
 @contextmanager
