@@ -38,7 +38,7 @@ def _options(
     """Options of every command."""
 
 
-app.command("demo")(demo.demo)
+app.add_typer(demo.app, name="demo")
 app.command("infer")(infer.infer)
 app.command("train")(train.train)
 app.command("compact")(compact.compact)

@@ -7,9 +7,21 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.training") from error
 
+from espalier.training.data import Data, Split
+from espalier.training.data import load as load_data
 from espalier.training.folder import Folder
 from espalier.training.result import Network, TrainingResult
 from espalier.training.run import train
 from espalier.training.settings import Settings, Target
 
-__all__ = ["Folder", "Network", "Settings", "Target", "TrainingResult", "train"]
+__all__ = [
+    "Data",
+    "Folder",
+    "Network",
+    "Settings",
+    "Split",
+    "Target",
+    "TrainingResult",
+    "load_data",
+    "train",
+]

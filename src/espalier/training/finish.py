@@ -1,33 +1,29 @@
-"""The end of a training: the compact network, saved, and the table of what was gained."""
+"""The end of a training: the compact network, and the table of what was gained."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor, nn
 
-from espalier import fssl
 from espalier.training.course import Course
 from espalier.training.job import Job
 from espalier.training.loop import accuracy
 from espalier.training.result import Network, TrainingResult
 from espalier.training.size import size_of, time_in_turns
-from espalier.training.trainer import Shape
+from espalier.training.trainer import Shape, compact_shape
 
 
 def finish(course: Course, batch: int) -> TrainingResult:
-    """Compact what was trained, compare it with the network it began with, and save it.
+    """Compact what was trained and compare it with the network it began with.
 
     Arguments:
-        course: all its epochs done.
+        course: as far as it went.
         batch: images of the timings.
     """
-    job, trainer = course.job, course.trainer
-    model, dense = trainer.compact().eval(), job.build().eval()
-    shape = trainer.shape()
-    full = Shape(job.weights, job.start.full_widths, job.seconds)
+    job = course.job
+    model, dense = course.trainer.compact().eval(), job.build().eval()
+    full, shape = Shape(job.weights, job.start.full_widths, job.seconds), compact_shape(job, model)
     seconds = time_in_turns({"dense": dense, "compact": model}, _batch(job, batch))
-    result = TrainingResult(
+    return TrainingResult(
         settings=job.settings,
         model=model,
         dense=_network("dense", job, dense, full, seconds["dense"], _dense_error(course)),
@@ -36,7 +32,6 @@ def finish(course: Course, batch: int) -> TrainingResult:
         history=tuple(course.history),
         batch=batch,
     )
-    return result if course.folder is None else _saved(result, course)
 
 
 def _network(
@@ -82,12 +77,3 @@ def _batch(job: Job, size: int) -> Tensor:
     images = job.data.test.images
     return images.repeat(-(-size // len(images)), 1, 1, 1)[:size].contiguous()
 
-
-def _saved(result: TrainingResult, course: Course) -> TrainingResult:
-    folder, data = course.folder, course.job.data
-    assert folder is not None
-    metadata = {"data": {"mean": data.mean, "std": data.std, "side": data.side}}
-    fssl.save(result.model, folder.model, spec=result.settings.model, metadata=metadata)
-    result = replace(result, path=folder.model)
-    folder.save_result(result.to_json())
-    return result

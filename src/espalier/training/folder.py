@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from espalier import fssl
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
 from espalier.kernels.processor import processor_name
 from espalier.training import checkpoint
 from espalier.training.checkpoint import Checkpoint
+from espalier.training.data import Data
 from espalier.training.record import Record
+from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
 
 FORMAT, FORMAT_VERSION = "espalier-training", 1
@@ -142,9 +146,18 @@ class Folder:
         with replacing_file(self._metrics) as file:
             file.write("".join(map(_line, history)).encode())
 
-    def save_result(self, result: Mapping[str, Any]) -> None:
-        """Write ``result.json``."""
-        _write_json(self.path / "result.json", result)
+    def save_result(self, result: TrainingResult, data: Data) -> TrainingResult:
+        """Write ``model.safetensors`` and ``result.json``; returns the result with its path."""
+        save_model(result, self.model, data)
+        result = replace(result, path=self.model)
+        _write_json(self.path / "result.json", result.to_json())
+        return result
+
+
+def save_model(result: TrainingResult, path: Path, data: Data) -> None:
+    """Write the network of a result, with what its inputs must look like."""
+    inputs = {"shape": list(data.train.images.shape[1:]), "mean": data.mean, "std": data.std}
+    fssl.save(result.model, path, spec=result.settings.model, metadata={"inputs": inputs})
 
 
 def environment() -> dict[str, str]:

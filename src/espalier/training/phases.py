@@ -20,7 +20,8 @@ class Phase:
     Arguments:
         name: what the metrics call it.
         part: of the epochs of the whole training.
-        begin: makes the trainer of a job from the network so far, for so many steps.
+        begin: makes the trainer of a job from the network so far, for so many steps; a class of
+            trainers will do.
     """
 
     name: str

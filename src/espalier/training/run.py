@@ -76,7 +76,8 @@ def train(
         if resume:
             course.resume(on_notice)
         course.run(watch, on_epoch)
-        return finish(course, BATCH)
+        result = finish(course, BATCH)
+        return result if folder is None else folder.save_result(result, data)
 
 
 def _load(settings: Settings) -> Data:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from espalier.nn.layers import ZeroSkipLinear as SparseLinear  # TODO
 
+LAYERS = (SparseLinear, nn.Linear, nn.Conv2d)
 ROUNDS = 15
 LEAST_SECONDS = 2e-3  # of one timing; shorter ones hold more noise than work
 
@@ -44,14 +45,18 @@ def size_of(model: nn.Module, example: Tensor) -> Size:
     >>> size_of(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)), torch.zeros(1, 4))
     Size(weights=18, nonzeros=18, parameter_bytes=92, multiply_adds=18)
     """
-    layers = [module for module in model.modules() if _weights(module) is not None]
-    weights = [_weights(layer) for layer in layers]
+    weights = weights_of(model)
     return Size(
-        sum(weight.numel() for weight in weights if weight is not None),
-        sum(int(torch.count_nonzero(weight)) for weight in weights if weight is not None),
+        sum(weight.numel() for weight in weights),
+        sum(int(torch.count_nonzero(weight)) for weight in weights),
         sum(tensor.nbytes for tensor in model.state_dict().values()),
-        _multiply_adds(model, layers, example),
+        _multiply_adds(model, example),
     )
+
+
+def weights_of(model: nn.Module) -> list[Tensor]:
+    """The weights of all linear, sparse and convolution layers, biases not among them."""
+    return [_weight(layer) for layer in model.modules() if isinstance(layer, LAYERS)]
 
 
 def time_in_turns(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, float]:
@@ -64,29 +69,25 @@ def time_in_turns(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, 
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def _weights(module: nn.Module) -> Tensor | None:
-    if isinstance(module, SparseLinear):
-        return module.values
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        return module.weight
-    return None
+def _weight(layer: nn.Module) -> Tensor:
+    weight: Tensor = layer.values if isinstance(layer, SparseLinear) else layer.weight
+    return weight
 
 
 @torch.inference_mode()
-def _multiply_adds(model: nn.Module, layers: list[nn.Module], example: Tensor) -> int:
+def _multiply_adds(model: nn.Module, example: Tensor) -> int:
     """One per weight and output position, counted while the example runs."""
     counts: list[int] = []
 
     def count(layer: nn.Module, _: Any, output: Tensor) -> None:
-        weight = _weights(layer)
-        assert weight is not None
         positions = output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
-        counts.append(weight.numel() * positions)
+        counts.append(_weight(layer).numel() * positions)
 
     was_training = model.training
     with ExitStack() as hooks:
-        for layer in layers:
-            hooks.enter_context(layer.register_forward_hook(count))
+        for layer in model.modules():
+            if isinstance(layer, LAYERS):
+                hooks.enter_context(layer.register_forward_hook(count))
         model.eval()(example)
     model.train(was_training)
     return sum(counts)

@@ -12,6 +12,7 @@ from espalier import fssl
 from espalier.fssl import Groups
 from espalier.training.job import Job
 from espalier.training.schedule import Schedule, cosine, make_optimizer, recipe
+from espalier.training.size import weights_of
 
 
 class Shape(NamedTuple):
@@ -26,6 +27,15 @@ class Shape(NamedTuple):
     nonzeros: int
     units: list[int]
     seconds: float
+
+
+def compact_shape(job: Job, small: nn.Module) -> Shape:
+    """The shape of what `fssl.compact` made of a network of this job."""
+    report = fssl.compact_report(small)
+    widths = [family.kept for family in report.removed]
+    sparse = [layer.weights_after if layer.backend == "csr" else None for layer in report.layers]
+    nonzeros = sum(int(torch.count_nonzero(weight)) for weight in weights_of(small))
+    return Shape(nonzeros, widths, job.time.seconds(widths, sparse))
 
 
 class Trainer:

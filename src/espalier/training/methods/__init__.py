@@ -1,10 +1,11 @@
 """The methods: each is a list of phases."""
 
-from espalier.training.methods import dense, magnitude
+from espalier.training.methods import dense, fssl, magnitude
 from espalier.training.phases import Stretch, divide
 from espalier.training.settings import Settings
 
 _PHASES = {
+    "fssl": fssl.phases,
     "dense": dense.phases,
     "magnitude": magnitude.phases,
 }
