@@ -8,7 +8,7 @@ a selection of features.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
@@ -30,7 +30,7 @@ class Link:
 
     weights: sp.csr_array[Any, tuple[int, int]]
     bias: NDArray[np.float64]
-    activation: str = "identity"
+    activation: Literal["relu", "identity"] = "identity"
     clip: float | None = None
 
 
@@ -157,7 +157,7 @@ def _flattens(node: Any) -> bool:
     """Whether a call is ``x.flatten(1)`` or ``torch.flatten(x, 1)``."""
     name = getattr(node.target, "__name__", node.target)
     start = node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim")
-    return name == "flatten" and start == 1
+    return bool(name == "flatten" and start == 1)
 
 
 def _is(step: Any, name: str) -> bool:
