@@ -14,7 +14,6 @@ import torch
 from espalier.training import Settings
 
 
-
 def idx(array: np.ndarray) -> bytes:
     """An array of bytes in IDX form."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)

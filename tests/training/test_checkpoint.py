@@ -39,7 +39,7 @@ def test_a_flipped_bit_is_refused(tmp_path_factory: pytest.TempPathFactory, data
     place = data.draw(st.integers(0, 8 * len(content) - 1))
     content[place // 8] ^= 1 << place % 8
     path.write_bytes(content)
-    with pytest.raises(FileError, match="damaged|cut short|no checkpoint|version"):
+    with pytest.raises(FileError, match=r"damaged|cut short|no checkpoint|version"):
         checkpoint.read(path)
 
 

@@ -68,7 +68,7 @@ def test_a_file_cut_short_is_named(idx_folder: Path, name: str) -> None:
 
 def test_images_and_labels_of_two_sets(idx_folder: Path) -> None:
     (idx_folder / FILES[1]).write_bytes(idx(np.zeros(39)))
-    with pytest.raises(FileError, match="40 images, but .*train-labels-idx1-ubyte 39 labels"):
+    with pytest.raises(FileError, match=r"40 images, but .*train-labels-idx1-ubyte 39 labels"):
         load(str(idx_folder))
 
 

@@ -117,9 +117,7 @@ def train(
         raise typer.Exit(FAILED)
 
 
-def _settings(
-    given: dict[str, Any], output: Path | None, resume: bool
-) -> tuple[Settings, Path]:
+def _settings(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
     """The settings and the folder; a resumed training brings its own settings with it."""
     from espalier import training
 

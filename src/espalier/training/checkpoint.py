@@ -81,7 +81,7 @@ def read(path: Path) -> Checkpoint:
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[FileError]]:
     """The newest checkpoint that is whole, or None, and why newer ones were refused."""
-    refused = []
+    refused: list[FileError] = []
     for path in _newest_first(folder):
         try:
             return read(path), refused

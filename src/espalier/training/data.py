@@ -192,7 +192,7 @@ def _fingerprint(halves: dict[str, Half]) -> str:
     for half in halves.values():
         for array in half:
             digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

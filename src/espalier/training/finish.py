@@ -76,4 +76,3 @@ def _batch(job: Job, size: int) -> Tensor:
     """As many test images as wanted, over and over where there are fewer."""
     images = job.data.test.images
     return images.repeat(-(-size // len(images)), 1, 1, 1)[:size].contiguous()
-

@@ -19,9 +19,7 @@ from espalier.training.settings import Settings
 class Times(Protocol):
     """What a training asks of a `fssl.TimeModel`."""
 
-    def seconds(
-        self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None
-    ) -> float:
+    def seconds(self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None) -> float:
         """Predicted time of one batch."""
 
 

@@ -92,6 +92,4 @@ def _dropout_seed(seed: int, epoch: int) -> int:
 def _check_parameters(model: nn.Module, epoch: int) -> None:
     for name, parameter in model.named_parameters():
         if not parameter.isfinite().all():
-            raise TrainingError(
-                f"{name} holds numbers that are not finite after epoch {epoch + 1}"
-            )
+            raise TrainingError(f"{name} holds numbers that are not finite after epoch {epoch + 1}")

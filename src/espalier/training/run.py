@@ -86,9 +86,7 @@ def _load(settings: Settings) -> Data:
     return data.resized(image_side(settings.model, data.side))
 
 
-def _time_model(
-    settings: Settings, data: Data, begun: Folder | None, watch: Watch
-) -> TimeModel:
+def _time_model(settings: Settings, data: Data, begun: Folder | None, watch: Watch) -> TimeModel:
     """The time model; a resumed training keeps the one it began with."""
     groups = find_groups(build_start(settings, data), data.train.images[:1])
     if begun is not None:

@@ -33,7 +33,7 @@ def compact_shape(job: Job, small: nn.Module) -> Shape:
     """The shape of what `fssl.compact` made of a network of this job."""
     report = fssl.compact_report(small)
     widths = [family.kept for family in report.removed]
-    sparse = [layer.weights_after if layer.backend == "csr" else None for layer in report.layers]
+    sparse = [layer.after.weights if layer.backend == "csr" else None for layer in report.layers]
     nonzeros = sum(int(torch.count_nonzero(weight)) for weight in weights_of(small))
     return Shape(nonzeros, widths, job.time.seconds(widths, sparse))
 

