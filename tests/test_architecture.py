@@ -17,11 +17,22 @@ MAY_CALL = {
     "generate": {"network", "files"},
     "inference": {"network", "kernels", "_native"},
     "partitioning": {"network", "kernels"},
-    "nn": {"kernels"},
-    "fssl": {"nn", "network"},
+    "nn": {"kernels", "network", "generate"},
+    "fssl": {"nn", "network", "inference", "files", "kernels"},
+    "training": {"fssl", "nn", "network", "files", "kernels", "generate"},
     "distributed": {"partitioning", "kernels", "nn"},
-    "bench": {"kernels", "network", "files", "generate", "inference", "nn"},
-    "cli": {"bench", "kernels", "network", "files", "generate", "inference"},
+    "bench": {"kernels", "network", "files", "generate", "inference", "nn", "fssl", "training"},
+    "cli": {
+        "bench",
+        "kernels",
+        "network",
+        "files",
+        "generate",
+        "inference",
+        "nn",
+        "fssl",
+        "training",
+    },
 }
 SURFACE = {"__init__", "__main__"}
 HEAVY = {"torch", "sklearn", "matplotlib", "typer", "rich", "mpi4py", "graphblas", "pandas"}
