@@ -132,8 +132,10 @@ class SparseLinear(nn.Module):
     @property
     def pattern(self) -> patterns.Pattern:
         """A copy of the pattern, as a scipy CSR array of bools."""
-        arrays = (each.cpu().numpy().copy() for each in (self.row_offsets, self.column_indices))
-        return patterns.as_pattern(*arrays, self.in_features)
+        offsets, columns = (
+            each.cpu().numpy().copy() for each in (self.row_offsets, self.column_indices)
+        )
+        return patterns.as_pattern(offsets, columns, self.in_features)
 
     def set_pattern(self, pattern: Any) -> None:
         """Change the pattern: connections that stay keep their values, new ones start at 0.

@@ -14,7 +14,6 @@ from torch import Tensor
 from espalier.errors import InputError
 from espalier.kernels import Pattern
 
-
 UNKNOWN = -1  # the version of a tensor made in inference mode, which counts none
 
 
@@ -96,7 +95,7 @@ def pattern_tensors(pattern: Any, outputs: int, inputs: int) -> tuple[Tensor, Te
     if isinstance(pattern, tuple) and len(pattern) == 2:
         offsets, columns = (_to_numpy(each) for each in pattern)
     else:
-        matrix = pattern if sp.issparse(pattern) else _mask(pattern)
+        matrix: Any = pattern if sp.issparse(pattern) else _mask(pattern)
         csr: Any = sp.csr_array(matrix)
         csr.sum_duplicates()
         if csr.shape != (outputs, inputs):

@@ -206,10 +206,11 @@ def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _differentiate(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
     wanted = ctx.needs_input_grad[:3]
-    saved = ctx.saved_tensors
+    x, values, *pattern = ctx.saved_tensors
     if torch.is_grad_enabled():  # for the gradient of the gradient
-        return *dense_backward(dy, *saved, wanted), None, None, None
-    gradients = torch.ops.espalier.sparse_linear_backward(dy, *saved, ctx.handle, wanted)
+        return *dense_backward(dy, x, values, pattern[0], pattern[1], wanted), None, None, None
+    operator = torch.ops.espalier.sparse_linear_backward
+    gradients = operator(dy, x, values, *pattern, ctx.handle, wanted)
     kept = (each if asked else None for each, asked in zip(gradients, wanted, strict=True))
     return *kept, None, None, None
 
