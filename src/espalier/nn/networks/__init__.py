@@ -6,6 +6,7 @@ Every ReLU is a module of its own, so that tools which replace modules find all 
 from espalier.nn.networks.fixup import FixupResNet, fixup_resnet50
 from espalier.nn.networks.lenet import LeNet5, lenet5_caffe
 from espalier.nn.networks.mlp import MLP
+from espalier.nn.networks.radixnet import RadixNet
 from espalier.nn.networks.resnet import ResNet, resnet34, resnet50
 from espalier.nn.networks.spec import build, image_side
 from espalier.nn.networks.vgg import VGG, vgg16, vgg_small
@@ -15,6 +16,7 @@ __all__ = [
     "VGG",
     "FixupResNet",
     "LeNet5",
+    "RadixNet",
     "ResNet",
     "build",
     "fixup_resnet50",

@@ -13,6 +13,7 @@ from espalier.errors import InputError
 from espalier.nn.networks.fixup import fixup_resnet50
 from espalier.nn.networks.lenet import SIDE, lenet5_caffe
 from espalier.nn.networks.mlp import MLP
+from espalier.nn.networks.radixnet import RadixNet
 from espalier.nn.networks.resnet import resnet34, resnet50
 from espalier.nn.networks.vgg import vgg_small
 
@@ -91,6 +92,12 @@ def _vgg_small(width: list[int], images: Images) -> nn.Module:
     return vgg_small(images.classes, images.channels, *width)
 
 
+def _radixnet(sizes: list[int], images: Images) -> nn.Module:
+    if images.channels != 1:
+        raise InputError(f"images have {images.channels} channels, radixnet wants 1: make them grey")
+    return RadixNet(*sizes, side=images.side, num_classes=images.classes)
+
+
 def _resnet34(_: list[int], images: Images) -> nn.Module:
     return resnet34(images.classes, images.channels)
 
@@ -108,6 +115,7 @@ _MAKERS: dict[str, Callable[[list[int], Images], nn.Module]] = {
     r"mlp:\d{1,6}(-\d{1,6})*": _mlp,
     r"lenet5": _lenet5,
     r"vgg-small(:\d{1,4})?": _vgg_small,
+    r"radixnet:\d{1,6}x\d{1,5}": _radixnet,
     r"resnet34": _resnet34,
     r"resnet50": _resnet50,
     r"fixup-resnet50": _fixup_resnet50,
