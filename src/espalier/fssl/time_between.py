@@ -7,7 +7,7 @@ proportional to the batch and to the units of the layer before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 
 from espalier.fssl.groups import LayerUse
 
-_ROUNDS, _ROUNDS_OF_ONE = 7, 50
+_ROUNDS, _ROUNDS_OF_ONE = 6, 40
+# The two fastest runs of a steady machine differ by less.
+_STEADY = 1.1
 
 
 class Gap(NamedTuple):
@@ -36,11 +38,13 @@ class Between:
         front: seconds before the first layer.
         gaps: behind each layer, in order.
         whole: seconds of the whole model at full width, layers and all.
+        steady: whether the machine was steady enough to believe it tomorrow.
     """
 
     front: float
     gaps: tuple[Gap, ...]
     whole: float
+    steady: bool = True
 
     def seconds(self, layer: int, share: float) -> float:
         """Behind a layer of which this share of the units is alive."""
@@ -55,70 +59,70 @@ def time_between(
 
     Arguments:
         model: put into evaluation mode for the moment.
-        layers: its layers, in order of execution.
+        layers: its layers, in order of execution, each called once.
         batch: samples of a batch.
-        example: any batch of inputs; without it, the input of the first layer is the model's.
+        example: inputs, as different from each other as real ones: pooling takes longer when its
+            branches cannot be foretold. Without them, random numbers of the first layer's shape.
     """
-    one = _input(layers[0]) if example is None else example[:1].float()
+    x = _input(layers[0], batch) if example is None else _repeated(example, batch)
+    clock = _Clock(model, layers)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
-            alone = _Clock(model, layers, one).gaps(_ROUNDS_OF_ONE)
-            many = one.expand(batch, *one.shape[1:]).contiguous()
-            clock = _Clock(model, layers, many)
-            full, whole = clock.gaps(_ROUNDS), _least(clock.run, _ROUNDS)
+            _, alone = clock.time(x[:1], _ROUNDS_OF_ONE)
+            whole, full = clock.time(x, _ROUNDS)
     except (RuntimeError, TypeError, ValueError, IndexError):
         return None
     finally:
         for module in training:
             module.training = True
-    if len(full) != len(layers) + 1 or len(alone) != len(full):
+    if len(full) != len(layers) + 1:  # one is called twice, or not at all
         return None
     growth = batch / max(batch - 1, 1)
     by_units = [max(f - a, 0.0) * growth for f, a in zip(full, alone, strict=True)]
     fixed = [max(f - b, 0.0) for f, b in zip(full, by_units, strict=True)]
-    gaps = tuple(Gap(f, b) for f, b in zip(fixed[1:], by_units[1:], strict=True))
-    return Between(full[0], gaps, whole)
+    gaps = tuple(map(Gap, fixed[1:], by_units[1:]))
+    fastest, second = sorted(whole)[:2]
+    return Between(full[0], gaps, fastest, second < _STEADY * fastest)
 
 
-def _input(layer: LayerUse) -> Tensor:
+def _input(layer: LayerUse, batch: int) -> Tensor:
     size = layer.size if layer.kind == "conv" else ()
-    return torch.rand(1, layer.in_width * layer.repeat, *size)
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(batch, layer.in_width * layer.repeat, *size, generator=generator)
 
 
-def _least(work: Callable[[], object], rounds: int) -> float:
-    times = []
-    for _ in range(rounds):
-        start = perf_counter()
-        work()
-        times.append(perf_counter() - start)
-    return min(times)
+def _repeated(example: Tensor, batch: int) -> Tensor:
+    """A batch of the examples, again and again."""
+    return example[torch.arange(batch) % len(example)]
 
 
 class _Clock:
     """Runs a model and notes when its layers start and end."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[LayerUse], x: Tensor) -> None:
-        self._model, self._x = model, x
+    def __init__(self, model: nn.Module, layers: Sequence[LayerUse]) -> None:
+        self._model = model
         self._layers = [model.get_submodule(layer.name) for layer in layers]
 
-    def run(self) -> object:
-        return self._model(self._x)
-
-    def gaps(self, rounds: int) -> list[float]:
-        """The least seconds of each gap, from the start of the model to its end.
+    def time(self, x: Tensor, rounds: int) -> tuple[list[float], list[float]]:
+        """Seconds of whole runs, and the least of each gap from the start to the end of one.
 
         Noting the time takes time: each gap is shortened by its share of what that costs.
         """
-        bare = _least(self.run, rounds)
-        found = [self._marks() for _ in range(rounds)]
-        noted = min(marks[-1] - marks[0] for marks in found)
-        cost = max(noted - bare, 0.0) / (len(found[0]) // 2)
-        gaps = [[after - before for before, after in _pairs(marks)] for marks in found]
-        return [max(min(each) - cost, 0.0) for each in zip(*gaps, strict=True)]
+        self._model(x)
+        whole, noted = [], []
+        for _ in range(rounds):
+            start = perf_counter()
+            self._model(x)
+            whole.append(perf_counter() - start)
+            noted.append(self._marks(x))
+        cost = min(marks[-1] - marks[0] for marks in noted) - min(whole)
+        cost = max(cost, 0.0) / (len(noted[0]) // 2)
+        gaps = zip(*([b - a for a, b in _pairs(marks)] for marks in noted), strict=True)
+        return whole, [max(min(gap) - cost, 0.0) for gap in gaps]
 
-    def _marks(self) -> list[float]:
+    def _marks(self, x: Tensor) -> list[float]:
         marks: list[float] = []
 
         def mark(*_: Any) -> None:
@@ -129,7 +133,7 @@ class _Clock:
                 hooks.callback(layer.register_forward_pre_hook(mark).remove)
                 hooks.callback(layer.register_forward_hook(mark).remove)
             mark()
-            self.run()
+            self._model(x)
             mark()
         return marks
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,31 +14,41 @@ from numpy.typing import NDArray
 from espalier.fssl.groups import LayerUse
 from espalier.fssl.time_points import DENSE, Point
 
+RULES = "each", "whole", "above", "halves"
+# Seconds of a piece of a vector over those of the whole one, where kernels work in halves.
+_PIECE = 0.8
 _SHARPNESS = 8
 
 
 @dataclass(frozen=True)
 class Steps:
-    """Widths that take equally long: those up to the same multiple of a quantum.
+    """How much width a kernel computes for so many units: it works in vectors of a quantum.
 
     Attributes:
-        quantum: 1 where every unit counts.
-        first: whether the widths below one quantum, too, take as long as the whole quantum.
+        quantum: units in a vector.
+        rule: what happens to a rest. ``"each"``: every unit counts by itself. ``"whole"``: it takes
+            a whole vector. ``"above"``: likewise, but fewer units than one vector count singly.
+            ``"halves"``: it is computed in pieces of halves, quarters and so on of a vector, each
+            nearly as long as a whole one, so that 63 units take longer than 64.
 
-    >>> Steps(16)(5), Steps(16)(17), Steps(16, first=True)(5)
-    (5, 32, 16)
+    >>> [Steps(16, rule)(20) for rule in RULES]
+    [20, 32, 32, 28.8]
+    >>> [Steps(16, rule)(5) for rule in RULES]
+    [5, 16, 5, 5]
     """
 
-    quantum: int
-    first: bool = False
+    quantum: int = 1
+    rule: str = "each"
 
     def __call__(self, width: float) -> float:
-        if width <= self.quantum and not self.first:
+        if self.rule == "each" or (width < self.quantum and self.rule != "whole"):
             return width
-        return math.ceil(width / self.quantum) * self.quantum
+        vectors, rest = divmod(math.ceil(width), self.quantum)
+        passes = _PIECE * rest.bit_count() if self.rule == "halves" else rest > 0
+        return (vectors + passes) * self.quantum
 
 
-EXACT = Steps(1, first=False)
+EXACT = Steps()
 
 
 @dataclass(frozen=True)
@@ -106,8 +116,8 @@ class Roofline:
         """Seconds of one batch."""
         reads, makes = self.input_steps(inputs), self.output_steps(outputs)
         flops, moved = self.work.amounts(reads, makes, nonzeros)
-        bound: float = self.soft_maximum(self.per_flop * flops, self.per_byte * moved)
-        return self.fixed + bound
+        bound = self.soft_maximum(self.per_flop * flops, self.per_byte * moved)
+        return self.fixed + float(bound)
 
     @staticmethod
     def soft_maximum(first: Any, second: Any) -> Any:
@@ -117,9 +127,9 @@ class Roofline:
         return larger * (1.0 + share**_SHARPNESS) ** (1.0 / _SHARPNESS)
 
     @property
-    def name(self) -> str:
-        """In a report."""
-        return "roofline"
+    def smooth(self) -> Roofline:
+        """Without steps: what a unit costs on average over a step."""
+        return replace(self, input_steps=EXACT, output_steps=EXACT)
 
 
 @dataclass(frozen=True)
@@ -127,7 +137,6 @@ class Table:
     """Measured seconds, linear in each width and in the density between the measured.
 
     The time of a product of matrices is bilinear in its widths, so little is lost between them.
-    Rising widths never take less: where they did, the measured are moved by the least that helps.
 
     Attributes:
         inputs, outputs: rising widths.
@@ -153,8 +162,8 @@ class Table:
         output_steps: Steps = EXACT,
     ) -> Table:
         """A table of a whole grid; of widths on the same step the largest stands for all."""
-        inputs = {input_steps(point.inputs): point.inputs for point in points}
-        outputs = {output_steps(point.outputs): point.outputs for point in points}
+        inputs = dict(sorted((input_steps(point.inputs), point.inputs) for point in points))
+        outputs = dict(sorted((output_steps(point.outputs), point.outputs) for point in points))
         found: dict[tuple[int, int], list[tuple[float, float]]] = {}
         for point, each in zip(points, seconds.tolist(), strict=True):
             full = work.weights * point.inputs * point.outputs
@@ -164,7 +173,7 @@ class Table:
         densities = tuple(density for density, _ in cells[-1][-1])  # few weights cannot be so few
         values = np.array([[[each for _, each in cell] for cell in row] for row in cells])
         axes = tuple(inputs), tuple(outputs), densities
-        return cls(*axes, _rising(values), work.weights, input_steps, output_steps)
+        return cls(*axes, values, work.weights, input_steps, output_steps)
 
     def seconds(self, inputs: float, outputs: float, nonzeros: float | None = None) -> float:
         """Seconds of one batch."""
@@ -175,9 +184,9 @@ class Table:
         return float(_along(self.densities, density, values))
 
     @property
-    def name(self) -> str:
-        """In a report."""
-        return "table"
+    def smooth(self) -> Table:
+        """Without steps, and never falling: what a unit costs on average over a step."""
+        return replace(self, values=_rising(self.values), input_steps=EXACT, output_steps=EXACT)
 
 
 Curve: TypeAlias = Roofline | Table

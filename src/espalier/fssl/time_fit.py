@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares, nnls
 
-from espalier.fssl.time_curve import EXACT, Curve, Roofline, Steps, Table, Work
+from espalier.fssl.time_curve import EXACT, RULES, Curve, Roofline, Steps, Table, Work
 from espalier.fssl.time_points import DENSE, STEP, Point, Points
 
 Seconds = NDArray[np.float64]
@@ -55,16 +55,17 @@ def fit(points: Points, seconds: Sequence[float], work: Work, backend: str) -> F
         measured, np.cumsum([len(points.grid), len(points.choosing)])
     )
     steps = list(_steps()) if backend == DENSE else [(EXACT, EXACT)]
-    rooflines = [_additive(points.grid, grid, work, *each) for each in steps]
+    rooflines: list[Curve] = [_additive(points.grid, grid, work, *each) for each in steps]
     roofline = _best(rooflines, points.choosing, choosing)
     tables = [Table.of(points.grid, grid, work, *each) for each in steps]
-    candidates = [_refined(roofline, points.grid, grid), *tables]
+    candidates: list[Curve] = [_refined(roofline, points.grid, grid), *tables]
     curve = _best(candidates, points.choosing, choosing)
     return Fit(curve, tuple(_errors(curve, points.held_out, held_out).tolist()))
 
 
 def _steps() -> Iterator[tuple[Steps, Steps]]:
-    kinds = EXACT, Steps(STEP // 2), Steps(STEP), Steps(STEP // 2, True), Steps(STEP, True)
+    quanta = STEP, STEP // 2
+    kinds = [EXACT, *(Steps(quantum, rule) for quantum in quanta for rule in RULES[1:])]
     yield from product(kinds, kinds)
 
 
@@ -86,7 +87,8 @@ def _additive(
     columns = np.column_stack([np.ones(len(points)), amounts]) / seconds[:, None]
     scale = columns.max(axis=0)
     coefficients, _ = nnls(columns / scale, np.ones(len(points)))
-    return Roofline(*(coefficients / scale).tolist(), work, inputs, outputs)
+    fixed, per_flop, per_byte = (coefficients / scale).tolist()
+    return Roofline(fixed, per_flop, per_byte, work, inputs, outputs)
 
 
 def _refined(start: Curve, points: list[Point], seconds: Seconds) -> Roofline:
@@ -104,4 +106,5 @@ def _refined(start: Curve, points: list[Point], seconds: Seconds) -> Roofline:
         return np.asarray(np.log((fixed + bound) / seconds))
 
     found = least_squares(off, np.log(first), loss="soft_l1", f_scale=0.1, max_nfev=100)
-    return Roofline(*np.exp(found.x).tolist(), work, inputs, outputs)
+    fixed, per_flop, per_byte = np.exp(found.x).tolist()
+    return Roofline(fixed, per_flop, per_byte, work, inputs, outputs)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from espalier.fssl.groups import INPUT, Groups, LayerUse
 from espalier.fssl.time_between import Between, Gap, time_between
@@ -23,7 +23,7 @@ from espalier.kernels.cache import MachineCache
 from espalier.nn.turns import least_seconds
 
 FORMAT = 1
-GATHER = "gather"
+GATHER, GAPS = "gather", "gaps"
 # Least of so many turns over everything: a slow moment shorter than a turn harms nothing.
 _ROUNDS = 4, 10
 _RATIO, _SLACK = 1.05, 2e-6
@@ -86,7 +86,7 @@ def time_layers(
     works = [work for task in missing.values() for work in _works(task, samples)]
     with torch.no_grad():
         least, seen_twice = least_seconds(
-            works, rounds=_ROUNDS, ratio=_RATIO, slack=_SLACK, progress=progress
+            works, rounds=_ROUNDS, ratio=_RATIO, slack=_SLACK, warm=True, progress=progress
         )
     steady, start = {}, 0
     for key, task in missing.items():
@@ -116,13 +116,13 @@ def time_gaps(
     """The time between the layers, of a model that looks like this one."""
     looks = f"{groups.model!r} {groups.layers} {None if example is None else example.shape[1:]}"
     name = sha256(looks.encode()).hexdigest()[:16]
-    key = f"between {name} batch={batch} threads={threads} {instruction_set()}"
+    key = f"{GAPS} {name} batch={batch} threads={threads} {instruction_set()}"
     numbers = _checked(cache.get(key), 2 + 2 * len(groups.layers), least=0.0)
     if numbers:
         front, whole, *rest = numbers
         return Between(front, tuple(map(Gap, rest[::2], rest[1::2])), whole)
     between = time_between(groups.model, groups.layers, batch, example)
-    if between is not None:
+    if between is not None and between.steady:
         rest = [each for gap in between.gaps for each in gap]
         cache.put({key: [between.front, between.whole, *rest]})
     return between
@@ -130,10 +130,10 @@ def time_gaps(
 
 def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:
     """A list of seconds from the cache, empty if it is anything else."""
-    if isinstance(entry, list) and len(entry) == length:
-        if all(isinstance(each, float) and least <= each < math.inf for each in entry):
-            return entry
-    return []
+    if not isinstance(entry, list) or len(entry) != length:
+        return []
+    sound = all(isinstance(each, float) and least <= each < math.inf for each in entry)
+    return entry if sound else []
 
 
 def cache(folder: Path | None = None) -> MachineCache:

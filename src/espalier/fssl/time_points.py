@@ -111,7 +111,7 @@ def _even(layer: LayerUse) -> Iterator[tuple[int, int, float]]:
 
 def _between(part: float, full: int) -> int:
     least = max(1, full // _NARROWEST)
-    return round(least * (full / least) ** part)
+    return round(least * math.pow(full / least, part))
 
 
 def _sparse(layer: LayerUse, inputs: int, outputs: int, density: float) -> Point:

@@ -46,7 +46,8 @@ class Samples:
 
         x = self._input(layer, point.inputs)
         weight = self._taken(point.outputs, point.inputs * layer.repeat)
-        mask = learnt_pattern(*weight.shape, point.nonzeros or weight.numel())
+        outputs, inputs = weight.shape
+        mask = learnt_pattern(outputs, inputs, point.nonzeros or weight.numel())
         module = SparseLinear.from_dense(weight, torch.zeros(point.outputs), mask)
         return lambda: module(x)
 
@@ -56,8 +57,7 @@ class Samples:
         columns = torch.linspace(0, x.shape[1] - 1, kept * layer.repeat).round().long()
         return lambda: x.index_select(1, columns)
 
-    def _narrow(self, layer: LayerUse, point: Point) -> nn.Module:
-        made: Any
+    def _narrow(self, layer: LayerUse, point: Point) -> Any:
         if layer.kind != "conv":
             made = skip_init(nn.Linear, point.inputs * layer.repeat, point.outputs)
         else:

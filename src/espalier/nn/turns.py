@@ -18,6 +18,7 @@ def least_seconds(
     rounds: tuple[int, int] = (_LEAST_ROUNDS, _MOST_ROUNDS),
     ratio: float = _STEADY,
     slack: float = _TOO_SHORT,
+    warm: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds that each work took, called in turns, and whether each was seen twice.
@@ -30,6 +31,8 @@ def least_seconds(
         rounds: timed turns, at least and at most; two or more.
         ratio: the two fastest agree when the second takes less than this times the first,
         slack: or less than these seconds more.
+        warm: whether every timed call comes right behind one that is not, so that caches hold
+            the work's own data.
         progress: called with (done, most) rounds.
 
     >>> seconds, steady = least_seconds([lambda: sum(range(9)), lambda: len("abc")])
@@ -46,6 +49,8 @@ def least_seconds(
     pending = list(range(len(works)))
     for turn in range(most + 1):
         for each in pending:
+            if warm:
+                works[each]()
             start = perf_counter()
             works[each]()
             if turn:
