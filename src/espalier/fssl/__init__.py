@@ -11,11 +11,13 @@ from espalier.fssl.compact import compact
 from espalier.fssl.compact_report import CompactReport, compact_report
 from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
+from espalier.fssl.time_model import TimeModel
 
 __all__ = [
     "CompactReport",
     "Groups",
     "LayerUse",
+    "TimeModel",
     "Units",
     "compact",
     "compact_report",
