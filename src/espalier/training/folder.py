@@ -45,7 +45,7 @@ class Folder:
         self._run, self._metrics = path / "run.json", path / "metrics.jsonl"
         self._checkpoints = path / "checkpoints"
 
-    def create(self, settings: Settings, fingerprint: str, time: Mapping[str, Any]) -> None:
+    def create(self, settings: Settings, fingerprint: str, time: str) -> None:
         """Begin a training here.
 
         Raises:
@@ -65,7 +65,7 @@ class Folder:
             "settings": settings.to_json(),
             "data": fingerprint,
             "environment": environment(),
-            "time": dict(time),
+            "time": json.loads(time),
         }
         _write_json(self._run, run)
 

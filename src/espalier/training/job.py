@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from espalier.fssl import Groups, find_groups
+from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import build
 from espalier.training.data import Data
 from espalier.training.settings import Settings
-
-
-class Times(Protocol):
-    """What a training asks of a `fssl.TimeModel`."""
-
-    def seconds(self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None) -> float:
-        """Predicted time of one batch."""
+from espalier.training.size import weights_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +27,7 @@ class Job:
 
     settings: Settings
     data: Data
-    time: Times
+    time: TimeModel
 
     @property
     def example(self) -> Tensor:
@@ -54,8 +46,8 @@ class Job:
 
     @cached_property
     def weights(self) -> int:
-        """Weights of the start network, biases not counted."""
-        return sum(self.start.weight(layer).numel() for layer in self.start.layers)
+        """Weights of the network the settings name, biases not counted."""
+        return sum(weight.numel() for weight in weights_of(self.build()))
 
     @cached_property
     def seconds(self) -> float:

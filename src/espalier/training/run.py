@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -90,7 +91,7 @@ def _time_model(settings: Settings, data: Data, begun: Folder | None, watch: Wat
     """The time model; a resumed training keeps the one it began with."""
     groups = find_groups(build_start(settings, data), data.train.images[:1])
     if begun is not None:
-        return TimeModel.from_json(begun.run()["time"], groups)
+        return TimeModel.from_json(json.dumps(begun.run()["time"]))
     if settings.time == "macs":
         return TimeModel.from_macs(groups, BATCH)
     with watch("timing layers", "timings") as progress:
