@@ -1,8 +1,8 @@
 """Trains in processes of its own that kill themselves at moments where it could hurt.
 
-    python killed.py FOLDER SETTINGS
+    python killed.py FOLDER SETTINGS ...
 
-Every moment gets a folder of its own below FOLDER.
+Every method has a folder below FOLDER, and every moment one below that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-import shim_fssl
 
 from espalier import training
 from espalier.files import atomic
@@ -86,9 +85,8 @@ MOMENTS: dict[str, Callable[[], None]] = {
 }
 
 
-def main(folder: Path, settings: training.Settings) -> None:
+def kill(folder: Path, settings: training.Settings) -> None:
     """Fork a process for each moment and wait for its death."""
-    torch.set_num_threads(1)
     training.train(settings)  # imports once for all what a training needs
     for moment, arrange in MOMENTS.items():
         child = os.fork()
@@ -101,4 +99,7 @@ def main(folder: Path, settings: training.Settings) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), training.Settings(**json.loads(sys.argv[2])))
+    torch.set_num_threads(1)
+    for words in sys.argv[2:]:
+        settings = training.Settings(**json.loads(words))
+        kill(Path(sys.argv[1]) / settings.method, settings)

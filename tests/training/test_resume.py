@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.training import killed
 
 from espalier.errors import EspalierError, FileError, InputError
 from espalier.training import Folder, Settings, TrainingResult, train
-from tests.training import killed
 
 SCRIPT = Path(killed.__file__)
 METHODS = ("magnitude",)
@@ -45,28 +45,28 @@ def unbroken(method: str) -> TrainingResult:
 
 
 @pytest.fixture(scope="module")
-def remains(method: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folders of trainings that were killed, each at another moment."""
-    folder = tmp_path_factory.mktemp(method)
-    words = json.dumps(settings_of(method).to_json())
-    command = [sys.executable, str(SCRIPT), str(folder), words]
+def remains(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for each method, and in it trainings that were killed, each at another moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    words = [json.dumps(settings_of(method).to_json()) for method in METHODS]
+    command = [sys.executable, str(SCRIPT), str(folder), *words]
     said = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-    assert said.stdout.splitlines() == [f"{moment}\t9" for moment in killed.MOMENTS]
+    assert said.stdout.splitlines() == [f"{moment}\t9" for moment in killed.MOMENTS] * len(METHODS)
     return folder
 
 
 @pytest.mark.parametrize("moment", killed.MOMENTS)
 def test_bit_for_bit_after_a_kill(moment: str, remains: Path, unbroken: TrainingResult) -> None:
     notices: list[str] = []
-    settings = unbroken.settings
-    result = train(settings, remains / moment, resume=True, on_notice=notices.append)
+    folder = remains / unbroken.settings.method / moment
+    result = train(unbroken.settings, folder, resume=True, on_notice=notices.append)
     assert not notices
     assert same_bits(result, unbroken)
-    text = (remains / moment / "metrics.jsonl").read_text()
+    text = (folder / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
     assert [line["loss"] for line in lines] == [record.loss for record in unbroken.history]
-    assert not list((remains / moment / "checkpoints").glob(".*"))
+    assert not list((folder / "checkpoints").glob(".*"))
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from espalier.training.course import Course
 from espalier.training.job import Job
 from espalier.training.loop import accuracy
-from espalier.training.result import Network, TrainingResult
-from espalier.training.size import size_of, time_in_turns
-from espalier.training.trainer import Shape, compact_shape
+from espalier.training.result import Network, TrainingResult, network
+from espalier.training.shape import Shape, compact_shape
+from espalier.training.size import time_in_turns
 
 
 def finish(course: Course, batch: int) -> TrainingResult:
@@ -20,39 +20,33 @@ def finish(course: Course, batch: int) -> TrainingResult:
         batch: images of the timings.
     """
     job = course.job
-    model, dense = course.trainer.compact().eval(), job.build().eval()
-    full, shape = Shape(job.weights, job.start.full_widths, job.seconds), compact_shape(job, model)
+    dense, model = job.build().eval(), course.trainer.compact().eval()
+    full, shape = (
+        Shape(job.weights, job.start.full_widths, job.seconds),
+        compact_shape(model, job.time),
+    )
     seconds = time_in_turns({"dense": dense, "compact": model}, _batch(job, batch))
+
+    def row(name: str, module: nn.Module, shape: Shape, error: float | None) -> Network:
+        return network(
+            name,
+            module,
+            job.example,
+            shape,
+            weights=job.weights,
+            seconds=seconds[name],
+            error=error,
+        )
+
     return TrainingResult(
         settings=job.settings,
         model=model,
-        dense=_network("dense", job, dense, full, seconds["dense"], _dense_error(course)),
-        compact=_network("compact", job, model, shape, seconds["compact"], _error(job, model)),
+        dense=row("dense", dense, full, _dense_error(course)),
+        compact=row("compact", model, shape, 1.0 - accuracy(model, job.data.test)),
         reached=_reached(job, shape),
         history=tuple(course.history),
         batch=batch,
     )
-
-
-def _network(
-    name: str, job: Job, model: nn.Module, shape: Shape, measured: float, error: float | None
-) -> Network:
-    size = size_of(model, job.example)
-    return Network(
-        name=name,
-        error=error,
-        zeros=1.0 - shape.nonzeros / job.weights,
-        weights=size.weights,
-        bytes=size.parameter_bytes,
-        multiply_adds=size.multiply_adds,
-        units=shape.units,
-        predicted_seconds=shape.seconds,
-        measured_seconds=measured,
-    )
-
-
-def _error(job: Job, model: nn.Module) -> float:
-    return 1.0 - accuracy(model, job.data.test)
 
 
 def _dense_error(course: Course) -> float | None:

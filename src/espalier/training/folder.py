@@ -45,16 +45,24 @@ class Folder:
         self._run, self._metrics = path / "run.json", path / "metrics.jsonl"
         self._checkpoints = path / "checkpoints"
 
+    def check_free(self) -> None:
+        """Refuse a folder that holds a training already.
+
+        Raises:
+            FileError: it does.
+        """
+        if self._run.exists():
+            raise FileError(
+                f"{self.path} holds a training already: resume it, or give another folder"
+            )
+
     def create(self, settings: Settings, fingerprint: str, time: str) -> None:
         """Begin a training here.
 
         Raises:
             FileError: one is here already, or the folder cannot be written.
         """
-        if self._run.exists():
-            raise FileError(
-                f"{self.path} holds a training already: resume it, or give another folder"
-            )
+        self.check_free()
         try:
             self._checkpoints.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -156,8 +164,15 @@ class Folder:
 
 def save_model(result: TrainingResult, path: Path, data: Data) -> None:
     """Write the network of a result, with what its inputs must look like."""
-    inputs = {"shape": list(data.train.images.shape[1:]), "mean": data.mean, "std": data.std}
-    fssl.save(result.model, path, spec=result.settings.model, metadata={"inputs": inputs})
+    channels, side, _ = data.train.images.shape[1:]
+    spec = {
+        "spec": result.settings.model,
+        "in_channels": channels,
+        "size": side,
+        "num_classes": data.classes,
+    }
+    inputs = {"shape": [channels, side, side], "mean": data.mean, "std": data.std}
+    fssl.save(result.model, path, spec=spec, metadata={"spec": spec, "inputs": inputs})
 
 
 def environment() -> dict[str, str]:

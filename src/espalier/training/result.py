@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from espalier.training.record import Record
 from espalier.training.settings import Settings
+from espalier.training.shape import Shape
+from espalier.training.size import size_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,39 @@ class Network:
     units: list[int]
     predicted_seconds: float
     measured_seconds: float
+
+
+def network(
+    name: str,
+    model: nn.Module,
+    example: Tensor,
+    shape: Shape,
+    *,
+    weights: int,
+    seconds: float,
+    error: float | None = None,
+) -> Network:
+    """The row of a network.
+
+    Arguments:
+        example: one image.
+        shape: of the network.
+        weights: of the network it came from.
+        seconds: measured.
+        error: on the test images.
+    """
+    size = size_of(model, example)
+    return Network(
+        name=name,
+        error=error,
+        zeros=1.0 - shape.nonzeros / weights,
+        weights=size.weights,
+        bytes=size.parameter_bytes,
+        multiply_adds=size.multiply_adds,
+        units=shape.units,
+        predicted_seconds=shape.seconds,
+        measured_seconds=seconds,
+    )
 
 
 @dataclass(frozen=True)

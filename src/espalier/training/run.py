@@ -70,9 +70,13 @@ def train(
         data = _load(settings)
         if folder is not None and resume:
             folder.check_same(settings, data.fingerprint)
-        time = _time_model(settings, data, folder if resume else None, watch)
-        if folder is not None and not resume:
-            folder.create(settings, data.fingerprint, time.to_json())
+            time = _begun_with(folder)
+        else:
+            if folder is not None:
+                folder.check_free()
+            time = _measured(settings, data, watch)
+            if folder is not None:
+                folder.create(settings, data.fingerprint, time.to_json())
         course = Course(Job(settings, data, time), plan, folder)
         if resume:
             course.resume(on_notice)
@@ -81,21 +85,35 @@ def train(
         return result if folder is None else folder.save_result(result, data)
 
 
+@contextmanager
+def reopen(folder: Folder, on_notice: Callable[[str], None]) -> Iterator[Course]:
+    """A training as its newest whole checkpoint left it, for the block."""
+    settings = folder.settings()
+    with _threads(settings.threads):
+        data = _load(settings)
+        folder.check_same(settings, data.fingerprint)
+        course = Course(Job(settings, data, _begun_with(folder)), stretches(settings), folder)
+        course.load_newest(on_notice)
+        yield course
+
+
 def _load(settings: Settings) -> Data:
     data = load(settings.data, seed=settings.seed)
     check_batch(data, settings.batch)
     return data.resized(image_side(settings.model, data.side))
 
 
-def _time_model(settings: Settings, data: Data, begun: Folder | None, watch: Watch) -> TimeModel:
-    """The time model; a resumed training keeps the one it began with."""
+def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:
     groups = find_groups(build_start(settings, data), data.train.images[:1])
-    if begun is not None:
-        return TimeModel.from_json(json.dumps(begun.run()["time"]))
     if settings.time == "macs":
         return TimeModel.from_macs(groups, BATCH)
     with watch("timing layers", "timings") as progress:
         return TimeModel.measure(groups, BATCH, threads=settings.threads, progress=progress)
+
+
+def _begun_with(folder: Folder) -> TimeModel:
+    """The times that a training was begun with: others would shape it otherwise."""
+    return TimeModel.from_json(json.dumps(folder.run()["time"]))
 
 
 @contextmanager

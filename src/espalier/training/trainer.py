@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,30 +12,7 @@ from espalier import fssl
 from espalier.fssl import Groups
 from espalier.training.job import Job
 from espalier.training.schedule import Schedule, cosine, make_optimizer, recipe
-from espalier.training.size import weights_of
-
-
-class Shape(NamedTuple):
-    """How sparse and how fast a network is.
-
-    Attributes:
-        nonzeros: weights that are not 0, biases not counted.
-        units: living units: inputs, then those of each layer, outputs not counted.
-        seconds: predicted time of one batch.
-    """
-
-    nonzeros: int
-    units: list[int]
-    seconds: float
-
-
-def compact_shape(job: Job, small: nn.Module) -> Shape:
-    """The shape of what `fssl.compact` made of a network of this job."""
-    report = fssl.compact_report(small)
-    widths = [family.kept for family in report.removed]
-    sparse = [layer.after.weights if layer.backend == "csr" else None for layer in report.layers]
-    nonzeros = sum(int(torch.count_nonzero(weight)) for weight in weights_of(small))
-    return Shape(nonzeros, widths, job.time.seconds(widths, sparse))
+from espalier.training.shape import Shape, shape_of
 
 
 class Trainer:
@@ -91,8 +68,7 @@ class Trainer:
 
     def shape(self) -> Shape:
         """Zeros, units and predicted time as they are now."""
-        widths, nonzeros = self.groups.widths(), self.groups.nonzeros()
-        return Shape(sum(nonzeros), widths, self.job.time.seconds(widths, nonzeros))
+        return shape_of(self.groups, self.job.time)
 
     def compact(self) -> nn.Module:
         """A network without the zeros, dense or CSR layer by layer; the same answers."""

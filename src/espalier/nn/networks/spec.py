@@ -94,7 +94,9 @@ def _vgg_small(width: list[int], images: Images) -> nn.Module:
 
 def _radixnet(sizes: list[int], images: Images) -> nn.Module:
     if images.channels != 1:
-        raise InputError(f"images have {images.channels} channels, radixnet wants 1: make them grey")
+        raise InputError(
+            f"images have {images.channels} channels, radixnet wants 1: make them grey"
+        )
     return RadixNet(*sizes, side=images.side, num_classes=images.classes)
 
 

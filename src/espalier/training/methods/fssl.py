@@ -13,8 +13,9 @@ from espalier.training.methods.dense import dense_phase
 from espalier.training.phases import Phase
 from espalier.training.schedule import recipe, steady_then_tenth
 from espalier.training.settings import Settings
+from espalier.training.shape import Shape, compact_shape
 from espalier.training.size import weights_of
-from espalier.training.trainer import Shape, Trainer, compact_shape
+from espalier.training.trainer import Trainer
 
 
 def phases(settings: Settings) -> list[Phase]:
@@ -78,7 +79,7 @@ class FinetuneTrainer(Trainer):
 
     def shape(self) -> Shape:
         """What compaction left; only the non-zeros may still change."""
-        return compact_shape(self.job, self.model)
+        return compact_shape(self.model, self.job.time)
 
     def compact(self) -> nn.Module:
         """The network itself."""
