@@ -68,16 +68,8 @@ def train(
         settings = settings.with_threads(threads)
         folder = None if output is None else Folder(output)
         data = _load(settings)
-        if folder is not None and resume:
-            folder.check_same(settings, data.fingerprint)
-            time = _begun_with(folder)
-        else:
-            if folder is not None:
-                folder.check_free()
-            time = _measured(settings, data, watch)
-            if folder is not None:
-                folder.create(settings, data.fingerprint, time.to_json())
-        course = Course(Job(settings, data, time), plan, folder)
+        times = _times(settings, data, folder, resume, watch)
+        course = Course(Job(settings, data, times), plan, folder)
         if resume:
             course.resume(on_notice)
         course.run(watch, on_epoch)
@@ -101,6 +93,21 @@ def _load(settings: Settings) -> Data:
     data = load(settings.data, seed=settings.seed)
     check_batch(data, settings.batch)
     return data.resized(image_side(settings.model, data.side))
+
+
+def _times(
+    settings: Settings, data: Data, folder: Folder | None, resume: bool, watch: Watch
+) -> TimeModel:
+    """Times of this machine, and the folder that remembers them."""
+    if folder is None:
+        return _measured(settings, data, watch)
+    if resume:
+        folder.check_same(settings, data.fingerprint)
+        return _begun_with(folder)
+    folder.check_free()
+    times = _measured(settings, data, watch)
+    folder.create(settings, data.fingerprint, times.to_json())
+    return times
 
 
 def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:

@@ -70,7 +70,7 @@ def time_in_turns(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, 
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    weight: Tensor = layer.values if isinstance(layer, SparseLinear) else layer.weight
+    weight: Any = layer.values if isinstance(layer, SparseLinear) else layer.weight
     return weight
 
 
