@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -78,7 +80,7 @@ def mlps(draw: st.DrawFn) -> nn.Sequential:
     torch.manual_seed(seed)
     widths = [6, *draw(st.lists(st.integers(1, 9), min_size=1, max_size=4)), 4]
     steps: list[nn.Module] = [nn.Flatten()]
-    for inputs, outputs in zip(widths[:-2], widths[1:-1], strict=True):
+    for inputs, outputs in pairwise(widths[:-1]):
         steps.append(nn.Linear(inputs, outputs, bias=draw(st.booleans())))
         if draw(st.booleans()):
             steps.append(nn.BatchNorm1d(outputs, affine=draw(st.booleans())))

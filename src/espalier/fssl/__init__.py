@@ -7,8 +7,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.fssl") from error
 
-from espalier.fssl.compaction import compact
 from espalier.fssl.compact_report import CompactReport, compact_report
+from espalier.fssl.compaction import compact
 from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
 
