@@ -7,8 +7,9 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.fssl") from error
 
-from espalier.fssl.compact import compact
+from espalier.fssl.artefact import load, load_metadata, save
 from espalier.fssl.compact_report import CompactReport, compact_report
+from espalier.fssl.compaction import compact
 from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
 from espalier.fssl.time_model import TimeModel
@@ -22,4 +23,7 @@ __all__ = [
     "compact",
     "compact_report",
     "find_groups",
+    "load",
+    "load_metadata",
+    "save",
 ]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from espalier.errors import InputError
+from espalier.errors import FileError, InputError
 from espalier.fssl.find import is_sparse
+from espalier.fssl.manifest import Entry, entries_as_json, read_entries
 from espalier.fssl.reduce import Removed
 
 _ATTRIBUTE = "_espalier_compact_report"
@@ -52,12 +53,15 @@ class CompactReport:
         removed: for each family of units, what went and why.
         gap: largest difference between the outputs of both models on the probe.
         samples: in the probe.
+        original: the modules of the model that came, or, if that was compact itself, of the one
+            it came from.
     """
 
     layers: Sequence[LayerReport]
     removed: Sequence[Removed]
     gap: float
     samples: int
+    original: Mapping[str, Entry]
 
     @property
     def weights(self) -> tuple[int, int]:
@@ -70,6 +74,21 @@ class CompactReport:
         """Bytes of the layers before and after."""
         before = sum(layer.before.bytes for layer in self.layers)
         return before, sum(layer.after.bytes for layer in self.layers)
+
+    def as_json(self) -> dict[str, Any]:
+        """The report in numbers, words and lists."""
+        layers = [
+            {**vars(each), "before": each.before._asdict(), "after": each.after._asdict()}
+            for each in self.layers
+        ]
+        removed = [vars(each) for each in self.removed]
+        return {
+            "layers": layers,
+            "removed": removed,
+            "gap": self.gap,
+            "samples": self.samples,
+            "original": entries_as_json(self.original),
+        }
 
     def __str__(self) -> str:
         rows = [("layer", "shape", "weights", "bytes", "runs as")]
@@ -100,12 +119,38 @@ def compact_report(small: nn.Module) -> CompactReport:
     Raises:
         InputError: the model did not come from `compact`.
     """
-    report = getattr(small, _ATTRIBUTE, None)
-    if not isinstance(report, CompactReport):
+    report = find_report(small)
+    if report is None:
         raise InputError(
             f"this {type(small).__name__} has no report: it did not come from fssl.compact"
         )
     return report
+
+
+def find_report(model: nn.Module) -> CompactReport | None:
+    """The report that a model carries, if it has one."""
+    report = getattr(model, _ATTRIBUTE, None)
+    return report if isinstance(report, CompactReport) else None
+
+
+def report_from_json(content: Any) -> CompactReport:
+    """The report of `CompactReport.as_json`.
+
+    Raises:
+        FileError: something else.
+    """
+    try:
+        layers = [
+            LayerReport(
+                **{**each, "before": Size(**each["before"]), "after": Size(**each["after"])}
+            )
+            for each in content["layers"]
+        ]
+        removed = [Removed(**each) for each in content["removed"]]
+        gap, samples = float(content["gap"]), int(content["samples"])
+        return CompactReport(layers, removed, gap, samples, read_entries(content["original"]))
+    except (TypeError, KeyError, ValueError) as error:
+        raise FileError(f"the report of the compaction cannot be read: {error}") from error
 
 
 def attach(small: nn.Module, report: CompactReport) -> None:

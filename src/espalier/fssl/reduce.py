@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from espalier.errors import NetworkError
 from espalier.fssl.dependence import INDEPENDENT, Dependence, first_equal, widened
 from espalier.fssl.groups import INPUT, Groups, LayerUse, Units
 from espalier.fssl.layers import read_layer, taps
@@ -80,8 +81,8 @@ def reduce(groups: Groups) -> Reduction:
     Raises:
         NetworkError: weights that are not finite, or add up beyond what float32 holds.
     """
+    before = {use.name: _read_named(groups, use) for use in groups.layers}
     dependence = _observe(groups)
-    before = {use.name: read_layer(groups.module(use)) for use in groups.layers}
     same = [_equal_units(units, groups, dependence) for units in groups.units]
     layers, folded = dict(before), set()
     for use in groups.layers:
@@ -103,6 +104,13 @@ def _observe(groups: Groups) -> Dependence:
     with torch.no_grad(), dependence.watching(groups.example):
         groups.model(*groups.example)
     return dependence
+
+
+def _read_named(groups: Groups, use: LayerUse) -> Layer:
+    try:
+        return read_layer(groups.module(use))
+    except NetworkError as error:
+        raise NetworkError(f"layer {use.name}: {error}") from error
 
 
 def _reading(use: LayerUse, dependence: Dependence) -> Expansion:

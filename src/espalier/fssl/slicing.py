@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from espalier.fssl.find import is_norm
 from espalier.fssl.layers import taps
 from espalier.network import Layer
+from espalier.nn import SparseLinear
 from espalier.nn.layers import ZeroSkipLayer
 
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
@@ -64,8 +65,6 @@ def sparse_linear(old: Any, layer: Layer) -> Any:
         torch.from_numpy(layer.row_offsets.copy()),
         torch.from_numpy(layer.column_indices.copy()),
     )
-    from espalier.nn import SparseLinear  # type: ignore
-
     with torch.random.fork_rng(devices=[]):  # its own weights are drawn, and not used
         new = SparseLinear(layer.inputs, layer.outputs, _has_bias(old, layer), pattern=pattern)
     resize(new, {"values": torch.from_numpy(layer.values.copy()), **_bias(old, layer)})

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
-from espalier.fssl.compact_report import CompactReport, LayerReport, attach, measure
+from espalier.fssl.compact_report import CompactReport, LayerReport, attach, find_report, measure
 from espalier.fssl.equality import check_equal, draw_probe, evaluating
 from espalier.fssl.find import is_sparse
 from espalier.fssl.groups import INPUT, Groups, LayerUse
 from espalier.fssl.layers import taps
+from espalier.fssl.manifest import describe
 from espalier.fssl.reduce import Reduction, reduce
 from espalier.fssl.select import Select
 from espalier.fssl.slicing import (
@@ -100,7 +101,9 @@ def compact(
                 resize_norm(small.get_submodule(name), reduction.alive[units])
         samples = draw_probe(groups.example) if probe is None else _arguments(probe)
         gap = check_equal(model, small, samples, rtol)
-    attach(small, CompactReport(layers, reduction.removed, gap, len(samples[0])))
+    before = find_report(model)
+    original = describe(model) if before is None else before.original
+    attach(small, CompactReport(layers, reduction.removed, gap, len(samples[0]), original))
     return small
 
 
