@@ -27,6 +27,8 @@ GATHER, GAPS = "gather", "gaps"
 # Least of so many turns over everything: a slow moment shorter than a turn harms nothing.
 _ROUNDS = 4, 10
 _RATIO, _SLACK = 1.05, 2e-6
+# Longer works fill the caches with their own data soon enough.
+_WARM = 2e-3
 # So many points must have been seen twice for a layer to be kept.
 _STEADY_SHARE = 0.9
 _SHARES = 16, 8, 4, 2, 1
@@ -81,13 +83,7 @@ def time_layers(
     missing = {task.key: task for task in tasks if not seconds[task.key]}
     if not missing:
         return seconds
-    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
-    samples = Samples(modules.items(), batch)
-    works = [work for task in missing.values() for work in _works(task, samples)]
-    with torch.no_grad():
-        least, seen_twice = least_seconds(
-            works, rounds=_ROUNDS, ratio=_RATIO, slack=_SLACK, warm=True, progress=progress
-        )
+    least, seen_twice = time_points(groups, batch, list(missing.values()), progress)
     steady, start = {}, 0
     for key, task in missing.items():
         end = start + len(task.points.all)
@@ -98,6 +94,26 @@ def time_layers(
     if steady:
         cache.put(steady)
     return seconds
+
+
+def time_points(
+    groups: Groups,
+    batch: int,
+    tasks: Sequence[Task],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[float], list[bool]]:
+    """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
+    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
+    samples = Samples(modules.items(), batch)
+    with torch.no_grad():
+        return least_seconds(
+            [work for task in tasks for work in _works(task, samples)],
+            rounds=_ROUNDS,
+            ratio=_RATIO,
+            slack=_SLACK,
+            warm_below=_WARM,
+            progress=progress,
+        )
 
 
 def _works(task: Task, samples: Samples) -> Iterator[Callable[[], object]]:
