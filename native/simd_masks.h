@@ -32,6 +32,26 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   _mm_storeu_ps(p, _mm_add_ps(_mm_loadu_ps(p), w));
 }
 
+// The sums over the lanes of each of `width` vectors.
+static inline vec sum_each(const vec (&r)[16]) {
+  vec t[8], u[4];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[i] =
+        add(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]));
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    u[i] = add(_mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44),
+               _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee));
+  }
+  const vec low =
+      add(_mm512_shuffle_f32x4(u[0], u[1], 0x88), _mm512_shuffle_f32x4(u[0], u[1], 0xdd));
+  const vec high =
+      add(_mm512_shuffle_f32x4(u[2], u[3], 0x88), _mm512_shuffle_f32x4(u[2], u[3], 0xdd));
+  return add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+}
+
 #elif defined(ESPALIER_AVX2)
 
 static inline uint32_t nonzero_lanes(vec a) {
@@ -63,6 +83,12 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   _mm_storeu_ps(p, _mm_add_ps(_mm_loadu_ps(p), w));
 }
 
+static inline vec sum_each(const vec (&r)[8]) {
+  const vec low = _mm256_hadd_ps(_mm256_hadd_ps(r[0], r[1]), _mm256_hadd_ps(r[2], r[3]));
+  const vec high = _mm256_hadd_ps(_mm256_hadd_ps(r[4], r[5]), _mm256_hadd_ps(r[6], r[7]));
+  return add(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
+
 #else
 
 static inline uint32_t nonzero_lanes(vec a) { return a != 0.0f; }
@@ -79,5 +105,7 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   p[2] += c;
   p[3] += d;
 }
+
+static inline vec sum_each(const vec (&r)[1]) { return r[0]; }
 
 #endif
