@@ -67,7 +67,7 @@ def _task(groups: Groups, layer: LayerUse, batch: int, threads: int, backend: st
 def _points(layer: LayerUse, batch: int, backend: str) -> Points:
     if backend != GATHER:
         return points(layer, batch, backend)
-    kept = sorted({-(-layer.in_width // share) for share in _SHARES})
+    kept = sorted({1, *(-(-layer.in_width // share) for share in _SHARES)})
     return Points([Point(each, each) for each in kept], [], [])
 
 
