@@ -6,7 +6,6 @@ import torch
 from tests.support.times import convnet, groups_of, mlp
 from torch import nn
 
-from espalier.fssl import time_between as room
 from espalier.fssl.time_between import time_between
 
 
@@ -22,9 +21,8 @@ class Slow(nn.Module):
         return x
 
 
-def test_gaps_are_what_the_modules_between_take(monkeypatch):
+def test_gaps_are_what_the_modules_between_take():
     clock = [0.0]
-    monkeypatch.setattr(room, "perf_counter", lambda: clock[0])
     model = nn.Sequential(
         Slow(clock, 2.0, 0.0),
         nn.Linear(6, 4),
@@ -32,7 +30,7 @@ def test_gaps_are_what_the_modules_between_take(monkeypatch):
         nn.Linear(4, 3),
         Slow(clock, 0.0, 1.0),
     )
-    between = time_between(model, groups_of(model, 6).layers, 10)
+    between = time_between(model, groups_of(model, 6).layers, 10, clock=lambda: clock[0])
     assert between.front == 2.0
     assert [tuple(gap) for gap in between.gaps] == [(1.0, 10.0), (0.0, 30.0)]
     assert between.whole == 2.0 + 1.0 + 10.0 + 30.0

@@ -43,7 +43,7 @@ def test_measured_once_and_read_back_bit_for_bit(tmp_path, machine):
 
 def test_equal_layers_are_measured_once(tmp_path, machine):
     model = nn.Sequential(nn.Linear(8, 8), *(nn.Linear(8, 8) for _ in range(4)), nn.Linear(8, 8))
-    measure(model, (8,), tmp_path, backends=["dense"])
+    measure(model, (8,), tmp_path, backends=BACKENDS)
     # Five alike, the gather of the first, the last (whose outputs stay), and the gaps.
     assert len(machine.asked) == len(set(machine.asked)) == 4
 
@@ -129,9 +129,9 @@ def few_points(task):
 def test_every_layer_can_be_timed(model, shape):
     before = torch.get_rng_state()
     groups = groups_of(model, *shape)
-    found = [few_points(task) for task in tasks(groups, 4, 1, ["dense"])]
+    found = [few_points(task) for task in tasks(groups, 4, 1, BACKENDS)]
     told = []
-    seconds, _ = time_points(groups, 4, found, lambda done, total: told.append((done, total)))
+    seconds, _ = time_points(groups, 4, 1, found, lambda done, total: told.append((done, total)))
     assert len(seconds) == sum(len(task.points.all) for task in found)
     assert all(0.0 < each < 10.0 for each in seconds)
     assert told[-1][0] == told[-1][1]

@@ -31,14 +31,14 @@ class PretendedMachine:
         monkeypatch.setattr(time_measure, "time_points", self._time_points)
         monkeypatch.setattr(time_measure, "time_between", self._time_between)
 
-    def _time_points(self, groups, batch, tasks, progress=None):
+    def _time_points(self, groups, batch, threads, tasks, progress=None):
         self.asked += [task.key for task in tasks]
         if progress is not None:
             progress(1, 1)
         seconds = [self.seconds(task, point) for task in tasks for point in task.points.all]
         return seconds, [self.steady] * len(seconds)
 
-    def _time_between(self, model, layers, batch, example=None):
+    def _time_between(self, model, layers, batch, example=None, clock=None):
         self.asked.append(f"between, after {len(self.asked)}")
         gaps = tuple(Gap(1e-6, 2e-6) for _ in layers)
         return Between(1e-6, gaps, 0.002, self.steady) if self.runs else None

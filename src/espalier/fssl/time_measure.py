@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter, thread_time
 from typing import Any
 
 import torch
@@ -74,6 +75,7 @@ def _points(layer: LayerUse, batch: int, backend: str) -> Points:
 def time_layers(
     groups: Groups,
     batch: int,
+    threads: int,
     tasks: Sequence[Task],
     cache: MachineCache,
     progress: Callable[[int, int], None] | None = None,
@@ -83,7 +85,7 @@ def time_layers(
     missing = {task.key: task for task in tasks if not seconds[task.key]}
     if not missing:
         return seconds
-    least, seen_twice = time_points(groups, batch, list(missing.values()), progress)
+    least, seen_twice = time_points(groups, batch, threads, list(missing.values()), progress)
     steady, start = {}, 0
     for key, task in missing.items():
         end = start + len(task.points.all)
@@ -99,6 +101,7 @@ def time_layers(
 def time_points(
     groups: Groups,
     batch: int,
+    threads: int,
     tasks: Sequence[Task],
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], list[bool]]:
@@ -112,6 +115,7 @@ def time_points(
             ratio=_RATIO,
             slack=_SLACK,
             warm_below=_WARM,
+            clock=clock_of(threads),
             progress=progress,
         )
 
@@ -137,7 +141,7 @@ def time_gaps(
     if numbers:
         front, whole, *rest = numbers
         return Between(front, tuple(map(Gap, rest[::2], rest[1::2])), whole)
-    between = time_between(groups.model, groups.layers, batch, example)
+    between = time_between(groups.model, groups.layers, batch, example, clock_of(threads))
     if between is not None and between.steady:
         rest = [each for gap in between.gaps for each in gap]
         cache.put({key: [between.front, between.whole, *rest]})
@@ -150,6 +154,11 @@ def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:
         return []
     sound = all(isinstance(each, float) and least <= each < math.inf for each in entry)
     return entry if sound else []
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Of one thread its own time: what other programs take from its core is not the layer's."""
+    return thread_time if threads == 1 else perf_counter
 
 
 def cache(folder: Path | None = None) -> MachineCache:

@@ -19,6 +19,7 @@ def least_seconds(
     ratio: float = _STEADY,
     slack: float = _TOO_SHORT,
     warm_below: float = 0.0,
+    clock: Callable[[], float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds that each work took, called in turns, and whether each was seen twice.
@@ -33,6 +34,7 @@ def least_seconds(
         slack: or less than these seconds more.
         warm_below: works of fewer seconds get a call that is not timed before each that is, so
             that caches hold their own data.
+        clock: tells seconds, in place of the time on the wall.
         progress: called with (done, most) rounds.
 
     >>> seconds, steady = least_seconds([lambda: sum(range(9)), lambda: len("abc")])
@@ -42,6 +44,7 @@ def least_seconds(
     least, most = rounds
     times: list[list[float]] = [[] for _ in works]
     last = [math.inf] * len(works)
+    now = clock or perf_counter
 
     def is_steady(seconds: list[float]) -> bool:
         fastest, second = sorted(seconds)[:2]
@@ -52,9 +55,9 @@ def least_seconds(
         for each in pending:
             if turn and last[each] < warm_below:
                 works[each]()
-            start = perf_counter()
+            start = now()
             works[each]()
-            last[each] = perf_counter() - start
+            last[each] = now() - start
             if turn:
                 times[each].append(last[each])
         if progress is not None:
