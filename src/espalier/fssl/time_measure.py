@@ -108,7 +108,8 @@ def time_points(
     """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
     modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
     samples = Samples(modules.items(), batch)
-    with torch.no_grad():
+    # Making layers draws random numbers; those of the user stay what they were.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return least_seconds(
             [work for task in tasks for work in _works(task, samples)],
             rounds=_ROUNDS,
