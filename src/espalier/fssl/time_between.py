@@ -7,7 +7,7 @@ proportional to the batch and to the units of the layer before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from time import perf_counter
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from espalier.fssl.groups import LayerUse
 
-_ROUNDS, _ROUNDS_OF_ONE = 6, 40
-# The two fastest runs of a steady machine differ by less.
-_STEADY = 1.1
+# Runs, at least and at most, until the two fastest agree.
+_ROUNDS, _ROUNDS_OF_ONE = (6, 24), (40, 40)
+_STEADY = 1.03
 
 
 class Gap(NamedTuple):
@@ -53,7 +53,11 @@ class Between:
 
 
 def time_between(
-    model: nn.Module, layers: Sequence[LayerUse], batch: int, example: Tensor | None = None
+    model: nn.Module,
+    layers: Sequence[LayerUse],
+    batch: int,
+    example: Tensor | None = None,
+    clock: Callable[[], float] = perf_counter,
 ) -> Between | None:
     """Run a model at full width and time its gaps; None if it does not run on such an input.
 
@@ -63,15 +67,16 @@ def time_between(
         batch: samples of a batch.
         example: inputs, as different from each other as real ones: pooling takes longer when its
             branches cannot be foretold. Without them, random numbers of the first layer's shape.
+        clock: tells seconds.
     """
     x = _input(layers[0], batch) if example is None else _repeated(example, batch)
-    clock = _Clock(model, layers)
+    watch = _Watch(model, layers, clock)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         with torch.no_grad():
-            _, alone = clock.time(x[:1], _ROUNDS_OF_ONE)
-            whole, full = clock.time(x, _ROUNDS)
+            _, alone = watch.time(x[:1], _ROUNDS_OF_ONE)
+            whole, full = watch.time(x, _ROUNDS)
     except (RuntimeError, TypeError, ValueError, IndexError):
         return None
     finally:
@@ -83,8 +88,7 @@ def time_between(
     by_units = [max(f - a, 0.0) * growth for f, a in zip(full, alone, strict=True)]
     fixed = [max(f - b, 0.0) for f, b in zip(full, by_units, strict=True)]
     gaps = tuple(map(Gap, fixed[1:], by_units[1:]))
-    fastest, second = sorted(whole)[:2]
-    return Between(full[0], gaps, fastest, second < _STEADY * fastest)
+    return Between(full[0], gaps, min(whole), _is_steady(whole))
 
 
 def _input(layer: LayerUse, batch: int) -> Tensor:
@@ -98,24 +102,33 @@ def _repeated(example: Tensor, batch: int) -> Tensor:
     return example[torch.arange(batch) % len(example)]
 
 
-class _Clock:
+def _is_steady(seconds: Sequence[float]) -> bool:
+    fastest, second = sorted(seconds)[:2]
+    return second < _STEADY * fastest
+
+
+class _Watch:
     """Runs a model and notes when its layers start and end."""
 
-    def __init__(self, model: nn.Module, layers: Sequence[LayerUse]) -> None:
-        self._model = model
+    def __init__(
+        self, model: nn.Module, layers: Sequence[LayerUse], clock: Callable[[], float]
+    ) -> None:
+        self._model, self._now = model, clock
         self._layers = [model.get_submodule(layer.name) for layer in layers]
 
-    def time(self, x: Tensor, rounds: int) -> tuple[list[float], list[float]]:
+    def time(self, x: Tensor, rounds: tuple[int, int]) -> tuple[list[float], list[float]]:
         """Seconds of whole runs, and the least of each gap from the start to the end of one.
 
         Noting the time takes time: each gap is shortened by its share of what that costs.
         """
         self._model(x)
-        whole, noted = [], []
-        for _ in range(rounds):
-            start = perf_counter()
+        least, most = rounds
+        whole: list[float] = []
+        noted: list[list[float]] = []
+        while len(whole) < least or (len(whole) < most and not _is_steady(whole)):
+            start = self._now()
             self._model(x)
-            whole.append(perf_counter() - start)
+            whole.append(self._now() - start)
             noted.append(self._marks(x))
         cost = min(marks[-1] - marks[0] for marks in noted) - min(whole)
         cost = max(cost, 0.0) / (len(noted[0]) // 2)
@@ -126,7 +139,7 @@ class _Clock:
         marks: list[float] = []
 
         def mark(*_: Any) -> None:
-            marks.append(perf_counter())
+            marks.append(self._now())
 
         with ExitStack() as hooks:
             for layer in self._layers:

@@ -172,7 +172,7 @@ class Table:
         cells = [[found[i, o] for o in outputs.values()] for i in inputs.values()]
         densities = tuple(density for density, _ in cells[-1][-1])  # few weights cannot be so few
         values = np.array([[[each for _, each in cell] for cell in row] for row in cells])
-        axes = tuple(inputs), tuple(outputs), densities
+        axes = tuple(map(float, inputs)), tuple(map(float, outputs)), densities
         return cls(*axes, values, work.weights, input_steps, output_steps)
 
     def seconds(self, inputs: float, outputs: float, nonzeros: float | None = None) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
+from time import perf_counter, thread_time
 from typing import Any
 
 import torch
@@ -27,6 +28,8 @@ GATHER, GAPS = "gather", "gaps"
 # Least of so many turns over everything: a slow moment shorter than a turn harms nothing.
 _ROUNDS = 4, 10
 _RATIO, _SLACK = 1.05, 2e-6
+# Longer works fill the caches with their own data soon enough.
+_WARM = 2e-3
 # So many points must have been seen twice for a layer to be kept.
 _STEADY_SHARE = 0.9
 _SHARES = 16, 8, 4, 2, 1
@@ -65,13 +68,14 @@ def _task(groups: Groups, layer: LayerUse, batch: int, threads: int, backend: st
 def _points(layer: LayerUse, batch: int, backend: str) -> Points:
     if backend != GATHER:
         return points(layer, batch, backend)
-    kept = sorted({-(-layer.in_width // share) for share in _SHARES})
+    kept = sorted({1, *(-(-layer.in_width // share) for share in _SHARES)})
     return Points([Point(each, each) for each in kept], [], [])
 
 
 def time_layers(
     groups: Groups,
     batch: int,
+    threads: int,
     tasks: Sequence[Task],
     cache: MachineCache,
     progress: Callable[[int, int], None] | None = None,
@@ -81,13 +85,7 @@ def time_layers(
     missing = {task.key: task for task in tasks if not seconds[task.key]}
     if not missing:
         return seconds
-    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
-    samples = Samples(modules.items(), batch)
-    works = [work for task in missing.values() for work in _works(task, samples)]
-    with torch.no_grad():
-        least, seen_twice = least_seconds(
-            works, rounds=_ROUNDS, ratio=_RATIO, slack=_SLACK, warm=True, progress=progress
-        )
+    least, seen_twice = time_points(groups, batch, threads, list(missing.values()), progress)
     steady, start = {}, 0
     for key, task in missing.items():
         end = start + len(task.points.all)
@@ -98,6 +96,29 @@ def time_layers(
     if steady:
         cache.put(steady)
     return seconds
+
+
+def time_points(
+    groups: Groups,
+    batch: int,
+    threads: int,
+    tasks: Sequence[Task],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[float], list[bool]]:
+    """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
+    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
+    samples = Samples(modules.items(), batch)
+    # Making layers draws random numbers; those of the user stay what they were.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return least_seconds(
+            [work for task in tasks for work in _works(task, samples)],
+            rounds=_ROUNDS,
+            ratio=_RATIO,
+            slack=_SLACK,
+            warm_below=_WARM,
+            clock=clock_of(threads),
+            progress=progress,
+        )
 
 
 def _works(task: Task, samples: Samples) -> Iterator[Callable[[], object]]:
@@ -121,7 +142,7 @@ def time_gaps(
     if numbers:
         front, whole, *rest = numbers
         return Between(front, tuple(map(Gap, rest[::2], rest[1::2])), whole)
-    between = time_between(groups.model, groups.layers, batch, example)
+    between = time_between(groups.model, groups.layers, batch, example, clock_of(threads))
     if between is not None and between.steady:
         rest = [each for gap in between.gaps for each in gap]
         cache.put({key: [between.front, between.whole, *rest]})
@@ -134,6 +155,11 @@ def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:
         return []
     sound = all(isinstance(each, float) and least <= each < math.inf for each in entry)
     return entry if sound else []
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Of one thread its own time: what other programs take from its core is not the layer's."""
+    return thread_time if threads == 1 else perf_counter
 
 
 def cache(folder: Path | None = None) -> MachineCache:

@@ -78,7 +78,8 @@ class TimeModel:
         """Time every layer at many widths on this machine and fit curves to the seconds.
 
         Seconds are kept in the user's cache: the same layer is measured once. What a restless
-        machine measured is not kept.
+        machine measured is not kept. The time of one thread is its own, so that other programs
+        disturb it little; the time of several is that on the wall.
 
         Arguments:
             groups: of the network.
@@ -102,7 +103,7 @@ class TimeModel:
         known = cache(folder)
         planned = tasks(groups, batch, count, ways)
         with torch_threads(count):
-            seconds = time_layers(groups, batch, planned, known, progress)
+            seconds = time_layers(groups, batch, count, planned, known, progress)
             between = time_gaps(groups, batch, count, example_input, known)
         fits: dict[str, Fit] = {}
         found: dict[LayerUse, LayerTime] = {layer: LayerTime(layer, {}) for layer in groups.layers}

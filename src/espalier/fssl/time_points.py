@@ -11,7 +11,7 @@ from espalier.fssl.groups import LayerUse
 
 DENSE, CSR = "dense", "csr"
 BACKENDS = DENSE, CSR
-DENSITIES = (0.01, 0.03, 0.1, 0.3, 0.6)
+DENSITIES = (0.01, 0.03, 0.1, 0.3, 0.6, 1.0)
 # Vector registers hold 8 or 16 numbers, so time rises in steps behind the multiples of 16.
 STEP = 16
 _FIRST = (1, 2, 4, 8, 12, 15)

@@ -13,6 +13,7 @@ from torch.nn.utils import skip_init
 
 from espalier.fssl.groups import LayerUse
 from espalier.fssl.time_points import Point
+from espalier.nn import SparseLinear
 
 Work = Callable[[], object]
 
@@ -42,8 +43,6 @@ class Samples:
 
     def csr(self, layer: LayerUse, point: Point) -> Work:
         """The layer with so many units and non-zeros."""
-        from espalier.nn import SparseLinear
-
         x = self._input(layer, point.inputs)
         weight = self._taken(point.outputs, point.inputs * layer.repeat)
         outputs, inputs = weight.shape

@@ -18,7 +18,8 @@ def least_seconds(
     rounds: tuple[int, int] = (_LEAST_ROUNDS, _MOST_ROUNDS),
     ratio: float = _STEADY,
     slack: float = _TOO_SHORT,
-    warm: bool = False,
+    warm_below: float = 0.0,
+    clock: Callable[[], float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds that each work took, called in turns, and whether each was seen twice.
@@ -31,8 +32,9 @@ def least_seconds(
         rounds: timed turns, at least and at most; two or more.
         ratio: the two fastest agree when the second takes less than this times the first,
         slack: or less than these seconds more.
-        warm: whether every timed call comes right behind one that is not, so that caches hold
-            the work's own data.
+        warm_below: works of fewer seconds get a call that is not timed before each that is, so
+            that caches hold their own data.
+        clock: tells seconds, in place of the time on the wall.
         progress: called with (done, most) rounds.
 
     >>> seconds, steady = least_seconds([lambda: sum(range(9)), lambda: len("abc")])
@@ -41,6 +43,8 @@ def least_seconds(
     """
     least, most = rounds
     times: list[list[float]] = [[] for _ in works]
+    last = [math.inf] * len(works)
+    now = clock or perf_counter
 
     def is_steady(seconds: list[float]) -> bool:
         fastest, second = sorted(seconds)[:2]
@@ -49,12 +53,13 @@ def least_seconds(
     pending = list(range(len(works)))
     for turn in range(most + 1):
         for each in pending:
-            if warm:
+            if turn and last[each] < warm_below:
                 works[each]()
-            start = perf_counter()
+            start = now()
             works[each]()
+            last[each] = now() - start
             if turn:
-                times[each].append(perf_counter() - start)
+                times[each].append(last[each])
         if progress is not None:
             progress(turn, most)
         if turn >= least:
