@@ -48,7 +48,7 @@ def quick() -> Callable[..., Settings]:
     """Settings of a small training; times are multiply-adds, so that nothing is measured."""
 
     def make(**changes: object) -> Settings:
-        usual = {"model": "mlp:16-12", "epochs": 3, "time": "macs", "threads": 1}
+        usual = {"model": "mlp:16-12", "epochs": 3, "batch": 64, "time": "macs", "threads": 1}
         return Settings(**{**usual, **changes})
 
     return make

@@ -21,7 +21,7 @@ from espalier.files import atomic
 from espalier.training import checkpoint
 from espalier.training.trainer import Trainer
 
-STEPS = 11  # of an epoch of the digits in batches of 128
+STEPS = 22  # of an epoch of the digits in batches of 64
 
 
 def die(*_: object, **__: object) -> None:

@@ -17,12 +17,14 @@ from espalier.errors import EspalierError, FileError, InputError
 from espalier.training import Folder, Settings, TrainingResult, train
 
 SCRIPT = Path(killed.__file__)
-METHODS = ("magnitude",)
+METHODS = ("magnitude", "fssl")
 EPOCHS = 5
 
 
 def settings_of(method: str) -> Settings:
-    return Settings(model="mlp:16-12", method=method, epochs=EPOCHS, time="macs", threads=1)
+    return Settings(
+        model="mlp:16-12", method=method, epochs=EPOCHS, time="macs", threads=1, batch=64
+    )
 
 
 def bits(result: TrainingResult) -> dict[str, torch.Tensor]:
@@ -117,7 +119,14 @@ def test_a_finished_training_finishes_again(tmp_path: Path) -> None:
 
 def test_other_settings_are_refused(begun: Path) -> None:
     settings = Settings(
-        model="mlp:16-12", method="dense", epochs=EPOCHS, time="macs", threads=1, seed=3, lr=0.5
+        model="mlp:16-12",
+        method="dense",
+        epochs=EPOCHS,
+        time="macs",
+        threads=1,
+        batch=64,
+        seed=3,
+        lr=0.5,
     )
     with pytest.raises(InputError, match=r"lr is 0\.5, was None; seed is 3, was 0"):
         train(settings, begun, resume=True)

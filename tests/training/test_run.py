@@ -87,7 +87,7 @@ def test_the_saved_model_answers_the_same(quick: Quick, tmp_path: Path) -> None:
 
 def test_a_loss_that_is_no_number_stops(quick: Quick, tmp_path: Path) -> None:
     settings = quick(method="dense", lr=1e30)
-    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, step \d+ of 11"):
+    with pytest.raises(TrainingError, match=r"the loss is (nan|inf) in epoch 1, step \d+ of 22"):
         train(settings, tmp_path / "run")
     assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
@@ -102,10 +102,10 @@ def test_the_last_good_checkpoint_stays(
 
     def failing(trainer: Trainer, *batch: torch.Tensor) -> torch.Tensor:
         calls.append(0)
-        return loss(trainer, *batch) * (math.nan if len(calls) > 25 else 1.0)
+        return loss(trainer, *batch) * (math.nan if len(calls) > 47 else 1.0)
 
     monkeypatch.setattr(Trainer, "loss", failing)
-    with pytest.raises(TrainingError, match=r"epoch 3, step 4 of 11, .* the checkpoint of epoch 2"):
+    with pytest.raises(TrainingError, match=r"epoch 3, step 4 of 22, .* the checkpoint of epoch 2"):
         train(quick(method="dense", epochs=4), tmp_path / "run")
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
     assert kept == ["epoch-00001.safetensors", "epoch-00002.safetensors"]
@@ -149,6 +149,7 @@ def test_radixnet_trains_sparse_layers(quick: Quick) -> None:
     [
         ({"model": "mlp"}, "model is 'mlp', wanted mlp:300-100"),
         ({"epochs": 1}, "epochs is 1, wanted at least 3"),
+        ({"batch": 1000}, "the phase sparsify has 1 steps, wanted at least 20"),
         ({"batch": 2000}, "batch is 2,000, but the training set has 1,442 images"),
     ],
 )

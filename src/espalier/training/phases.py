@@ -22,11 +22,13 @@ class Phase:
         part: of the epochs of the whole training.
         begin: makes the trainer of a job from the network so far, for so many steps; a class of
             trainers will do.
+        least_steps: fewer than these cannot do it.
     """
 
     name: str
     part: float
     begin: Callable[[Job, nn.Module, int], Trainer]
+    least_steps: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,25 @@ class Stretch:
     def begin(self, job: Job, model: nn.Module) -> Trainer:
         """The trainer of this stretch."""
         return self.phase.begin(job, model, (self.end - self.first) * job.steps)
+
+
+def check_steps(stretches: Sequence[Stretch], steps: int) -> None:
+    """Refuse a training that leaves a phase too few steps.
+
+    Arguments:
+        steps: of an epoch.
+
+    Raises:
+        InputError: names the phase.
+    """
+    for stretch in stretches:
+        name, wanted = stretch.phase.name, stretch.phase.least_steps
+        count = (stretch.end - stretch.first) * steps
+        if count < wanted:
+            raise InputError(
+                f"the phase {name} has {count} steps, wanted at least {wanted}: give more epochs "
+                "or smaller batches"
+            )
 
 
 def divide(phases: Sequence[Phase], epochs: int) -> list[Stretch]:

@@ -19,6 +19,7 @@ from espalier.training.finish import finish
 from espalier.training.folder import Folder
 from espalier.training.job import Job, build_start
 from espalier.training.methods import stretches
+from espalier.training.phases import check_steps
 from espalier.training.record import Record
 from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
@@ -68,6 +69,7 @@ def train(
         settings = settings.with_threads(threads)
         folder = None if output is None else Folder(output)
         data = _load(settings)
+        check_steps(plan, len(data.train) // settings.batch)
         times = _times(settings, data, folder, resume, watch)
         course = Course(Job(settings, data, times), plan, folder)
         if resume:

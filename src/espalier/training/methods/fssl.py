@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from espalier import fssl
+from espalier.fssl.optimizer import LEAST_STEPS
 from espalier.training.job import Job
 from espalier.training.masks import Masks
 from espalier.training.methods.dense import dense_phase
@@ -28,7 +29,7 @@ def phases(settings: Settings) -> list[Phase]:
     rest = 1.0 - settings.dense_part - settings.sparsify_part
     return [
         dense_phase(settings.dense_part),
-        Phase("sparsify", settings.sparsify_part, SparsifyTrainer),
+        Phase("sparsify", settings.sparsify_part, SparsifyTrainer, LEAST_STEPS),
         Phase("finetune", rest, FinetuneTrainer),
     ]
 
