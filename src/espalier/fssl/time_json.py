@@ -60,11 +60,11 @@ def _curve_to_json(curve: Curve) -> dict[str, Any]:
 def _curve_from_json(plain: Any) -> Curve:
     values = dict(plain)
     kind = _CURVES[values.pop("kind")]
+    _seconds([values["rest"]])
     for name in ("input_steps", "output_steps"):
         values[name] = _steps(values[name])
     if kind is Roofline:
-        coefficients = {name: values[name] for name in ("fixed", "per_flop", "per_byte")}
-        _seconds(list(coefficients.values()))
+        _seconds([values[name] for name in ("fixed", "per_flop", "per_byte")])
         return Roofline(**{**values, "work": Work(**values["work"])})
     axes = {name: _seconds(values[name]) for name in ("inputs", "outputs", "densities")}
     table = np.asarray(values["values"], np.float64)
