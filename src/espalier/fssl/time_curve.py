@@ -101,6 +101,7 @@ class Roofline:
     Attributes:
         fixed: seconds of a call.
         per_flop, per_byte: seconds; the inverse of what is called F and Bw in the literature.
+        rest: factor for widths that do not fill their last step.
 
     Source: the roofline of Williams et al., CACM 2009, with a soft maximum and a constant.
     """
@@ -111,13 +112,14 @@ class Roofline:
     work: Work
     input_steps: Steps = EXACT
     output_steps: Steps = EXACT
+    rest: float = 1.0
 
     def seconds(self, inputs: float, outputs: float, nonzeros: float | None = None) -> float:
         """Seconds of one batch."""
         reads, makes = self.input_steps(inputs), self.output_steps(outputs)
         flops, moved = self.work.amounts(reads, makes, nonzeros)
         bound = self.soft_maximum(self.per_flop * flops, self.per_byte * moved)
-        return self.fixed + float(bound)
+        return (self.fixed + float(bound)) * _factor(self, inputs, outputs)
 
     @staticmethod
     def soft_maximum(first: Any, second: Any) -> Any:
@@ -142,6 +144,8 @@ class Table:
         inputs, outputs: rising widths.
         densities: rising; one alone for a dense layer.
         values: seconds ``[inputs][outputs][densities]``.
+        weights: of each pair of units, when dense.
+        rest: factor for widths that do not fill their last step.
     """
 
     inputs: tuple[float, ...]
@@ -151,6 +155,7 @@ class Table:
     weights: int
     input_steps: Steps = EXACT
     output_steps: Steps = EXACT
+    rest: float = 1.0
 
     @classmethod
     def of(
@@ -181,7 +186,7 @@ class Table:
         density = 1.0 if nonzeros is None else nonzeros / full
         values = _along(self.inputs, self.input_steps(inputs), self.values)
         values = _along(self.outputs, self.output_steps(outputs), values)
-        return float(_along(self.densities, density, values))
+        return float(_along(self.densities, density, values)) * _factor(self, inputs, outputs)
 
     @property
     def smooth(self) -> Table:
@@ -190,6 +195,11 @@ class Table:
 
 
 Curve: TypeAlias = Roofline | Table
+
+
+def _factor(curve: Curve, inputs: float, outputs: float) -> float:
+    filled = curve.input_steps(inputs) == inputs and curve.output_steps(outputs) == outputs
+    return 1.0 if filled else curve.rest
 
 
 def _along(axis: tuple[float, ...], place: float, values: NDArray[np.float64]) -> Any:

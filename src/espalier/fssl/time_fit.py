@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -56,9 +56,9 @@ def fit(points: Points, seconds: Sequence[float], work: Work, backend: str) -> F
     )
     steps = list(_steps()) if backend == DENSE else [(EXACT, EXACT)]
     rooflines: list[Curve] = [_additive(points.grid, grid, work, *each) for each in steps]
-    roofline = _best(rooflines, points.choosing, choosing)
-    tables = [Table.of(points.grid, grid, work, *each) for each in steps]
-    candidates: list[Curve] = [_refined(roofline, points.grid, grid), *tables]
+    curves: list[Curve] = [Table.of(points.grid, grid, work, *each) for each in steps]
+    curves.append(_refined(_best(rooflines, points.choosing, choosing), points.grid, grid))
+    candidates = [_with_rest(curve, points.choosing, choosing) for curve in curves]
     curve = _best(candidates, points.choosing, choosing)
     return Fit(curve, tuple(_errors(curve, points.held_out, held_out).tolist()))
 
@@ -71,6 +71,16 @@ def _steps() -> Iterator[tuple[Steps, Steps]]:
 
 def _best(curves: Sequence[Curve], points: list[Point], seconds: Seconds) -> Curve:
     return min(curves, key=lambda curve: float(_errors(curve, points, seconds).mean()))
+
+
+def _with_rest(curve: Curve, points: list[Point], seconds: Seconds) -> Curve:
+    """The factor of unfilled steps, of which a grid has few: the median of those aside."""
+    twice = replace(curve, rest=2.0)
+    filled = np.array([curve.seconds(*point) for point in points])
+    unfilled = filled != np.array([twice.seconds(*point) for point in points])
+    if not unfilled.any():
+        return curve
+    return replace(curve, rest=float(np.median((seconds / filled)[unfilled])))
 
 
 def _errors(curve: Curve, points: list[Point], seconds: Seconds) -> Seconds:

@@ -13,7 +13,7 @@ from espalier.fssl.time_between import Between, Gap
 from espalier.fssl.time_curve import RULES, Curve, Roofline, Steps, Table, Work
 from espalier.fssl.time_fit import Fit
 from espalier.fssl.time_layer import LayerTime
-from espalier.fssl.time_points import BACKENDS
+from espalier.fssl.time_points import BACKENDS, DENSE
 
 _CURVES = {"roofline": Roofline, "table": Table}
 
@@ -34,7 +34,7 @@ def layer_from_json(plain: Any) -> LayerTime:
         str(backend): Fit(_curve_from_json(fit["curve"]), _seconds(fit["errors"]))
         for backend, fit in plain["fits"].items()
     }
-    if not fits or not fits.keys() <= set(BACKENDS):
+    if DENSE not in fits or not fits.keys() <= set(BACKENDS):
         raise ValueError(f"backends {', '.join(fits)}")
     gather = tuple((int(width), _seconds([each])[0]) for width, each in plain["gather"])
     return LayerTime(layer, fits, gather)
@@ -60,11 +60,11 @@ def _curve_to_json(curve: Curve) -> dict[str, Any]:
 def _curve_from_json(plain: Any) -> Curve:
     values = dict(plain)
     kind = _CURVES[values.pop("kind")]
+    _seconds([values["rest"]])
     for name in ("input_steps", "output_steps"):
         values[name] = _steps(values[name])
     if kind is Roofline:
-        coefficients = {name: values[name] for name in ("fixed", "per_flop", "per_byte")}
-        _seconds(list(coefficients.values()))
+        _seconds([values[name] for name in ("fixed", "per_flop", "per_byte")])
         return Roofline(**{**values, "work": Work(**values["work"])})
     axes = {name: _seconds(values[name]) for name in ("inputs", "outputs", "densities")}
     table = np.asarray(values["values"], np.float64)

@@ -43,11 +43,9 @@ class LayerTime:
     def cheapest(
         self, inputs: float, outputs: float, density: float | None, smooth: bool = False
     ) -> tuple[str, float]:
-        """The cheapest backend, and its seconds."""
-        found = {
-            backend: self.seconds(inputs, outputs, density, backend, smooth)
-            for backend in self.fits
-        }
+        """The cheapest backend, and its seconds; dense where no weight is known to be zero."""
+        ways = self.fits if density is not None else [DENSE]
+        found = {way: self.seconds(inputs, outputs, density, way, smooth) for way in ways}
         best = min(found, key=found.__getitem__)
         return best, found[best]
 

@@ -172,7 +172,7 @@ class TimeModel:
     def backend(
         self, layer: LayerUse, inputs: int, outputs: int, nonzeros: int | None = None
     ) -> str:
-        """The cheapest way to run a layer with so many units and non-zeros (None: all)."""
+        """The cheapest way to run a layer with so many units and non-zeros (None: dense)."""
         known = self._known(layer)
         widths = known.widths(inputs, outputs)
         return known.cheapest(*widths, known.density(*widths, nonzeros))[0]
@@ -182,7 +182,7 @@ class TimeModel:
 
         Arguments:
             widths: living units of each family; 0 counts as 1.
-            nonzeros: of each layer's compact weight, None for all.
+            nonzeros: of each layer's compact weight, None for a dense one.
 
         Raises:
             InputError: a width or a number of non-zeros is missing or out of range.
