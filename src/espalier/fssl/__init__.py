@@ -12,6 +12,7 @@ from espalier.fssl.compact_report import CompactReport, compact_report
 from espalier.fssl.compaction import compact
 from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
+from espalier.fssl.onnx import export_onnx
 from espalier.fssl.time_model import TimeModel
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Units",
     "compact",
     "compact_report",
+    "export_onnx",
     "find_groups",
     "load",
     "load_metadata",
