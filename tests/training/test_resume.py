@@ -17,7 +17,7 @@ from espalier.errors import EspalierError, FileError, InputError
 from espalier.training import Folder, Settings, TrainingResult, train
 
 SCRIPT = Path(killed.__file__)
-METHODS = ("magnitude", "fssl")
+METHODS = ("magnitude", "fssl", "rigl")
 EPOCHS = 5
 
 

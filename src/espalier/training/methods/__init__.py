@@ -1,6 +1,6 @@
 """The methods: each is a list of phases."""
 
-from espalier.training.methods import dense, fssl, magnitude
+from espalier.training.methods import dense, fssl, magnitude, rigl
 from espalier.training.phases import Stretch, divide
 from espalier.training.settings import Settings
 
@@ -8,6 +8,7 @@ _PHASES = {
     "fssl": fssl.phases,
     "dense": dense.phases,
     "magnitude": magnitude.phases,
+    "rigl": rigl.phases,
 }
 
 
