@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +20,11 @@ from espalier.cli.picture import save_picture
 
 if TYPE_CHECKING:
     from espalier.training import Settings, TrainingResult
+    from espalier.training.record import Record
 
 MODEL = "mlp:512-256"
 TARGET_TIME = 0.25
+LINES_EVERY = 4  # epochs
 RUNS = 5  # of the inference engine; the first one warms up
 
 app = typer.Typer(invoke_without_command=True)
@@ -46,15 +49,13 @@ def demo(
     from espalier import training
 
     tell = _keep_silent if as_json else print_text
-    settings = training.Settings(model=MODEL, target_time=TARGET_TIME, epochs=epochs)
+    settings = training.Settings(model=MODEL, target_time=TARGET_TIME, epochs=epochs, threads=1)
     tell(
         f"A network {MODEL} learns scikit-learn's 1,797 handwritten digits, first dense. Then FSSL "
         "removes neurons and pixels by what they cost in time and in error, until the network "
         f"takes {TARGET_TIME:.0%} of its time. What is left is cut out and fine-tuned ..."
     )
-    result = training.train(
-        settings, watch=progress, on_epoch=lambda record: print_epoch(record, epochs=epochs)
-    )
+    result = training.train(settings, watch=progress, on_epoch=partial(_print_some, epochs=epochs))
     tell("The compact network as the inference engine runs it, beside PyTorch ...")
     run = _infer(result, settings)
     save_picture(result, output)
@@ -64,6 +65,11 @@ def demo(
         _print_tables(result, run, output)
     if not (result.target_met and run["same_answers"]):
         raise typer.Exit(FAILED)
+
+
+def _print_some(record: Record, *, epochs: int) -> None:
+    if record.epoch % LINES_EVERY == 0:
+        print_epoch(record, epochs=epochs)
 
 
 def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:
@@ -76,7 +82,7 @@ def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:
     with torch.inference_mode():
         expected = result.model(digits.images).argmax(1).numpy()
     samples = digits.images.flatten(1).numpy()
-    plan = esp.compile(esp.Network.from_torch(result.model))
+    plan = esp.compile(esp.Network.from_torch(result.model), threads=settings.threads)
     runs = [plan.run(samples) for _ in range(RUNS)][1:]
     found = runs[-1].activations.argmax(axis=1)
     return {
