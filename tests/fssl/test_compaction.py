@@ -53,7 +53,8 @@ def test_convolution_networks_compute_the_same(model: nn.Sequential, seed: int) 
     x = torch.randn(4, 1, 9, 9, generator=torch.Generator().manual_seed(seed))
     small = shrink(model, x)
     assert_same(model, small, 3 * x)
-    assert compact_report(small).weights[1] < compact_report(small).weights[0]
+    before, after = compact_report(small).weights
+    assert after <= before
 
 
 @pytest.mark.parametrize(

@@ -72,3 +72,13 @@ def test_the_error_is_that_of_points_nobody_saw():
     result = fit(found, seconds, work, DENSE)
     assert result.errors == pytest.approx([0.5] * len(found.held_out), abs=0.02)
     assert result.median == pytest.approx(0.5, abs=0.02) and result.worst < 0.55
+
+
+@pytest.mark.parametrize(("factor", "learnt"), [(1.1, 1.1), (0.5, 1.0)])
+def test_steps_that_are_not_filled_may_take_longer_but_never_less(factor, learnt):
+    work, found = Work.of(LAYER, 256, DENSE), points(LAYER, 256, DENSE)
+    truth = Roofline(1e-6, 1e-11, 1e-12, work, output_steps=Steps(16, "whole"), rest=factor)
+    result = fit(found, seconds_of(truth, found), work, DENSE)
+    if factor > 1.0:
+        assert result.worst < 0.03
+    assert result.curve.rest == pytest.approx(learnt, abs=0.03)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from espalier.errors import NetworkError
-from espalier.fssl.dependence import INDEPENDENT, Dependence, first_equal, widened
+from espalier.fssl.channels import INDEPENDENT, first_equal, widened, widened_units
+from espalier.fssl.dependence import Dependence
 from espalier.fssl.groups import INPUT, Groups, LayerUse, Units
 from espalier.fssl.layers import read_layer, taps
 from espalier.inference.decompose import Expansion, fold_inputs, inputs_read
@@ -101,8 +103,10 @@ def reduce(groups: Groups) -> Reduction:
 
 def _observe(groups: Groups) -> Dependence:
     dependence = Dependence(groups.model)
-    with torch.no_grad(), dependence.watching(groups.example):
-        groups.model(*groups.example)
+    # A first layer that works in place must not reach the example.
+    example = [each.clone() if isinstance(each, Tensor) else each for each in groups.example]
+    with torch.no_grad(), dependence.watching():
+        groups.model(*example)
     return dependence
 
 
@@ -142,7 +146,7 @@ def _equal_units(units: Units, groups: Groups, dependence: Dependence) -> NDArra
 def _inputs(use: LayerUse, same: NDArray[np.int32], reading: Expansion) -> Expansion:
     """What becomes of each input feature of a layer."""
     constant = np.repeat(_units_read(use, reading) < 0, use.repeat)
-    first = widened(Expansion(same, np.zeros(len(same), np.float32)), use.repeat).unit
+    first = widened_units(same, use.repeat)
     return Expansion(
         np.where(constant, np.int32(INDEPENDENT), first),
         np.where(constant, reading.constant, np.float32(0.0)),

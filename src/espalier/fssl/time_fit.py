@@ -80,7 +80,8 @@ def _with_rest(curve: Curve, points: list[Point], seconds: Seconds) -> Curve:
     unfilled = filled != np.array([twice.seconds(*point) for point in points])
     if not unfilled.any():
         return curve
-    return replace(curve, rest=float(np.median((seconds / filled)[unfilled])))
+    # Less than a full step is never faster than the full one.
+    return replace(curve, rest=max(1.0, float(np.median((seconds / filled)[unfilled]))))
 
 
 def _errors(curve: Curve, points: list[Point], seconds: Seconds) -> Seconds:

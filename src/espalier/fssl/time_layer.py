@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from espalier.errors import InputError
 from espalier.fssl.groups import LayerUse
-from espalier.fssl.time_fit import Fit
-from espalier.fssl.time_points import DENSE
+from espalier.fssl.time_curve import Roofline, Work
+from espalier.fssl.time_fit import Fit, fit
+from espalier.fssl.time_measure import GATHER, Task
+from espalier.fssl.time_points import CSR, DENSE
+
+# Without measuring: multiply-adds at this speed, and those of single weights so much slower (Park
+# et al., ICLR 2017, for AVX2).
+_NOMINAL_FLOPS = 2e10
+_CSR_SLOWDOWN = 3.0
 
 
 @dataclass(frozen=True)
@@ -77,3 +85,39 @@ class LayerTime:
                 f"those of its compact weight with {inputs:.0f} inputs and {outputs:.0f} outputs"
             )
         return nonzeros / weights
+
+
+def measured_layers(
+    tasks: Iterable[Task], seconds: Mapping[str, list[float]], batch: int
+) -> tuple[LayerTime, ...]:
+    """Curves for every layer from what was measured, by key; equal layers share theirs."""
+    fits: dict[str, Fit] = {}
+    found: dict[LayerUse, LayerTime] = {}
+    for task in tasks:
+        known = found.setdefault(task.layer, LayerTime(task.layer, {}))
+        if task.backend == GATHER:
+            widths = [point.inputs for point in task.points.grid]
+            gather = tuple(zip(widths, seconds[task.key], strict=True))
+            found[task.layer] = LayerTime(task.layer, known.fits, gather)
+            continue
+        if task.key not in fits:
+            work = Work.of(task.layer, batch, task.backend)
+            fits[task.key] = fit(task.points, seconds[task.key], work, task.backend)
+        known.fits[task.backend] = fits[task.key]
+    return tuple(found.values())
+
+
+def nominal_layers(layers: Iterable[LayerUse], batch: int) -> tuple[LayerTime, ...]:
+    """Multiply-adds of every layer at a nominal speed, a few times slower in CSR."""
+    per_flop = {DENSE: 1.0 / _NOMINAL_FLOPS, CSR: _CSR_SLOWDOWN / _NOMINAL_FLOPS}
+    return tuple(
+        LayerTime(
+            layer,
+            {
+                way: Fit(Roofline(0.0, each, 0.0, Work.of(layer, batch, way)))
+                for way, each in per_flop.items()
+                if way == DENSE or layer.prunable_elements
+            },
+        )
+        for layer in layers
+    )

@@ -14,28 +14,15 @@ from torch import Tensor
 from espalier.errors import InputError
 from espalier.fssl.groups import Groups, LayerUse
 from espalier.fssl.time_between import Between
-from espalier.fssl.time_curve import Roofline, Work
-from espalier.fssl.time_fit import Fit, fit
 from espalier.fssl.time_json import between_from_json, layer_from_json, layer_to_json
-from espalier.fssl.time_layer import LayerTime
-from espalier.fssl.time_measure import (
-    GATHER,
-    cache,
-    tasks,
-    time_gaps,
-    time_layers,
-    torch_threads,
-)
+from espalier.fssl.time_layer import LayerTime, measured_layers, nominal_layers
+from espalier.fssl.time_measure import cache, tasks, time_gaps, time_layers, torch_threads
 from espalier.fssl.time_points import BACKENDS, CSR, DENSE
 from espalier.fssl.time_report import report
 from espalier.kernels import instruction_set, thread_count
 from espalier.kernels.processor import processor_name
 
 FORMAT = 1
-# Without measuring: multiply-adds at this speed, and those of single weights so much slower (Park
-# et al., ICLR 2017, for AVX2).
-_NOMINAL_FLOPS = 2e10
-_CSR_SLOWDOWN = 3.0
 # A slope is taken over this part of the full width.
 _WINDOW = 0.05
 # Widths and non-zeros that save less than this part of the time are not worth a term.
@@ -105,21 +92,8 @@ class TimeModel:
         with torch_threads(count):
             seconds = time_layers(groups, batch, count, planned, known, progress)
             between = time_gaps(groups, batch, count, example_input, known)
-        fits: dict[str, Fit] = {}
-        found: dict[LayerUse, LayerTime] = {layer: LayerTime(layer, {}) for layer in groups.layers}
-        for task in planned:
-            layer = task.layer
-            if task.backend == GATHER:
-                widths = [point.inputs for point in task.points.grid]
-                gather = tuple(zip(widths, seconds[task.key], strict=True))
-                found[layer] = LayerTime(layer, found[layer].fits, gather)
-                continue
-            if task.key not in fits:
-                work = Work.of(layer, batch, task.backend)
-                fits[task.key] = fit(task.points, seconds[task.key], work, task.backend)
-            found[layer].fits[task.backend] = fits[task.key]
-        sizes = tuple(groups.full_widths)
-        return cls(batch, count, this_machine(), sizes, tuple(found.values()), between)
+        layers = measured_layers(planned, seconds, batch)
+        return cls(batch, count, this_machine(), tuple(groups.full_widths), layers, between)
 
     @classmethod
     def from_macs(cls, groups: Groups, batch: int = 256) -> TimeModel:
@@ -133,18 +107,8 @@ class TimeModel:
         1.5
         """
         batch = _batch(batch)
-        layers = []
-        for layer in groups.layers:
-            per_flop = {DENSE: 1.0 / _NOMINAL_FLOPS}
-            if layer.prunable_elements:
-                per_flop[CSR] = _CSR_SLOWDOWN / _NOMINAL_FLOPS
-            fits = {
-                backend: Fit(Roofline(0.0, each, 0.0, Work.of(layer, batch, backend)))
-                for backend, each in per_flop.items()
-            }
-            layers.append(LayerTime(layer, fits))
-        sizes = tuple(groups.full_widths)
-        return cls(batch, 1, NOT_MEASURED, sizes, tuple(layers), None)
+        layers = nominal_layers(groups.layers, batch)
+        return cls(batch, 1, NOT_MEASURED, tuple(groups.full_widths), layers, None)
 
     @property
     def measured(self) -> bool:
