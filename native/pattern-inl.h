@@ -173,16 +173,18 @@ static void sum_lanes(const float* panel, int64_t pitch, int64_t begin, int64_t 
   totals.finish(waiting);
 }
 
+// Sixteen rows at a time, each from end to end: rows of some KiB lie on pages of their own, and a
+// power of two apart they share their sets of the cache.
 static void rows_to_tile(const float* rows, int64_t pitch, int count, int64_t begin, int64_t end,
                          float* tile, int vectors) {
   const int64_t tile_pitch = int64_t(vectors) * width;
-  for (int64_t n = begin; n < end; n += width) {
-    const int features = int(end - n < width ? end - n : width);
-    for (int lane = 0; lane < tile_pitch; lane += width) {
+  for (int lane = 0; lane < tile_pitch; lane += width) {
+    const float* source = rows + lane * pitch;
+    for (int64_t n = begin; n < end; n += width) {
+      const int features = int(end - n < width ? end - n : width);
       vec block[width];
       for (int i = 0; i < width; ++i) {
-        block[i] =
-            lane + i < count ? load_first(rows + (lane + i) * pitch + n, features) : set1(0.0f);
+        block[i] = lane + i < count ? load_first(source + i * pitch + n, features) : set1(0.0f);
       }
       transpose(block);
       float* out = tile + n * tile_pitch + lane;
@@ -194,17 +196,17 @@ static void rows_to_tile(const float* rows, int64_t pitch, int count, int64_t be
 static void tile_to_rows(const float* tile, int vectors, int count, int64_t begin, int64_t end,
                          float* rows, int64_t pitch) {
   const int64_t tile_pitch = int64_t(vectors) * width;
-  for (int64_t n = begin; n < end; n += width) {
-    const int features = int(end - n < width ? end - n : width);
-    for (int lane = 0; lane < count; lane += width) {
+  for (int lane = 0; lane < count; lane += width) {
+    float* out = rows + lane * pitch;
+    for (int64_t n = begin; n < end; n += width) {
+      const int features = int(end - n < width ? end - n : width);
       vec block[width];
       for (int i = 0; i < width; ++i) {
         block[i] = i < features ? load(tile + (n + i) * tile_pitch + lane) : set1(0.0f);
       }
       transpose(block);
-      float* out = rows + lane * pitch + n;
       for (int i = 0; i < width && lane + i < count; ++i) {
-        store_first(out + i * pitch, features, block[i]);
+        store_first(out + i * pitch + n, features, block[i]);
       }
     }
   }
