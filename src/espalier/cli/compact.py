@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from espalier.cli.arrays import check_target
 from espalier.cli.console import Json, print_facts, print_json, print_notice, progress
 from espalier.cli.gains import print_networks, print_result
-from espalier.errors import FileError, InputError
+from espalier.errors import FileError
 
 ENDING = ".safetensors"
 
@@ -26,10 +25,10 @@ def compact(
         Path | None,
         typer.Option(help="File to write.  [default: compact.safetensors in or beside MODEL]"),
     ] = None,
-    shape: Annotated[
-        str | None,
-        typer.Option(help="Of one input, such as 1x28x28, of a model that does not name it."),
-    ] = None,
+    time: Annotated[
+        Literal["measured", "macs"],
+        typer.Option(help="What decides between dense and CSR, for a model in a file."),
+    ] = "measured",
     as_json: Json = False,
 ) -> None:
     """Cut the units and weights that are zero out of MODEL, and print what was gained.
@@ -48,16 +47,9 @@ def compact(
         result = training.compact_folder(model, output, on_notice=print_notice)
         print_json(result.to_json()) if as_json else print_result(result)
         return
-    size = None if shape is None else _parse_shape(shape)
-    networks = training.compact_file(model, output, shape=size, watch=progress)
+    networks = training.compact_file(model, output, time=time, watch=progress)
     if as_json:
         print_json({"networks": [asdict(row) for row in networks], "model": str(output)})
     else:
         print_networks(f"{model}; times of a batch of {training.BATCH}", networks)
         print_facts("the end", {"model": str(output)})
-
-
-def _parse_shape(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"[1-9]\d{0,5}(x[1-9]\d{0,5})*", text):
-        raise InputError(f"shape is {text!r}, wanted numbers from 1 up, such as 1x28x28")
-    return tuple(map(int, text.split("x")))

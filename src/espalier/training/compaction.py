@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
+from torch import nn
 
 from espalier import fssl
-from espalier.errors import InputError
 from espalier.training.finish import finish
 from espalier.training.folder import Folder, save_model
 from espalier.training.result import Network, TrainingResult, network
-from espalier.training.run import BATCH, reopen
-from espalier.training.shape import compact_shape, shape_of
+from espalier.training.run import BATCH, reopen, times_of
+from espalier.training.settings import TimeSource
+from espalier.training.shape import Shape, compact_shape, shape_of
 from espalier.training.size import time_in_turns
 from espalier.training.watch import Watch, unwatched
 
@@ -39,49 +39,36 @@ def compact_folder(path: Path, output: Path, *, on_notice: Callable[[str], None]
 
 
 def compact_file(
-    path: Path,
-    output: Path,
-    *,
-    shape: tuple[int, ...] | None = None,
-    batch: int = BATCH,
-    watch: Watch = unwatched,
+    path: Path, output: Path, *, time: TimeSource = "measured", watch: Watch = unwatched
 ) -> tuple[Network, Network]:
-    """Compact a model that `fssl.save` wrote and save the result.
+    """Compact a model that `fssl.save` wrote with its spec, and save the result.
 
     Arguments:
         path: the model's file; it is left as it is.
         output: the file to write.
-        shape: of one input; by default the one the file names.
-        batch: inputs of the timings.
+        time: where the times come from that decide between dense and CSR.
         watch: shows the progress of measuring.
 
     Returns:
         The rows of the network before and after.
 
     Raises:
-        FileError: the file is missing, damaged or no model.
-        InputError: nobody says the shape of an input.
+        FileError: the file is missing, damaged, no model, or does not say how to build it.
     """
-    metadata = fssl.load_metadata(path)
-    example = torch.zeros(1, *(shape or _shape(metadata, path)))
-    model = fssl.load(path)
-    groups = fssl.find_groups(model, example)
-    with watch("timing layers", "timings") as progress:
-        time = fssl.TimeModel.measure(groups, batch, progress=progress)
-    small = fssl.compact(model, groups, time=time).eval()
-    inputs = torch.rand(batch, *example.shape[1:], generator=torch.Generator().manual_seed(0))
+    model, spec = fssl.load(path), fssl.load_spec(path)
+    assert spec is not None
+    inputs = torch.rand(BATCH, spec["in_channels"], spec["size"], spec["size"])
+    groups = fssl.find_groups(model, inputs[:1])
+    times = times_of(groups, time, watch)
+    small = fssl.compact(model, groups, time=times).eval()
+    fssl.save(small, output, spec=spec, metadata=fssl.load_metadata(path))
     seconds = time_in_turns({"before": model, "compact": small}, inputs)
-    fssl.save(small, output, spec=metadata.get("spec"), metadata=metadata)
     weights = groups.weights()
-    before, after = shape_of(groups, time), compact_shape(small, time)
-    return (
-        network("before", model, example, before, weights=weights, seconds=seconds["before"]),
-        network("compact", small, example, after, weights=weights, seconds=seconds["compact"]),
-    )
 
+    def row(name: str, module: nn.Module, shape: Shape) -> Network:
+        return network(
+            name, module, inputs[:1], shape, weights=weights, seconds=seconds[name], error=None
+        )
 
-def _shape(metadata: dict[str, Any], path: Path) -> tuple[int, ...]:
-    shape = metadata.get("inputs", {}).get("shape")
-    if shape is None:
-        raise InputError(f"{path} does not name the shape of an input; give it, such as 1x28x28")
-    return tuple(shape)
+    before, after = shape_of(groups, times), compact_shape(small, times)
+    return row("before", model, before), row("compact", small, after)

@@ -171,8 +171,8 @@ def save_model(result: TrainingResult, path: Path, data: Data) -> None:
         "size": side,
         "num_classes": data.classes,
     }
-    inputs = {"shape": [channels, side, side], "mean": data.mean, "std": data.std}
-    fssl.save(result.model, path, spec=spec, metadata={"spec": spec, "inputs": inputs})
+    inputs = {"mean": data.mean, "std": data.std}
+    fssl.save(result.model, path, spec=spec, metadata={"inputs": inputs})
 
 
 def environment() -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from espalier.errors import InputError
-from espalier.fssl import TimeModel, find_groups
+from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import image_side
 from espalier.training.course import Course
 from espalier.training.data import Data, check_batch, load
@@ -22,7 +22,7 @@ from espalier.training.methods import stretches
 from espalier.training.phases import check_steps
 from espalier.training.record import Record
 from espalier.training.result import TrainingResult
-from espalier.training.settings import Settings
+from espalier.training.settings import Settings, TimeSource
 from espalier.training.watch import Watch, unwatched
 
 BATCH = 256  # images of a predicted and a measured time
@@ -112,12 +112,17 @@ def _times(
     return times
 
 
-def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:
-    groups = find_groups(build_start(settings, data), data.train.images[:1])
-    if settings.time == "macs":
+def times_of(groups: Groups, source: TimeSource, watch: Watch = unwatched) -> TimeModel:
+    """Times of a network on this machine and PyTorch's threads, or multiply-adds for them."""
+    if source == "macs":
         return TimeModel.from_macs(groups, BATCH)
     with watch("timing layers", "timings") as progress:
-        return TimeModel.measure(groups, BATCH, threads=settings.threads, progress=progress)
+        return TimeModel.measure(groups, BATCH, threads=torch.get_num_threads(), progress=progress)
+
+
+def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:
+    groups = find_groups(build_start(settings, data), data.train.images[:1])
+    return times_of(groups, settings.time, watch)
 
 
 def _begun_with(folder: Folder) -> TimeModel:
