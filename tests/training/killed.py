@@ -85,13 +85,22 @@ MOMENTS: dict[str, Callable[[], None]] = {
 }
 
 
+# What a method adds to the state matters in the middle of it; the other moments are everyone's.
+FEW = ("second phase", "fourth checkpoint")
+
+
+def moments(method: str) -> list[str]:
+    """The moments at which a training by this method is killed."""
+    return list(MOMENTS) if method == "fssl" else list(FEW)
+
+
 def kill(folder: Path, settings: training.Settings) -> None:
     """Fork a process for each moment and wait for its death."""
     training.train(settings)  # imports once for all what a training needs
-    for moment, arrange in MOMENTS.items():
+    for moment in moments(settings.method):
         child = os.fork()
         if child == 0:
-            arrange()
+            MOMENTS[moment]()
             training.train(settings, folder / moment)
             os._exit(0)
         _, status = os.waitpid(child, 0)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from espalier.training import Folder, Settings, TrainingResult, train
 
 SCRIPT = Path(killed.__file__)
 METHODS = ("magnitude", "fssl", "rigl")
+DEATHS = [(method, moment) for method in METHODS for moment in killed.moments(method)]
 EPOCHS = 5
 
 
@@ -36,13 +38,9 @@ def same_bits(one: TrainingResult, other: TrainingResult) -> bool:
     return all(a == b and torch.equal(x, y) for (a, x), (b, y) in pairs)
 
 
-@pytest.fixture(scope="module", params=METHODS)
-def method(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(scope="module")
+@cache
 def unbroken(method: str) -> TrainingResult:
+    """The same training, left alone."""
     return train(settings_of(method))
 
 
@@ -53,21 +51,21 @@ def remains(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = [json.dumps(settings_of(method).to_json()) for method in METHODS]
     command = [sys.executable, str(SCRIPT), str(folder), *words]
     said = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
-    assert said.stdout.splitlines() == [f"{moment}\t9" for moment in killed.MOMENTS] * len(METHODS)
+    assert said.stdout.splitlines() == [f"{moment}\t9" for _, moment in DEATHS]
     return folder
 
 
-@pytest.mark.parametrize("moment", killed.MOMENTS)
-def test_bit_for_bit_after_a_kill(moment: str, remains: Path, unbroken: TrainingResult) -> None:
+@pytest.mark.parametrize(("method", "moment"), DEATHS)
+def test_bit_for_bit_after_a_kill(method: str, moment: str, remains: Path) -> None:
     notices: list[str] = []
-    folder = remains / unbroken.settings.method / moment
-    result = train(unbroken.settings, folder, resume=True, on_notice=notices.append)
+    folder = remains / method / moment
+    result = train(settings_of(method), folder, resume=True, on_notice=notices.append)
     assert not notices
-    assert same_bits(result, unbroken)
+    assert same_bits(result, unbroken(method))
     text = (folder / "metrics.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
-    assert [line["loss"] for line in lines] == [record.loss for record in unbroken.history]
+    assert [line["loss"] for line in lines] == [record.loss for record in unbroken(method).history]
     assert not list((folder / "checkpoints").glob(".*"))
 
 
