@@ -70,8 +70,8 @@ def time_in_turns(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, 
 
 
 def _weight(layer: nn.Module) -> Tensor:
-    weight: Any = layer.values if isinstance(layer, SparseLinear) else layer.weight
-    return weight
+    name = "values" if isinstance(layer, SparseLinear) else "weight"
+    return layer.get_parameter(name)
 
 
 @torch.inference_mode()

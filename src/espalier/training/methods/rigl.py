@@ -61,7 +61,7 @@ def _sparse(model: nn.Module, job: Job) -> nn.Module:
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     layers: list[Any] = [model.get_submodule(name) for name in names]
     sizes = [layer.weight.numel() for layer in layers]
-    shapes = [tuple(layer.weight.shape) for layer in layers]
+    shapes = [(layer.out_features, layer.in_features) for layer in layers]
     densities = patterns.erdos_renyi_kernel(shapes, _density(job, sum(sizes)))
     for index, (name, layer, size) in enumerate(zip(names, layers, sizes, strict=True)):
         # Rounded down: together they may not exceed the target by a single weight.
