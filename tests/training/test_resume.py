@@ -150,7 +150,9 @@ def test_a_folder_in_use_is_not_overwritten(begun: Path) -> None:
     assert sorted(path.read_bytes() for path in begun.rglob("*") if path.is_file()) == before
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}', '{"format_version": 7}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"format": "other"}', '{"format": "espalier-training"}']
+)
 def test_a_damaged_description_is_refused(begun: Path, text: str) -> None:
     (begun / "run.json").write_text(text)
     with pytest.raises(FileError, match=r"run\.json"):
@@ -177,3 +179,19 @@ def test_a_copy_of_the_folder_goes_on_elsewhere(begun: Path, tmp_path: Path) -> 
     shutil.move(begun, tmp_path / "moved")
     result = train(settings_of("dense"), tmp_path / "moved", resume=True)
     assert same_bits(result, train(settings_of("dense")))
+
+
+def test_a_description_that_lacks_a_part_is_refused(begun: Path) -> None:
+    run = json.loads((begun / "run.json").read_text())
+    del run["time"]
+    (begun / "run.json").write_text(json.dumps(run))
+    with pytest.raises(FileError, match="lacks 'time'"):
+        train(settings_of("dense"), begun, resume=True)
+
+
+def test_times_of_another_machine_are_kept(begun: Path) -> None:
+    run = json.loads((begun / "run.json").read_text())
+    run["time"]["machine"] = "a machine elsewhere"
+    (begun / "run.json").write_text(json.dumps(run))
+    result = train(settings_of("dense"), begun, resume=True)
+    assert same_bits(result, unbroken("dense"))

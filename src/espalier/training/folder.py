@@ -21,6 +21,7 @@ from espalier import fssl
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
+from espalier.kernels import instruction_set
 from espalier.kernels.processor import processor_name
 from espalier.training import checkpoint
 from espalier.training.checkpoint import Checkpoint
@@ -30,6 +31,7 @@ from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
 
 FORMAT, FORMAT_VERSION = "espalier-training", 1
+KEYS = ("settings", "data", "environment", "time")
 
 
 class Folder:
@@ -97,6 +99,8 @@ class Folder:
             raise FileError(
                 f"{self._run} is of version {run.get('format_version')}, wanted {FORMAT_VERSION}"
             )
+        if missing := [key for key in KEYS if key not in run]:
+            raise FileError(f"{self._run} is damaged: it lacks {missing[0]!r}")
         return run
 
     def settings(self) -> Settings:
@@ -183,6 +187,7 @@ def environment() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "processor": processor_name(),
+        "instruction_set": instruction_set(),
     }
 
 

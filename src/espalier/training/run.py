@@ -127,7 +127,7 @@ def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:
 
 def _begun_with(folder: Folder) -> TimeModel:
     """The times that a training was begun with: others would shape it otherwise."""
-    return TimeModel.from_json(json.dumps(folder.run()["time"]))
+    return TimeModel.from_json(json.dumps(folder.run()["time"]), elsewhere=True)
 
 
 @contextmanager
