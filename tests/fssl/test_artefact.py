@@ -215,6 +215,7 @@ HOSTILE: list[tuple[str, Edit, str]] = [
     ("huge", module("1.1", outputs=1 << 40), "which is no module"),
     ("kind", module("3", kind="conv"), "3 is conv here"),
     ("unknown kind", module("3", kind="os.system"), "which is no module"),
+    ("kind of another type", module("3", kind=[]), "which is no module"),
     ("more said", module("3", extra=1), "does not describe '3'"),
     ("no such module", lambda m, t: m["modules"].update({"9": m["modules"]["3"]}), "no module '9'"),
     ("no modules", lambda m, t: m.pop("modules"), "lists no modules"),
@@ -225,6 +226,7 @@ HOSTILE: list[tuple[str, Edit, str]] = [
         lambda m, t: m["build"].update(spec="mlp:999999-999999"),
         "1 is linear 999999 x 16",
     ),
+    ("endless", lambda m, t: m["compaction"].update(samples=float("inf")), "report of the"),
     ("report", lambda m, t: m["compaction"].pop("layers"), "report of the compaction"),
 ]
 

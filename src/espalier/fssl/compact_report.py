@@ -149,7 +149,7 @@ def report_from_json(content: Any) -> CompactReport:
         removed = [Removed(**each) for each in content["removed"]]
         gap, samples = float(content["gap"]), int(content["samples"])
         return CompactReport(layers, removed, gap, samples, read_entries(content["original"]))
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise FileError(f"the report of the compaction cannot be read: {error}") from error
 
 
