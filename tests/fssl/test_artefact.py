@@ -103,6 +103,21 @@ def test_a_residual_network_with_batch_norms_comes_back(tmp_path: Path) -> None:
     assert_same(small, fssl.load(tmp_path / "m", model))
 
 
+def test_a_sparse_layer_alone_comes_back_with_its_pattern(tmp_path: Path) -> None:
+    layer = SparseLinear(6, 4, density=0.5)
+    fssl.save(layer, tmp_path / "m")
+    loaded = fssl.load(tmp_path / "m", SparseLinear(6, 4, density=0.2))
+    assert_same(layer, loaded)
+    x = torch.rand(2, 6)
+    assert torch.equal(loaded(x), layer(x))
+
+
+def test_a_norm_does_not_gain_weights(tmp_path: Path) -> None:
+    fssl.save(nn.BatchNorm1d(3), tmp_path / "m")
+    with pytest.raises(FileError, match="holds 'bias', which no module has"):
+        fssl.load(tmp_path / "m", nn.BatchNorm1d(3, affine=False))
+
+
 def test_models_that_were_never_compacted_and_compacted_twice(tmp_path: Path) -> None:
     model = networks.build(**SPEC)
     fssl.save(model, tmp_path / "m", spec=SPEC)

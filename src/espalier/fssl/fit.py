@@ -65,7 +65,11 @@ def _restructure(model: nn.Module, name: str, entry: Entry, tensors: Mapping[str
         raise FileError(f"the model has no module {name!r}; {WRONG_MODEL}")
     _check_fits(name, entry, module)
     if entry.kind == SPARSE:
-        replace_module(model, module, _sparse(name, entry, tensors))
+        sparse = _sparse(name, entry, tensors)
+        if is_sparse(module):
+            _take_pattern(module, sparse)
+        else:
+            replace_module(model, module, sparse)
     elif entry.kind == LINEAR and is_sparse(module):
         bias = _joined(name, "bias") in tensors
         replace_module(model, module, nn.Linear(entry.inputs, entry.outputs, bias, device="meta"))
@@ -83,6 +87,11 @@ def _sparse(name: str, entry: Entry, tensors: Mapping[str, Tensor]) -> SparseLin
         raise FileError(f"{name} has no pattern: {error}") from error
 
 
+def _take_pattern(module: Any, other: SparseLinear) -> None:
+    module.in_features, module.out_features = other.in_features, other.out_features
+    resize(module, {**dict(other.named_buffers()), "values": other.values.detach()})
+
+
 def _check_fits(name: str, entry: Entry, module: nn.Module) -> None:
     """A module of an entry's kind, no larger, can be made of the original's."""
     came = entry_of(module)
@@ -98,10 +107,10 @@ def _check_fits(name: str, entry: Entry, module: nn.Module) -> None:
 def _check_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
     wanted = set(model.state_dict())
     missing = sorted(wanted - set(tensors))
-    biases = {
-        _joined(name, key)
+    biases = {  # which a layer may have gained when constants were folded into it
+        _joined(name, "bias")
         for name, module in model.named_modules(remove_duplicate=False)
-        for key in module._parameters
+        if isinstance(module, (nn.Linear, nn.Conv2d))
     }
     foreign = sorted(set(tensors) - wanted - biases)
     if missing or foreign:
