@@ -60,7 +60,7 @@ def test_a_compact_model_comes_back_bit_for_bit(saved: Path) -> None:
     assert str(loaded) == str(model)
     assert isinstance(loaded[1], nn.Sequential) and isinstance(loaded[1][1], SparseLinear)
     assert str(fssl.compact_report(loaded)) == str(fssl.compact_report(model))
-    assert fssl.load_metadata(saved) == {"seed": 7}
+    assert fssl.load_metadata(saved) == {"seed": 7} and fssl.load_spec(saved) == SPEC
     x = torch.rand(3, 1, 4, 4)
     assert torch.equal(loaded(x), model.eval()(x))
     loaded.train()(x).sum().backward()

@@ -95,6 +95,18 @@ def test_a_compact_sparse_model_runs_in_the_inference_engine() -> None:
     np.testing.assert_allclose(came, wanted, atol=tolerance)
 
 
+def test_a_dead_layer_without_a_weight_left_still_runs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[2].weight.zero_()
+    x = torch.rand(5, 4)
+    small = compact(model, find_groups(model, x), time=Always("csr"))
+    assert [layer.after.weights for layer in compact_report(small).layers] == [1, 0, 0]
+    torch.testing.assert_close(small(x), model(x))
+    assert Network.from_torch(small).connections == 1
+
+
 def test_a_sparse_layer_learns_on_if_the_dense_one_did() -> None:
     model = mixed(sparse=False)
     model[4].requires_grad_(False)

@@ -7,7 +7,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.fssl") from error
 
-from espalier.fssl.artefact import load, load_metadata, save
+from espalier.fssl.artefact import load, load_metadata, load_spec, save
 from espalier.fssl.compact_report import CompactReport, compact_report
 from espalier.fssl.compaction import compact
 from espalier.fssl.find import find_groups
@@ -25,5 +25,6 @@ __all__ = [
     "find_groups",
     "load",
     "load_metadata",
+    "load_spec",
     "save",
 ]

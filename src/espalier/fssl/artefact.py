@@ -126,6 +126,16 @@ def load_metadata(path: str | Path) -> dict[str, Any]:
     return _read(Path(path)).metadata
 
 
+def load_spec(path: str | Path) -> dict[str, Any] | None:
+    """The spec that `save` was given, or None.
+
+    Raises:
+        FileError: as `load` does.
+    """
+    spec: dict[str, Any] | None = _read(Path(path)).manifest.get("build")
+    return spec
+
+
 def _restore(content: Content, model: nn.Module | None) -> nn.Module:
     if model is None:
         model = _build(content.manifest.get("build"))

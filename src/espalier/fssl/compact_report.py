@@ -164,8 +164,12 @@ def measure(module: Any) -> Size:
         shape, weights = (module.out_features, module.in_features), len(module.values)
     else:
         shape, weights = tuple(module.weight.shape), module.weight.numel()
-    tensors = (*module.parameters(), *module.buffers())
-    return Size(shape, weights, sum(each.numel() * each.element_size() for each in tensors))
+    return Size(shape, weights, bytes_of(module))
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers."""
+    return sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
 
 
 def _shape(size: Size) -> str:
