@@ -14,25 +14,11 @@ from torch import nn
 from espalier import Network, NetworkError, infer
 from espalier.fssl.select import Select
 from espalier.kernels import reference
+from espalier.nn import SparseLinear
 
 
-class SparseLike(nn.Module):
-    """What makes a sparse layer: three CSR tensors, widths and a bias."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight = linear.weight.detach()
-        self.out_features, self.in_features = weight.shape
-        self.rows, columns = weight.nonzero(as_tuple=True)
-        counts = torch.bincount(self.rows, minlength=self.out_features)
-        self.register_buffer("row_offsets", torch.cat([torch.zeros(1).long(), counts.cumsum(0)]))
-        self.register_buffer("column_indices", columns.int())
-        self.values, self.bias = nn.Parameter(weight[weight != 0]), linear.bias
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        weight = torch.zeros(self.out_features, self.in_features)
-        weight[self.rows, self.column_indices.long()] = self.values
-        return x @ weight.T + (0.0 if self.bias is None else self.bias)
+def as_sparse(linear: nn.Linear) -> SparseLinear:
+    return SparseLinear.from_dense(linear.weight, linear.bias)
 
 
 class Mlp(nn.Module):
@@ -73,7 +59,7 @@ def chains(draw: st.DrawFn) -> nn.Sequential:
         with torch.no_grad():
             linear.weight.mul_(torch.rand_like(linear.weight) < 0.6)
         width = linear.out_features
-        layer = [SparseLike(linear) if draw(st.booleans()) else linear]
+        layer: list[nn.Module] = [as_sparse(linear) if draw(st.booleans()) else linear]
         if draw(st.booleans()):
             layer.append(nn.BatchNorm1d(width))
         if draw(st.booleans()):
@@ -113,7 +99,7 @@ def test_zeros_of_dense_weights_are_not_stored_but_those_of_patterns_are() -> No
     linear = nn.Linear(3, 2)
     with torch.no_grad():
         linear.weight[0] = 0.0
-    sparse = SparseLike(nn.Linear(3, 2))
+    sparse = as_sparse(nn.Linear(3, 2))
     with torch.no_grad():
         sparse.values[0] = 0.0
     assert Network.from_torch(linear)[0].nonzeros == 3

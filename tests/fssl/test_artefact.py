@@ -60,7 +60,7 @@ def test_a_compact_model_comes_back_bit_for_bit(saved: Path) -> None:
     assert str(loaded) == str(model)
     assert isinstance(loaded[1], nn.Sequential) and isinstance(loaded[1][1], SparseLinear)
     assert str(fssl.compact_report(loaded)) == str(fssl.compact_report(model))
-    assert fssl.load_metadata(saved) == {"seed": 7}
+    assert fssl.load_metadata(saved) == {"seed": 7} and fssl.load_spec(saved) == SPEC
     x = torch.rand(3, 1, 4, 4)
     assert torch.equal(loaded(x), model.eval()(x))
     loaded.train()(x).sum().backward()
@@ -101,6 +101,21 @@ def test_a_residual_network_with_batch_norms_comes_back(tmp_path: Path) -> None:
     small = fssl.compact(model, fssl.find_groups(model, torch.rand(2, 3, 32, 32)))
     fssl.save(small, tmp_path / "m")
     assert_same(small, fssl.load(tmp_path / "m", model))
+
+
+def test_a_sparse_layer_alone_comes_back_with_its_pattern(tmp_path: Path) -> None:
+    layer = SparseLinear(6, 4, density=0.5)
+    fssl.save(layer, tmp_path / "m")
+    loaded = fssl.load(tmp_path / "m", SparseLinear(6, 4, density=0.2))
+    assert_same(layer, loaded)
+    x = torch.rand(2, 6)
+    assert torch.equal(loaded(x), layer(x))
+
+
+def test_a_norm_does_not_gain_weights(tmp_path: Path) -> None:
+    fssl.save(nn.BatchNorm1d(3), tmp_path / "m")
+    with pytest.raises(FileError, match="holds 'bias', which no module has"):
+        fssl.load(tmp_path / "m", nn.BatchNorm1d(3, affine=False))
 
 
 def test_models_that_were_never_compacted_and_compacted_twice(tmp_path: Path) -> None:
@@ -215,6 +230,7 @@ HOSTILE: list[tuple[str, Edit, str]] = [
     ("huge", module("1.1", outputs=1 << 40), "which is no module"),
     ("kind", module("3", kind="conv"), "3 is conv here"),
     ("unknown kind", module("3", kind="os.system"), "which is no module"),
+    ("kind of another type", module("3", kind=[]), "which is no module"),
     ("more said", module("3", extra=1), "does not describe '3'"),
     ("no such module", lambda m, t: m["modules"].update({"9": m["modules"]["3"]}), "no module '9'"),
     ("no modules", lambda m, t: m.pop("modules"), "lists no modules"),
@@ -225,6 +241,7 @@ HOSTILE: list[tuple[str, Edit, str]] = [
         lambda m, t: m["build"].update(spec="mlp:999999-999999"),
         "1 is linear 999999 x 16",
     ),
+    ("endless", lambda m, t: m["compaction"].update(samples=float("inf")), "report of the"),
     ("report", lambda m, t: m["compaction"].pop("layers"), "report of the compaction"),
 ]
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from tests.support.models import damage
 from torch import nn
 
+from espalier import Network, infer
 from espalier.fssl import LayerUse, compact, compact_report, find_groups
+from espalier.kernels import reference
 from espalier.nn import SparseLinear
 
 
@@ -73,6 +76,35 @@ def test_weights_of_zero_leave_the_pattern_of_a_sparse_layer() -> None:
     small = compact(model, find_groups(model, torch.rand(4, 4), inputs=False))
     assert small[0].nonzeros == model[0].nonzeros - 2
     assert compact_report(small).layers[0].backend == "csr"
+
+
+def test_a_compact_sparse_model_runs_in_the_inference_engine() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        *(nn.Flatten(), nn.Linear(16, 12), nn.BatchNorm1d(12), nn.ReLU()),
+        *(nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 4)),
+    )
+    damage(model, 2)
+    x = torch.rand(20, 1, 4, 4)
+    small = compact(model.eval(), find_groups(model, x), time=Always("csr"))
+    network = Network.from_torch(small)
+    assert network.connections == compact_report(small).weights[1]
+    samples = x.flatten(1).numpy()
+    tolerance = 2 * reference.tolerance(network, samples)
+    came, wanted = infer(network, samples).activations, model(x).detach().numpy()
+    np.testing.assert_allclose(came, wanted, atol=tolerance)
+
+
+def test_a_dead_layer_without_a_weight_left_still_runs() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        model[2].weight.zero_()
+    x = torch.rand(5, 4)
+    small = compact(model, find_groups(model, x), time=Always("csr"))
+    assert [layer.after.weights for layer in compact_report(small).layers] == [1, 0, 0]
+    torch.testing.assert_close(small(x), model(x))
+    assert Network.from_torch(small).connections == 1
 
 
 def test_a_sparse_layer_learns_on_if_the_dense_one_did() -> None:

@@ -99,6 +99,7 @@ def test_unread_units_take_what_only_they_read_with_them() -> None:
     small = shrink(model, torch.rand(2, 4))
     assert kept(small) == [3, 2, 2]
     assert small[0][0].indices.tolist() == [0, 1, 2]
+    assert compact_report(small).layers[0].after.bytes == 3 * 8 + (2 * 3 + 2) * 4
     assert [family.unread for family in compact_report(small).removed] == [1, 1, 1]
 
 

@@ -22,7 +22,8 @@ from espalier.errors import EspalierError, FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
 from espalier.fssl.compact_report import attach, find_report, report_from_json
-from espalier.fssl.manifest import check_original, describe, entries_as_json, fit, read_entries
+from espalier.fssl.fit import fit
+from espalier.fssl.manifest import check_original, describe, entries_as_json, read_entries
 from espalier.nn import networks
 
 FORMAT = "espalier-model"

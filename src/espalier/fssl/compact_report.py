@@ -149,7 +149,7 @@ def report_from_json(content: Any) -> CompactReport:
         removed = [Removed(**each) for each in content["removed"]]
         gap, samples = float(content["gap"]), int(content["samples"])
         return CompactReport(layers, removed, gap, samples, read_entries(content["original"]))
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise FileError(f"the report of the compaction cannot be read: {error}") from error
 
 
@@ -164,8 +164,12 @@ def measure(module: Any) -> Size:
         shape, weights = (module.out_features, module.in_features), len(module.values)
     else:
         shape, weights = tuple(module.weight.shape), module.weight.numel()
-    tensors = (*module.parameters(), *module.buffers())
-    return Size(shape, weights, sum(each.numel() * each.element_size() for each in tensors))
+    return Size(shape, weights, bytes_of(module))
+
+
+def bytes_of(module: nn.Module) -> int:
+    """Bytes of a module's parameters and buffers."""
+    return sum(each.nbytes for each in (*module.parameters(), *module.buffers()))
 
 
 def _shape(size: Size) -> str:

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
-from espalier.fssl.compact_report import CompactReport, LayerReport, attach, find_report, measure
+from espalier.fssl.compact_report import (
+    CompactReport,
+    LayerReport,
+    attach,
+    bytes_of,
+    find_report,
+    measure,
+)
 from espalier.fssl.equality import check_equal, draw_probe, evaluating
 from espalier.fssl.find import is_sparse
 from espalier.fssl.groups import INPUT, Groups, LayerUse
@@ -128,6 +135,7 @@ def _shrink_layer(
     after = measure(new)
     if columns is not None and selects:
         new = nn.Sequential(Select(torch.from_numpy(np.flatnonzero(columns)), use.in_width), new)
+        after = after._replace(bytes=bytes_of(new))
     if new is not module:
         replace_module(small, module, new)
     return LayerReport(use.name, backend, before, after, _indices(columns), _indices(rows))

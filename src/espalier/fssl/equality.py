@@ -13,6 +13,7 @@ from espalier.errors import InputError, NetworkError
 
 PROBE_SAMPLES = 64
 PROBE_SEED = 0
+_FAILURES = (RuntimeError, TypeError, ValueError, IndexError)
 
 
 @contextmanager
@@ -35,7 +36,7 @@ def draw_probe(example: tuple[Any, ...]) -> tuple[Any, ...]:
     >>> draw_probe((torch.rand(2, 3),))[0].shape
     torch.Size([66, 3])
     """
-    if not all(isinstance(each, Tensor) and each.is_floating_point() for each in example):
+    if not _is_batch(example):
         return example
     generator = torch.Generator().manual_seed(PROBE_SEED)
     return tuple(_with_noise(each, generator) for each in example)
@@ -49,12 +50,27 @@ def check_equal(model: nn.Module, small: nn.Module, probe: tuple[Any, ...], rtol
             the best two are further apart than that.
         InputError: the model does not run on the probe, or gives numbers that are not finite.
     """
-    # Layers that work in place must not reach the other model's samples.
-    wanted = _run(model, probe)
-    if not all(torch.isfinite(each).all() for each in wanted):
-        raise InputError("the model gives NaN or infinity on the probe, so nothing can be compared")
+    try:
+        wanted = _run(model, probe)
+    except _FAILURES as error:
+        raise InputError(f"the model does not run on the probe: {error}") from error
+    if not wanted or not all(torch.isfinite(each).all() for each in wanted):
+        raise InputError(
+            "the model gives no tensor, NaN or infinity on the probe: nothing compares"
+        )
+    try:
+        came = _run(small, probe)
+    except _FAILURES as error:
+        raise NetworkError(
+            f"the compact model does not run, so it is not given out: {error}"
+        ) from error
     gaps = [0.0]
-    for before, after in zip(wanted, _run(small, probe), strict=True):
+    for before, after in zip(wanted, came, strict=True):
+        if before.shape != after.shape:
+            raise NetworkError(
+                f"the compact model gives {list(after.shape)} where the model gives "
+                f"{list(before.shape)}; it is not given out"
+            )
         allowed = rtol * float(before.abs().max()) if before.numel() else 0.0
         gap = float((before - after).abs().max()) if before.numel() else 0.0
         if not gap <= allowed:
@@ -80,11 +96,9 @@ def _check_classes(before: Tensor, after: Tensor, allowed: float) -> None:
 
 
 def _run(model: nn.Module, probe: tuple[Any, ...]) -> list[Tensor]:
+    # Layers that work in place must not reach the samples.
     copies = (each.clone() if isinstance(each, Tensor) else each for each in probe)
-    try:
-        return list(_tensors(model(*copies)))
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
-        raise InputError(f"the model does not run on the probe: {error}") from error
+    return list(_tensors(model(*copies)))
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -93,6 +107,12 @@ def _tensors(value: Any) -> Iterator[Tensor]:
     elif isinstance(value, (tuple, list, dict)):
         for each in value.values() if isinstance(value, dict) else value:
             yield from _tensors(each)
+
+
+def _is_batch(example: tuple[Any, ...]) -> bool:
+    """Whether the arguments are real numbers, one row of each for every sample."""
+    real = all(isinstance(x, Tensor) and x.is_floating_point() and x.dim() for x in example)
+    return real and len({len(x) for x in example}) == 1
 
 
 def _with_noise(example: Tensor, generator: torch.Generator) -> Tensor:

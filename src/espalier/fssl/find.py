@@ -45,6 +45,7 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     >>> print(find_groups(model, torch.zeros(1, 4)))
     input: 4 inputs, 12 weights in their groups
     0: 3 units, 21 weights in their groups
+    2: left as it is, it is an output of the model
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")

@@ -1,7 +1,7 @@
-"""The architecture of a compact model in words, and a fresh model made to fit it.
+"""The architecture of a compact model in words: its modules by name, with kinds and sizes.
 
 A compact model has the modules of the model it came from, some smaller, some sparse, some behind
-a `Select`. The manifest names each with its kind and sizes; `fit` makes a fresh original so.
+a `Select`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from espalier.errors import FileError, InputError
+from espalier.errors import FileError
 from espalier.fssl.find import is_norm, is_sparse
 from espalier.fssl.select import Select
-from espalier.fssl.slicing import replace_module, resize
-from espalier.nn import SparseLinear
 
 LINEAR, SPARSE, CONV, NORM, SELECT = "linear", "sparse", "conv", "norm", "select"
 KINDS = {LINEAR, SPARSE, CONV, NORM, SELECT}
 MAX_WIDTH = 2**31 - 1
 # Of which modules of the original one of a kind can be made; a selection stands before one.
-_MADE_OF = {
+MADE_OF = {
     LINEAR: {LINEAR, SPARSE},
     SPARSE: {LINEAR, SPARSE},
     CONV: {CONV},
     NORM: {NORM},
     SELECT: {LINEAR, SPARSE, SELECT},
 }
-_WRONG_MODEL = "give the model that this file came from, in its original size"
+WRONG_MODEL = "give the model that this file came from, in its original size"
 
 
 @dataclass(frozen=True)
@@ -44,13 +41,28 @@ class Entry:
 
 def describe(model: nn.Module) -> dict[str, Entry]:
     """The modules of a model that compaction may have changed, by name."""
-    entries = {name: _entry(module) for name, module in model.named_modules()}
+    entries = {name: entry_of(module) for name, module in model.named_modules()}
     return {name: entry for name, entry in entries.items() if entry is not None}
 
 
 def entries_as_json(entries: Mapping[str, Entry]) -> dict[str, Any]:
     """Kinds and sizes by name, as `read_entries` takes them."""
     return {name: asdict(entry) for name, entry in entries.items()}
+
+
+def entry_of(module: Any) -> Entry | None:
+    """What a manifest says of one module; None if it is of no kind that compaction changes."""
+    if isinstance(module, Select):
+        return Entry(SELECT, module.in_features, len(module.indices))
+    if is_sparse(module):
+        return Entry(SPARSE, module.in_features, module.out_features)
+    if isinstance(module, nn.Linear):
+        return Entry(LINEAR, module.in_features, module.out_features)
+    if isinstance(module, nn.Conv2d):
+        return Entry(CONV, module.in_channels, module.out_channels)
+    if is_norm(module):
+        return Entry(NORM, module.num_features, module.num_features)
+    return None
 
 
 def read_entries(content: Any) -> dict[str, Entry]:
@@ -68,9 +80,8 @@ def read_entries(content: Any) -> dict[str, Entry]:
         except TypeError as error:
             raise FileError(f"the manifest does not describe {name!r}: {error}") from error
         sizes = (entry.inputs, entry.outputs)
-        if entry.kind not in KINDS or not all(
-            type(size) is int and 0 <= size <= MAX_WIDTH for size in sizes
-        ):
+        sized = all(type(size) is int and 0 <= size <= MAX_WIDTH for size in sizes)
+        if not isinstance(entry.kind, str) or entry.kind not in KINDS or not sized:
             raise FileError(f"the manifest has {name!r} as {entry}, which is no module")
     return entries
 
@@ -87,170 +98,14 @@ def check_original(model: nn.Module, original: Mapping[str, Entry]) -> None:
         if ours is None or theirs is None or not _alike(ours, theirs):
             raise FileError(
                 f"{name or 'the model'} is {_said(ours)}, and was {_said(theirs)} in the original; "
-                f"{_WRONG_MODEL}"
+                f"{WRONG_MODEL}"
             )
-
-
-def fit(model: nn.Module, entries: Mapping[str, Entry], tensors: Mapping[str, Tensor]) -> None:
-    """Make a fresh original the model that a manifest describes, and give it its tensors.
-
-    Arguments:
-        model: with the modules of the original, in their original sizes; changed in place.
-        tensors: by name, every one that the model is to have.
-
-    Raises:
-        FileError: tensors, entries and model do not belong together.
-    """
-    for name in sorted(entries, key=lambda name: name.count(".")):
-        _restructure(model, name, entries[name], tensors)
-    _check_names(model, tensors)
-    for name, module in model.named_modules(remove_duplicate=False):
-        own = {
-            key: tensors[_joined(name, key)]
-            for key in (*module._parameters, *module._buffers)
-            if _joined(name, key) in tensors
-        }
-        _check_tensors(name, module, entries.get(name), own)
-        if own:
-            resize(module, own)
-    _check_selections(model)
 
 
 def _alike(ours: Entry, theirs: Entry) -> bool:
     sizes = (theirs.inputs, theirs.outputs)
-    return ours.kind in _MADE_OF[theirs.kind] and (ours.inputs, ours.outputs) == sizes
+    return ours.kind in MADE_OF[theirs.kind] and (ours.inputs, ours.outputs) == sizes
 
 
 def _said(entry: Entry | None) -> str:
     return "absent" if entry is None else f"{entry.kind} {entry.outputs} x {entry.inputs}"
-
-
-def _entry(module: Any) -> Entry | None:
-    if isinstance(module, Select):
-        return Entry(SELECT, module.in_features, len(module.indices))
-    if is_sparse(module):
-        return Entry(SPARSE, module.in_features, module.out_features)
-    if isinstance(module, nn.Linear):
-        return Entry(LINEAR, module.in_features, module.out_features)
-    if isinstance(module, nn.Conv2d):
-        return Entry(CONV, module.in_channels, module.out_channels)
-    if is_norm(module):
-        return Entry(NORM, module.num_features, module.num_features)
-    return None
-
-
-def _restructure(model: nn.Module, name: str, entry: Entry, tensors: Mapping[str, Tensor]) -> None:
-    """Put the module of an entry in its place, where the original has one of another kind."""
-    module = _module(model, name)
-    if entry.kind == SELECT and not isinstance(module, Select):
-        layer = _module(model, name.removesuffix(".0"))
-        if layer is None or layer is module or not name.endswith(".0"):
-            raise FileError(f"the model has no layer to read what {name} selects; {_WRONG_MODEL}")
-        _check_fits(name, entry, layer)
-        select = Select(_tensor(tensors, f"{name}.indices"), entry.inputs)
-        replace_module(model, layer, nn.Sequential(select, layer))
-        return
-    if module is None:
-        raise FileError(f"the model has no module {name!r}; {_WRONG_MODEL}")
-    _check_fits(name, entry, module)
-    if entry.kind == SPARSE:
-        replace_module(model, module, _sparse(name, entry, tensors))
-    elif entry.kind == LINEAR and is_sparse(module):
-        bias = _joined(name, "bias") in tensors
-        replace_module(model, module, nn.Linear(entry.inputs, entry.outputs, bias, device="meta"))
-
-
-def _sparse(name: str, entry: Entry, tensors: Mapping[str, Tensor]) -> SparseLinear:
-    pattern = tuple(
-        _tensor(tensors, _joined(name, key)) for key in ("row_offsets", "column_indices")
-    )
-    bias = _joined(name, "bias") in tensors
-    try:
-        with torch.random.fork_rng(devices=[]):
-            return SparseLinear(entry.inputs, entry.outputs, bias, pattern=pattern)
-    except (InputError, RuntimeError) as error:
-        raise FileError(f"{name} has no pattern: {error}") from error
-
-
-def _check_fits(name: str, entry: Entry, module: nn.Module) -> None:
-    """A module of an entry's kind, no larger, can be made of the original's."""
-    came = _entry(module)
-    if came is None or came.kind not in _MADE_OF[entry.kind]:
-        raise FileError(f"{name} is {entry.kind} here and a {type(module).__name__} in the model")
-    if entry.inputs > came.inputs or (entry.kind != SELECT and entry.outputs > came.outputs):
-        raise FileError(
-            f"{name} is {entry.outputs} x {entry.inputs}, larger than the {came.outputs} x "
-            f"{came.inputs} of the model; {_WRONG_MODEL}"
-        )
-
-
-def _check_names(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    wanted = set(model.state_dict())
-    missing = sorted(wanted - set(tensors))
-    biases = {
-        _joined(name, key)
-        for name, module in model.named_modules(remove_duplicate=False)
-        for key in module._parameters
-    }
-    foreign = sorted(set(tensors) - wanted - biases)
-    if missing or foreign:
-        what = f"lacks {missing[0]!r}" if missing else f"holds {foreign[0]!r}, which no module has"
-        raise FileError(f"the file {what}; {_WRONG_MODEL}")
-
-
-def _check_tensors(name: str, module: Any, entry: Entry | None, own: Mapping[str, Tensor]) -> None:
-    """Types and shapes are those of the module in its new size, and all numbers are finite."""
-    for key, tensor in own.items():
-        old = getattr(module, key)
-        wanted = old if old is not None else module.weight
-        if tensor.dtype != wanted.dtype:
-            raise FileError(f"{_joined(name, key)} is {tensor.dtype}, wanted {wanted.dtype}")
-        shape = tuple(wanted.shape) if entry is None else _shape(module, entry, key)
-        if tuple(tensor.shape) != shape:
-            raise FileError(f"{_joined(name, key)} is {list(tensor.shape)}, wanted {list(shape)}")
-        if not torch.isfinite(tensor).all():
-            raise FileError(f"{_joined(name, key)} holds NaN or infinity")
-
-
-def _shape(module: Any, entry: Entry, key: str) -> tuple[int, ...]:
-    if key == "weight" and entry.kind == LINEAR:
-        return entry.outputs, entry.inputs
-    if key == "weight" and entry.kind == CONV:
-        return entry.outputs, entry.inputs // module.groups, *module.kernel_size
-    if key == "row_offsets":
-        return (entry.outputs + 1,)
-    if key in ("values", "column_indices"):
-        return (module.nonzeros,)
-    return () if key == "num_batches_tracked" else (entry.outputs,)
-
-
-def _check_selections(model: nn.Module) -> None:
-    """Selections lie in what comes, in order, and are as wide as the layer that reads them."""
-    for name, module in model.named_modules():
-        steps = list(module) if isinstance(module, nn.Sequential) else []
-        if len(steps) < 2 or not isinstance(first := steps[0], Select):
-            continue
-        indices = first.indices
-        rising = bool((indices.diff() > 0).all())
-        if not len(indices) or not rising or indices[0] < 0 or indices[-1] >= first.in_features:
-            raise FileError(f"{name}.0.indices must rise within 0 ... {first.in_features - 1}")
-        reader = _entry(steps[1])
-        if reader is not None and reader.inputs != len(indices):
-            raise FileError(f"{name}.1 reads {reader.inputs} of {len(indices)} selected inputs")
-
-
-def _module(model: nn.Module, name: str) -> nn.Module | None:
-    try:
-        return model.get_submodule(name)
-    except AttributeError:
-        return None
-
-
-def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
-    if name not in tensors:
-        raise FileError(f"the file lacks {name!r}")
-    return tensors[name]
-
-
-def _joined(name: str, key: str) -> str:
-    return f"{name}.{key}" if name else key
