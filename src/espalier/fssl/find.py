@@ -1,0 +1,199 @@
+"""Find what a model's units are, and what belongs to each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espalier.errors import InputError
+from espalier.fssl.groups import HIDDEN, INPUT, Groups, LayerUse, Units
+from espalier.fssl.members import (
+    BIAS,
+    INCOMING,
+    NORM,
+    OUTGOING,
+    DenseMember,
+    Member,
+    SparseMember,
+)
+from espalier.fssl.spaces import Call, Observation, Space, Spaces
+
+
+def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) -> Groups:
+    """Find the coupled groups of a model by running it once on an example.
+
+    Arguments:
+        model: built of `torch.nn.Linear`, `torch.nn.Conv2d`, batch norms, `SparseLinear`, and any
+            elementwise functions, pooling, flattening and additions between them.
+        example_input: one batch, or a tuple of the model's arguments.
+        inputs: whether inputs that only linear layers read may be dropped too.
+
+    Returns:
+        the groups; what has units that cannot be removed is named in ``unsupported``.
+
+    Raises:
+        InputError: the model is no module, does not run on the example, or nothing can shrink.
+
+    Source: the units of Wen et al., "Learning Structured Sparsity in Deep Neural Networks",
+    NeurIPS 2016, which the FSSL paper (Wang et al., HPEC 2019) builds on; the coupling is ours.
+
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> print(find_groups(model, torch.zeros(1, 4)))
+    input: 4 inputs, 12 weights in their groups
+    0: 3 units, 21 weights in their groups
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
+    spaces = _run(model, example_input)
+    seen = spaces.seen
+    _freeze_the_rest(seen, inputs)
+    names = {module: name for name, module in model.named_modules()}
+    units = _units(seen, names)
+    if not units:
+        raise InputError(
+            "no unit of this model could be removed; it needs two Linear, Conv2d or SparseLinear "
+            "layers in a row, with elementwise functions, pooling or flattening between them"
+        )
+    places = {space: each.index for space, each in units.items()}
+    calls = {call.module: call for call in seen.calls}
+    layers = [_layer_use(call, names[call.module], seen, places) for call in calls.values()]
+    return Groups(model, list(units.values()), layers, _unsupported(seen, names))
+
+
+def is_sparse(module: nn.Module) -> bool:
+    return hasattr(module, "row_offsets")
+
+
+def _run(model: nn.Module, example_input: Any) -> Spaces:
+    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+    layers = {module: width for module in model.modules() if (width := _outputs(module))}
+    training = [module for module in model.modules() if module.training]
+    spaces = Spaces(model, layers)
+    given = [each for each in arguments if isinstance(each, Tensor)]
+    model.eval()
+    try:
+        with torch.no_grad(), spaces.watching(given):
+            spaces.freeze_outputs(model(*arguments))
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"the model does not run on example_input: {error}") from error
+    finally:
+        for module in training:
+            module.training = True
+    return spaces
+
+
+def _outputs(module: Any) -> int:
+    """Units a layer makes; 0 for a module that is no layer."""
+    if isinstance(module, nn.Conv2d):
+        return module.out_channels
+    return module.out_features if isinstance(module, nn.Linear) or is_sparse(module) else 0
+
+
+def _freeze_the_rest(seen: Observation, inputs: bool) -> None:
+    """Keep units that nothing reads as a whole, and those that a layer cannot lose."""
+    if seen.input is not None and not inputs:
+        seen.input.freeze("input", "inputs=False")
+    read = {place.space.root() for places in seen.read.values() for place in places}
+    for module, space in seen.made.items():
+        if space.root() not in read:
+            space.freeze("", "no layer that could be made smaller reads them")
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            for each in (space, *(place.space for place in seen.read.get(module, []))):
+                each.freeze("", "a convolution in groups makes or reads them")
+    calls: dict[nn.Module, Space | None] = {}
+    for call in seen.calls:
+        read_now = None if call.inputs is None else call.inputs.space.root()
+        if calls.setdefault(call.module, read_now) is not read_now:
+            for other in (read_now, calls[call.module]):
+                if other is not None:
+                    other.freeze("", "a layer that is called twice reads other units beside them")
+
+
+def _units(seen: Observation, names: dict[nn.Module, str]) -> dict[Space, Units]:
+    members: dict[Space, list[Member]] = {}
+    if seen.input is not None and seen.input.frozen is None:
+        members[seen.input] = []
+    for module, made in seen.made.items():
+        if made.root().frozen is None:
+            members.setdefault(made.root(), []).extend(_made_members(module, names[module]))
+    for module, places in seen.read.items():
+        space, repeat = places[0].space.root(), places[0].repeat
+        if space in members:
+            members[space].extend(_read_members(module, names[module], repeat))
+    return {
+        space: Units(
+            index, space.name, space.size, INPUT if space is seen.input else HIDDEN, tuple(found)
+        )
+        for index, (space, found) in enumerate(members.items())
+    }
+
+
+def _made_members(module: Any, name: str) -> Iterable[Member]:
+    if is_sparse(module):
+        counts = module.row_offsets.diff()
+        rows = torch.arange(module.out_features).repeat_interleave(counts)
+        yield SparseMember(f"{name}.values", module.values, INCOMING, rows, module.out_features)
+    else:
+        yield DenseMember(f"{name}.weight", module.weight, INCOMING, axis=0)
+    if module.bias is not None:
+        yield DenseMember(f"{name}.bias", module.bias, BIAS, axis=0)
+
+
+def _read_members(module: Any, name: str, repeat: int) -> Iterable[Member]:
+    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+        if module.affine:
+            yield DenseMember(f"{name}.weight", module.weight, NORM, axis=0)
+            yield DenseMember(f"{name}.bias", module.bias, NORM, axis=0)
+    elif is_sparse(module):
+        units = module.column_indices.long() // repeat
+        size = module.in_features // repeat
+        yield SparseMember(f"{name}.values", module.values, OUTGOING, units, size)
+    else:
+        yield DenseMember(f"{name}.weight", module.weight, OUTGOING, axis=1, repeat=repeat)
+
+
+def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int]) -> LayerUse:
+    module: Any = call.module
+    made = seen.made[module]
+    repeat = 1 if call.inputs is None else call.inputs.repeat
+    layer = LayerUse(
+        name,
+        kind="sparse" if is_sparse(module) else "linear",
+        inputs=None if call.inputs is None else places.get(call.inputs.space.root()),
+        outputs=places.get(made.root()),
+        in_width=call.shape[-1] // repeat,
+        out_width=made.size,
+        repeat=repeat,
+        prunable_elements=True,
+    )
+    if not isinstance(module, nn.Conv2d):
+        return layer
+    return replace(
+        layer,
+        kind="conv",
+        in_width=module.in_channels,
+        kernel=_pair(module.kernel_size),
+        stride=_pair(module.stride),
+        padding=(0, 0) if isinstance(module.padding, str) else _pair(module.padding),
+        size=_pair(call.shape[2:]),
+        prunable_elements=False,
+    )
+
+
+def _pair(sizes: Any) -> tuple[int, int]:
+    height, width = sizes
+    return int(height), int(width)
+
+
+def _unsupported(seen: Observation, names: dict[nn.Module, str]) -> dict[str, str]:
+    found = {}
+    for module, space in seen.made.items():
+        frozen = space.root().frozen
+        if frozen is not None:
+            where, why = frozen
+            found[names[module]] = f"{why} ({where})" if where else why
+    return found

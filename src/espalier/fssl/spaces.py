@@ -1,0 +1,293 @@
+"""Which axes of which tensors count the same units: found by running a model once.
+
+Every tensor on the way from a layer to the next carries the space of its units along one axis.
+Functions that work elementwise, pool or flatten hand it on; an addition ties two spaces into one;
+a function that is not known freezes the spaces it reads, so that their units stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+# By their names without leading and trailing underscores.
+ELEMENTWISE = {
+    *("relu", "leaky_relu", "gelu", "silu", "elu", "hardtanh", "relu6", "softplus", "sigmoid"),
+    *("tanh", "threshold", "clamp", "clamp_min", "clamp_max", "abs", "neg", "square"),
+    *("dropout", "dropout1d", "dropout2d", "feature_dropout", "alpha_dropout"),
+    *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate"),
+    *("boolean_dispatch", "contiguous", "to", "float", "double", "clone", "detach"),
+}
+ARITHMETIC = {
+    f"{before}{name}"
+    for name in ("add", "sub", "mul", "div", "truediv")
+    for before in ("", "i", "r")
+}
+RESHAPING = {"flatten", "view", "reshape"}
+AVERAGING = {"mean", "sum"}
+CONSTANT = {f"new_{name}" for name in ("ones", "zeros", "empty", "full")} | {
+    f"{name}_like" for name in ("ones", "zeros", "empty", "full")
+}
+
+
+class Space:
+    """A set of units that live and die together along every axis that counts them."""
+
+    def __init__(self, size: int, name: str, order: int = -1) -> None:
+        self.size = size
+        self.order = order
+        self.name = name
+        self.frozen: tuple[str, str] | None = None  # where, and why
+        self._parent: Space | None = None
+
+    def root(self) -> Space:
+        """The space this one was tied to, or itself."""
+        return self if self._parent is None else self._parent.root()
+
+    def freeze(self, where: str, why: str) -> None:
+        """Keep all units."""
+        root = self.root()
+        root.frozen = root.frozen or (where, why)
+
+    def tie(self, other: Space) -> None:
+        """Make two spaces of equal size one; the earlier one gives the name."""
+        ours, theirs = sorted((self.root(), other.root()), key=lambda space: space.order)
+        if ours is theirs:
+            return
+        theirs._parent = ours
+        ours.frozen = ours.frozen or theirs.frozen
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a tensor counts the units of a space: along an axis, `repeat` positions each."""
+
+    space: Space
+    axis: int
+    repeat: int = 1
+
+
+@dataclass
+class Call:
+    """One call of a layer: the place of its input, and the shape that came."""
+
+    module: nn.Module
+    inputs: Place | None
+    shape: torch.Size
+
+
+@dataclass
+class Observation:
+    """What one run of a model has shown."""
+
+    calls: list[Call] = field(default_factory=list)
+    made: dict[nn.Module, Space] = field(default_factory=dict)
+    read: dict[nn.Module, list[Place]] = field(default_factory=dict)
+    input: Space | None = None
+
+
+class Spaces(TorchFunctionMode):
+    """Follows the spaces of a model while it runs."""
+
+    def __init__(self, model: nn.Module, layers: dict[nn.Module, int]) -> None:
+        super().__init__()
+        self.seen = Observation()
+        self._names = {module: name for name, module in model.named_modules()}
+        self._places: dict[int, Place] = {}
+        self._kept: list[Tensor] = []  # so that no identity is given twice
+        self._from_input: set[int] = set()
+        self._inside = 0
+        # A tensor made from a layer's weight, along axis 0 still by its outputs.
+        self._weights: dict[int, Space] = {}
+        for order, (module, outputs) in enumerate(layers.items()):
+            space = Space(outputs, self._names[module], order)
+            self.seen.made[module] = space
+            for parameter in module.parameters(recurse=False):
+                self._weights[id(parameter)] = space
+
+    @contextmanager
+    def watching(self, inputs: Iterable[Tensor]) -> Iterator[None]:
+        """Follow everything computed from these inputs within the block."""
+        for each in inputs:
+            self._from_input.add(id(each))
+            self._kept.append(each)
+        hooks = [
+            hook
+            for module in self._names
+            if self._is_leaf(module)
+            for hook in (
+                module.register_forward_pre_hook(self._enter),
+                module.register_forward_hook(self._leave, always_call=True),
+            )
+        ]
+        try:
+            with self:
+                yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def freeze_outputs(self, output: Any) -> None:
+        """The model's own outputs keep all their units."""
+        for tensor in _tensors(output):
+            self._freeze(tensor, "", "it is an output of the model")
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = function(*args, **kwargs)
+        if not self._inside:
+            given = list(_tensors((args, kwargs)))
+            for tensor in _tensors(result):
+                self._follow(function, given, tensor)
+        return result
+
+    def _is_leaf(self, module: nn.Module) -> bool:
+        return module in self.seen.made or isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+    def _enter(self, module: nn.Module, args: Any) -> None:
+        self._inside += 1
+
+    def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
+        self._inside -= 1
+        if not isinstance(output, Tensor):
+            return
+        x = args[0]
+        if module not in self.seen.made:
+            self._norm(module, x, output)
+            return
+        place = self._reading(module, x)
+        if place is not None:
+            self.seen.read.setdefault(module, []).append(place)
+        self.seen.calls.append(Call(module, place, x.shape))
+        axis = 1 if isinstance(module, nn.Conv2d) else output.dim() - 1
+        self._put(output, Place(self.seen.made[module], axis))
+
+    def _norm(self, module: nn.Module, x: Tensor, output: Tensor) -> None:
+        place = self._places.get(id(x))
+        if place is None:
+            return
+        if place.repeat == 1 and place.axis == 1:
+            self.seen.read.setdefault(module, []).append(place)
+        else:
+            self._freeze(x, self._names[module], "this norm is not by its units")
+        self._put(output, place)
+
+    def _reading(self, module: nn.Module, x: Tensor) -> Place | None:
+        """The place of what a layer reads; inputs of a first linear layer become units."""
+        axis = 1 if isinstance(module, nn.Conv2d) else x.dim() - 1
+        place = self._places.get(id(x))
+        if place is not None:
+            if place.axis == axis:
+                return place
+            self._freeze(x, self._names[module], "the layer reads along another axis")
+        elif id(x) in self._from_input and not isinstance(module, nn.Conv2d):
+            if self.seen.input is None or self.seen.input.size != x.shape[-1]:
+                self.seen.input = self.seen.input or Space(x.shape[-1], "input")
+            if self.seen.input.size == x.shape[-1]:
+                return Place(self.seen.input, axis)
+        return None
+
+    def _follow(self, function: Callable[..., Any], given: list[Tensor], result: Tensor) -> None:
+        name = getattr(function, "__name__", str(function)).strip("_")
+        if name in CONSTANT:
+            return
+        placed = [tensor for tensor in given if id(tensor) in self._places]
+        if not placed:
+            self._follow_others(name, given, result)
+            return
+        place = self._places[id(placed[0])]
+        if name in ELEMENTWISE and result.dim() == placed[0].dim():
+            self._put(result, place)
+        elif name in ARITHMETIC:
+            self._combine(name, given, result)
+        elif name in RESHAPING and (reshaped := _reshaped(place, placed[0], result)):
+            self._put(result, reshaped)
+        elif name in AVERAGING and (reduced := _reduced(place, placed[0], result)):
+            self._put(result, reduced)
+        elif name == "get" and result.shape == placed[0].shape:
+            self._put(result, place)
+        else:
+            for tensor in placed:
+                self._freeze(tensor, name, "what this function does with them is not known")
+
+    def _follow_others(self, name: str, given: list[Tensor], result: Tensor) -> None:
+        """Tensors made of inputs, or of weights alone."""
+        if any(id(tensor) in self._from_input for tensor in given):
+            self._from_input.add(id(result))
+            self._kept.append(result)
+            return
+        made = [self._weights[id(tensor)] for tensor in given if id(tensor) in self._weights]
+        if not made:
+            return
+        if name == "conv2d":
+            self._put(result, Place(made[0], 1))
+        elif result.dim() and result.shape[0] == made[0].size:
+            self._weights[id(result)] = made[0]
+            self._kept.append(result)
+
+    def _combine(self, name: str, given: list[Tensor], result: Tensor) -> None:
+        """An addition or product of tensors: their units are the same units."""
+        places = [self._places.get(id(tensor)) for tensor in given]
+        first = next(place for place in places if place is not None)
+        from_end = first.axis - result.dim()
+        for tensor, place in zip(given, places, strict=True):
+            if place is None:
+                if tensor.dim() < -from_end or tensor.shape[from_end] == 1:
+                    continue
+                first.space.freeze(name, "a tensor with one number for each of them joins them")
+            elif place.repeat != first.repeat or place.space.size != first.space.size:
+                first.space.freeze(name, "units of different layers are joined")
+                place.space.freeze(name, "units of different layers are joined")
+            else:
+                first.space.tie(place.space)
+        self._put(result, Place(first.space, result.dim() + from_end, first.repeat))
+
+    def _put(self, tensor: Tensor, place: Place) -> None:
+        self._places[id(tensor)] = place
+        self._kept.append(tensor)
+
+    def _freeze(self, tensor: Tensor, where: str, why: str) -> None:
+        place = self._places.get(id(tensor))
+        if place is not None:
+            place.space.freeze(where, why)
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _tensors(each)
+    elif isinstance(value, (tuple, list)):
+        for each in value:
+            yield from _tensors(each)
+
+
+def _reshaped(place: Place, source: Tensor, result: Tensor) -> Place | None:
+    """The place behind a view that leaves the units where they are, or flattens what is behind."""
+    if source.shape == result.shape:
+        return place
+    before, after = source.shape[: place.axis], source.shape[place.axis + 1 :]
+    flat = result.dim() == place.axis + 1 and result.shape[: place.axis] == before
+    if flat and place.repeat == 1 and result.shape[-1] == source.shape[place.axis] * prod(after):
+        return Place(place.space, place.axis, prod(after))
+    return None
+
+
+def _reduced(place: Place, source: Tensor, result: Tensor) -> Place | None:
+    """The place behind a mean or sum over the axes behind the units."""
+    behind = source.dim() - place.axis - 1
+    lost = source.dim() - result.dim()
+    kept = source.shape[: place.axis + 1]
+    if behind and lost in (0, behind) and result.shape[: place.axis + 1] == kept:
+        return place
+    return None
