@@ -15,7 +15,7 @@ namespace {
 // Values and gradients of so many entries stay in L2 beside a panel.
 constexpr size_t entries_in_cache = 1 << 17;
 // Fewer multiply-adds than this are not worth waking a thread.
-constexpr int64_t work_a_thread = 1 << 17;
+constexpr int64_t work_a_thread = 1 << 19;
 
 // Samples cut into tiles of nearly equal width, each a whole number of vectors.
 struct BatchTiles {

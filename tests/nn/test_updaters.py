@@ -177,3 +177,28 @@ def test_stop_at_once_means_no_update():
     before = layer.places()
     updater.step()
     assert torch.equal(layer.places(), before)
+
+
+@pytest.mark.parametrize("kind", [SET, RigL])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_layers_of_other_types(kind, dtype):
+    layer = SparseLinear(20, 10, density=0.2, dtype=dtype)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01, momentum=0.9)
+    updater = kind(layer, optimizer, steps=10, every=1)
+    layer(torch.randn(8, 20, dtype=dtype)).square().sum().backward()
+    before = layer.places()
+    optimizer.step()
+    updater.step()
+    assert layer.nonzeros == 40
+    assert not torch.equal(layer.places(), before)
+
+
+@pytest.mark.parametrize("density", [0.0, 1.0])
+def test_patterns_that_cannot_change(density):
+    layer = SparseLinear(6, 5, density=density)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.01)
+    for kind in (SET, RigL):
+        updater = kind(layer, optimizer, steps=10, every=1)
+        layer(torch.randn(8, 6)).square().sum().backward()
+        updater.step()
+        assert layer.density == density

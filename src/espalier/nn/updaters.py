@@ -70,6 +70,14 @@ def _check_places(layer: SparseLinear, places: Tensor) -> None:
         raise InputError("grow holds a connection that exists already, or one twice")
 
 
+def _largest(sizes: Tensor, count: int) -> Tensor:
+    """Where the largest ones are, in any order; found without sorting the others."""
+    if not 0 < count < len(sizes):
+        return torch.arange(min(count, len(sizes)))
+    smallest_first = np.argpartition(sizes.float().cpu().numpy(), len(sizes) - count)
+    return torch.from_numpy(smallest_first[len(sizes) - count :])
+
+
 class Updater(ABC):
     """What the updaters share: when they act, and on how many connections.
 
@@ -127,9 +135,8 @@ class Updater(ABC):
             room = layer.in_features * layer.out_features - layer.nonzeros
             count = min(round(self.fraction_at(self.done) * layer.nonzeros), room)
             grow = self.choose(index, count)
-            smallest = layer.values.detach().abs().cpu().argsort(stable=True)[: len(grow)]
             keep = torch.ones(layer.nonzeros, dtype=torch.bool)
-            keep[smallest] = False
+            keep[_largest(-layer.values.detach().abs(), len(grow))] = False
             change_pattern(layer, self.optimizer, keep, grow)
 
     @abstractmethod
@@ -215,9 +222,12 @@ class RigL(Updater):
         """The places without a connection that have the largest gradients, if any are known."""
         best, where = torch.empty(0), torch.empty(0, dtype=torch.int64)
         for begin, sizes in self._gradient_sizes(index):
-            largest, places = sizes.cpu().topk(min(count, sizes.numel()))
-            best, order = torch.cat([best, largest]).sort(descending=True, stable=True)
-            best, where = best[:count], torch.cat([where, places + begin])[order[:count]]
+            enough = best.min() if 0 < len(best) == count else -1.0
+            places = (sizes > enough).nonzero()[:, 0]
+            best = torch.cat([best, sizes[places].cpu()])
+            where = torch.cat([where, places.cpu() + begin])
+            chosen = _largest(best, count)
+            best, where = best[chosen], where[chosen]
         return where
 
     def _gradient_sizes(self, index: int) -> Iterator[tuple[int, Tensor]]:
