@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 from torch import nn
 
 from espalier import fssl
@@ -74,6 +75,4 @@ def convnet(first: int = 6, second: int = 9) -> nn.Module:
 
 def groups_of(model: nn.Module, *shape: int) -> fssl.Groups:
     """The groups of a model that reads such samples."""
-    import torch
-
     return fssl.find_groups(model, torch.zeros(2, *shape))
