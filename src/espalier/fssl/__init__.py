@@ -9,5 +9,6 @@ except ImportError as error:
 
 from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
+from espalier.fssl.optimizer import FSSLOptimizer, Progress
 
-__all__ = ["Groups", "LayerUse", "Units", "find_groups"]
+__all__ = ["FSSLOptimizer", "Groups", "LayerUse", "Progress", "Units", "find_groups"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.fssl.groups import HIDDEN, INPUT, Groups, LayerUse, Units
+from espalier.fssl.groups import CONV, HIDDEN, INPUT, LINEAR, SPARSE, Groups, LayerUse, Units
 from espalier.fssl.members import (
     BIAS,
     INCOMING,
@@ -45,6 +45,7 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     >>> print(find_groups(model, torch.zeros(1, 4)))
     input: 4 inputs, 12 weights in their groups
     0: 3 units, 21 weights in their groups
+    2: left as it is, it is an output of the model
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
@@ -162,7 +163,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
     repeat = 1 if call.inputs is None else call.inputs.repeat
     layer = LayerUse(
         name,
-        kind="sparse" if is_sparse(module) else "linear",
+        kind=SPARSE if is_sparse(module) else LINEAR,
         inputs=None if call.inputs is None else places.get(call.inputs.space.root()),
         outputs=places.get(made.root()),
         in_width=call.shape[-1] // repeat,
@@ -174,7 +175,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
         return layer
     return replace(
         layer,
-        kind="conv",
+        kind=CONV,
         in_width=module.in_channels,
         kernel=_pair(module.kernel_size),
         stride=_pair(module.stride),
