@@ -13,12 +13,15 @@ from espalier.fssl.compaction import compact
 from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
 from espalier.fssl.onnx import export_onnx
+from espalier.fssl.optimizer import FSSLOptimizer, Progress
 from espalier.fssl.time_model import TimeModel
 
 __all__ = [
     "CompactReport",
+    "FSSLOptimizer",
     "Groups",
     "LayerUse",
+    "Progress",
     "TimeModel",
     "Units",
     "compact",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.fssl.groups import HIDDEN, INPUT, Groups, LayerUse, Units
+from espalier.fssl.groups import CONV, HIDDEN, INPUT, LINEAR, SPARSE, Groups, LayerUse, Units
 from espalier.fssl.members import (
     BIAS,
     INCOMING,
@@ -173,7 +173,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
     repeat = 1 if call.inputs is None else call.inputs.repeat
     layer = LayerUse(
         name,
-        kind="sparse" if is_sparse(module) else "linear",
+        kind=SPARSE if is_sparse(module) else LINEAR,
         inputs=None if call.inputs is None else places.get(call.inputs.space.root()),
         outputs=places.get(made.root()),
         in_width=call.shape[-1] // repeat,
@@ -185,7 +185,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
         return layer
     return replace(
         layer,
-        kind="conv",
+        kind=CONV,
         in_width=module.in_channels,
         kernel=_pair(module.kernel_size),
         stride=_pair(module.stride),

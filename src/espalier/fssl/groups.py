@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from espalier.fssl.members import Member
 
 HIDDEN, INPUT = "hidden", "input"
+LINEAR, CONV, SPARSE = "linear", "conv", "sparse"
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +152,7 @@ class Groups:
     def weight(self, layer: LayerUse) -> nn.Parameter:
         """The weights of a layer, or the values of a sparse one."""
         module: Any = self.module(layer)
-        weight: nn.Parameter = module.values if layer.kind == "sparse" else module.weight
+        weight: nn.Parameter = module.values if layer.kind == SPARSE else module.weight
         return weight
 
     def nonzeros(self) -> list[int]:
