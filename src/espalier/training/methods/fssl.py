@@ -41,13 +41,16 @@ class SparsifyTrainer(Trainer):
         super().__init__(job, model, job.groups(model), steps, schedule=steady_then_tenth)
         target = job.settings.target
         assert target is not None
+        parts = {target.measure: target.value}
         self.optimizer = self._shaping = fssl.FSSLOptimizer(
             self.optimizer,
             self.groups,
             job.time,
             steps=steps,
+            target_time=parts.get("time"),
+            target_zeros=parts.get("zeros"),
+            target_units=parts.get("units"),
             mix=job.settings.mix,
-            **{f"target_{target.measure}": target.value},
         )
 
     @property
