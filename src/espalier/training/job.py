@@ -14,7 +14,6 @@ from espalier.training.data import Data
 from espalier.training.settings import Settings
 from espalier.training.size import weights_of
 
-
 SPARSE = "sparse"
 
 
