@@ -12,6 +12,7 @@ namespace avx2 {
 #include "ceilings-inl.h"
 #include "masks-inl.h"
 #include "panel-inl.h"
+#include "pattern-inl.h"
 #include "scatter-inl.h"
 #include "spmm-inl.h"
 #include "zeroskip-inl.h"
@@ -37,6 +38,7 @@ const KernelTable avx2_kernels = {
     .multiply_adds = avx2::multiply_adds,
     .read_floats = avx2::read_floats,
     .zeroskip = avx2::zeroskip_kernels,
+    .pattern = avx2::pattern_kernels,
 };
 
 }  // namespace espalier

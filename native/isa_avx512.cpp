@@ -12,6 +12,7 @@ namespace avx512 {
 #include "ceilings-inl.h"
 #include "masks-inl.h"
 #include "panel-inl.h"
+#include "pattern-inl.h"
 #include "scatter-inl.h"
 #include "spmm-inl.h"
 #include "zeroskip-inl.h"
@@ -38,6 +39,7 @@ const KernelTable avx512_kernels = {
     .multiply_adds = avx512::multiply_adds,
     .read_floats = avx512::read_floats,
     .zeroskip = avx512::zeroskip_kernels,
+    .pattern = avx512::pattern_kernels,
 };
 
 }  // namespace espalier

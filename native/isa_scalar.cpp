@@ -11,6 +11,7 @@ namespace scalar {
 #include "ceilings-inl.h"
 #include "masks-inl.h"
 #include "panel-inl.h"
+#include "pattern-inl.h"
 #include "scatter-inl.h"
 #include "spmm-inl.h"
 #include "zeroskip-inl.h"
@@ -32,6 +33,7 @@ const KernelTable scalar_kernels = {
     .multiply_adds = scalar::multiply_adds,
     .read_floats = scalar::read_floats,
     .zeroskip = scalar::zeroskip_kernels,
+    .pattern = scalar::pattern_kernels,
 };
 
 }  // namespace espalier

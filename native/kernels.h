@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "pattern_kernels.h"
 #include "zeroskip_kernels.h"
 
 namespace espalier {
@@ -97,6 +98,7 @@ struct KernelTable {
   float (*read_floats)(const float* data, int64_t count);
 
   ZeroSkipKernels zeroskip;
+  PatternKernels pattern;
 };
 
 extern const KernelTable scalar_kernels;

@@ -32,6 +32,22 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   _mm_storeu_ps(p, _mm_add_ps(_mm_loadu_ps(p), w));
 }
 
+// The sums over the lanes of `width` vectors at p, one behind the other.
+static inline vec sum_four(const float* p) {
+  const vec a = load_once(p), b = load_once(p + 16), c = load_once(p + 32), d = load_once(p + 48);
+  const vec s = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const vec t = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  return add(_mm512_shuffle_ps(s, t, 0x44), _mm512_shuffle_ps(s, t, 0xee));
+}
+static inline vec sum_pairs_of_quarters(vec a, vec b) {
+  return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+static inline vec sum_each(const float* p) {
+  const vec low = sum_pairs_of_quarters(sum_four(p), sum_four(p + 64));
+  const vec high = sum_pairs_of_quarters(sum_four(p + 128), sum_four(p + 192));
+  return sum_pairs_of_quarters(low, high);
+}
+
 #elif defined(ESPALIER_AVX2)
 
 static inline uint32_t nonzero_lanes(vec a) {
@@ -63,6 +79,15 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   _mm_storeu_ps(p, _mm_add_ps(_mm_loadu_ps(p), w));
 }
 
+static inline vec sum_four(const float* p) {
+  return _mm256_hadd_ps(_mm256_hadd_ps(load(p), load(p + 8)),
+                        _mm256_hadd_ps(load(p + 16), load(p + 24)));
+}
+static inline vec sum_each(const float* p) {
+  const vec low = sum_four(p), high = sum_four(p + 32);
+  return add(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
+}
+
 #else
 
 static inline uint32_t nonzero_lanes(vec a) { return a != 0.0f; }
@@ -79,5 +104,7 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   p[2] += c;
   p[3] += d;
 }
+
+static inline vec sum_each(const float* p) { return *p; }
 
 #endif

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from espalier import _native
 from espalier.errors import InputError
+from espalier.kernels.pattern import Gradients, Pattern
 from espalier.kernels.spgemm import SparseProduct
 from espalier.kernels.spmm import Groups, InputMajor, PackedLayer, pack, pack_by_input, spmm
 from espalier.kernels.threads import thread_count
@@ -25,10 +26,12 @@ from espalier.kernels.zeroskip import (
 )
 
 __all__ = [
+    "Gradients",
     "Groups",
     "InputMajor",
     "InstructionSet",
     "PackedLayer",
+    "Pattern",
     "SparseProduct",
     "count_nonzero",
     "instruction_set",

@@ -1,0 +1,297 @@
+// The three passes over tiles of samples, cut among threads by non-zeros.
+#include <omp.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "dispatch.h"
+#include "pattern.h"
+#include "scratch.h"
+
+namespace espalier {
+
+namespace {
+
+// Values and gradients of so many entries stay in L2 beside a panel.
+constexpr size_t entries_in_cache = 1 << 17;
+// Fewer multiply-adds than this are not worth waking a thread.
+constexpr int64_t work_a_thread = 1 << 19;
+
+// Samples cut into tiles of nearly equal width, each a whole number of vectors.
+struct BatchTiles {
+  BatchTiles(int64_t batch, const PatternKernels& kernels)
+      : batch(batch),
+        lanes(kernels.lanes),
+        all((batch + lanes - 1) / lanes),
+        count((all + kernels.vectors - 1) / kernels.vectors) {}
+  int64_t first(int64_t tile) const { return all * tile / count; }  // in vectors
+  int vectors(int64_t tile) const { return int(first(tile + 1) - first(tile)); }
+  int most_vectors() const { return int((all + count - 1) / count); }
+  int64_t begin(int64_t tile) const { return first(tile) * lanes; }
+  int samples(int64_t tile) const {
+    return int(std::min(batch, first(tile + 1) * lanes) - begin(tile));
+  }
+  int last_lanes(int64_t tile) const { return samples(tile) - (vectors(tile) - 1) * lanes; }
+
+  int64_t batch;
+  int lanes;
+  int64_t all, count;
+};
+
+struct Range {
+  int64_t begin, end;
+};
+
+Range part_of(int64_t count, int part, int parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
+// The rows of one thread: all have about as many entries, and a row counts as a few itself.
+Range rows_of(const PatternSide& side, int part, int parts) {
+  constexpr int64_t row_cost = 4;
+  const int64_t all = side.offsets.back() + row_cost * side.rows;
+  const auto first_from = [&](int64_t cost) {
+    int64_t low = 0, high = side.rows;
+    while (low < high) {
+      const int64_t middle = (low + high) / 2;
+      if (side.offsets[size_t(middle)] + row_cost * middle < cost) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    return low;
+  };
+  return {first_from(all * part / parts), first_from(all * (part + 1) / parts)};
+}
+
+// Samples as panels, one for each tile: where they lie already, or copied.
+class Panels {
+ public:
+  Panels(const Samples<const float>& samples, const BatchTiles& tiles, const KernelTable& table)
+      : samples_(samples),
+        tiles_(tiles),
+        table_(table),
+        lies_so_(samples.by_feature && tiles.count == 1 && samples.pitch == samples.batch &&
+                 samples.batch % tiles.lanes == 0),
+        copy_(lies_so_ ? 0 : size_t(samples.features * tiles.all * tiles.lanes)) {}
+
+  const float* tile(int64_t t) const {
+    return lies_so_ ? samples_.data : copy_.data() + samples_.features * tiles_.begin(t);
+  }
+  int64_t pitch(int64_t t) const { return int64_t(tiles_.vectors(t)) * tiles_.lanes; }
+
+  // One thread's part of the copy.
+  void fill(int part, int parts) {
+    if (lies_so_) return;
+    const int64_t vectors = (samples_.features + tiles_.lanes - 1) / tiles_.lanes;
+    const Range range = part_of(vectors, part, parts);
+    const int64_t begin = range.begin * tiles_.lanes;
+    const int64_t end = std::min(samples_.features, range.end * tiles_.lanes);
+    for (int64_t t = 0; t < tiles_.count; ++t) {
+      float* out = copy_.data() + samples_.features * tiles_.begin(t);
+      if (samples_.by_feature) {
+        copy_features(t, begin, end, out);
+      } else {
+        table_.pattern.rows_to_tile(samples_.data + tiles_.begin(t) * samples_.pitch,
+                                    samples_.pitch, tiles_.samples(t), begin, end, out,
+                                    tiles_.vectors(t));
+      }
+    }
+  }
+
+ private:
+  void copy_features(int64_t t, int64_t begin, int64_t end, float* out) const {
+    const int count = tiles_.samples(t);
+    for (int64_t n = begin; n < end; ++n) {
+      const float* source = samples_.data + n * samples_.pitch + tiles_.begin(t);
+      std::fill(std::copy_n(source, count, out + n * pitch(t)), out + (n + 1) * pitch(t), 0.0f);
+    }
+  }
+
+  Samples<const float> samples_;
+  const BatchTiles& tiles_;
+  const KernelTable& table_;
+  bool lies_so_;
+  Scratch copy_;
+};
+
+// Results of one tile after the other: written in place, or turned to rows behind it. The copy has
+// one pitch for all tiles: threads are not all at the same one.
+class Results {
+ public:
+  Results(const Samples<float>& samples, const BatchTiles& tiles, const KernelTable& table)
+      : samples_(samples),
+        tiles_(tiles),
+        table_(table),
+        copy_(samples.by_feature ? 0
+                                 : size_t(samples.features * tiles.most_vectors() * tiles.lanes)) {}
+
+  void aim(PatternProduct& product, int64_t t) {
+    if (samples_.by_feature) {
+      product.result = samples_.data + tiles_.begin(t);
+      product.result_pitch = samples_.pitch;
+      product.last_lanes = tiles_.last_lanes(t);
+    } else {
+      product.result = copy_.data();
+      product.result_pitch = int64_t(tiles_.most_vectors()) * tiles_.lanes;
+      product.last_lanes = tiles_.lanes;
+    }
+  }
+
+  void finish(const Range& features, int64_t t) const {
+    if (samples_.by_feature) return;
+    table_.pattern.tile_to_rows(copy_.data(), tiles_.most_vectors(), tiles_.samples(t),
+                                features.begin, features.end,
+                                samples_.data + tiles_.begin(t) * samples_.pitch, samples_.pitch);
+  }
+
+ private:
+  Samples<float> samples_;
+  const BatchTiles& tiles_;
+  const KernelTable& table_;
+  Scratch copy_;
+};
+
+template <typename Run>
+void for_each_block(const PatternSide& side, const Range& range, const Run& run) {
+  for (int64_t b = 0; b < side.blocks(); ++b) {
+    run(b > 0, PatternRows{range.begin, range.end, side.first(b), side.last(b), side.indices.data(),
+                           side.order.empty() ? nullptr : side.order.data(),
+                           side.indices.size() > entries_in_cache ? PatternSide::ahead : 0});
+  }
+}
+
+int threads_for(const Pattern& pattern, int64_t batch, int threads) {
+  const int64_t work = pattern.nonzeros() * batch + (pattern.rows() + pattern.columns()) * batch;
+  return int(std::clamp<int64_t>(work / work_a_thread, 1, threads));
+}
+
+}  // namespace
+
+void pattern_spmm(const Pattern& pattern, const float* values, const Samples<const float>& x,
+                  const float* bias, const Samples<float>& y, int threads) {
+  if (!x.batch || !pattern.rows()) return;
+  const KernelTable& table = kernels();
+  const BatchTiles tiles(x.batch, table.pattern);
+  const PatternSide& side = pattern.by_row();
+  Panels panels(x, tiles, table);
+  Results results(y, tiles, table);
+#pragma omp parallel num_threads(threads_for(pattern, x.batch, threads))
+  {
+    const int part = omp_get_thread_num(), parts = omp_get_num_threads();
+    const Range range = rows_of(side, part, parts);
+    panels.fill(part, parts);
+#pragma omp barrier
+    for (int64_t t = 0; t < tiles.count; ++t) {
+      PatternProduct product{};
+      product.values = values;
+      product.source = panels.tile(t);
+      product.source_pitch = panels.pitch(t);
+      product.start = bias;
+      results.aim(product, t);
+      for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
+        product.rows = rows;
+        product.adds = adds;
+        table.pattern.product[tiles.vectors(t) - 1](product);
+      });
+      results.finish(range, t);
+    }
+  }
+}
+
+namespace {
+
+// dx, with the gradient by the values where that is wanted too.
+void backward_by_column(const PatternSide& side, const float* values, Panels* x, Panels& dy,
+                        Results& dx, float* gradients, const BatchTiles& tiles,
+                        const KernelTable& table, const Range& range) {
+  for (int64_t t = 0; t < tiles.count; ++t) {
+    PatternBackward pass{};
+    pass.product.values = values;
+    pass.product.source = dy.tile(t);
+    pass.product.source_pitch = dy.pitch(t);
+    dx.aim(pass.product, t);
+    if (x) {
+      pass.left = x->tile(t);
+      pass.left_pitch = x->pitch(t);
+      pass.adds = t > 0;
+      pass.gradients = gradients;
+    }
+    const int vectors = tiles.vectors(t) - 1;
+    for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
+      pass.product.rows = rows;
+      pass.product.adds = adds;
+      if (x) {
+        table.pattern.backward[vectors](pass);
+      } else {
+        table.pattern.product[vectors](pass.product);
+      }
+    });
+    dx.finish(range, t);
+  }
+}
+
+// The gradient by the values alone: row by row, so that it is written in order.
+void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, float* gradients,
+                 const BatchTiles& tiles, const KernelTable& table, const Range& range) {
+  for (int64_t t = 0; t < tiles.count; ++t) {
+    PatternDots pass{};
+    pass.left = dy.tile(t);
+    pass.left_pitch = dy.pitch(t);
+    pass.right = x.tile(t);
+    pass.right_pitch = x.pitch(t);
+    pass.adds = t > 0;
+    pass.gradients = gradients;
+    for_each_block(side, range, [&](bool, const PatternRows& rows) {
+      pass.rows = rows;
+      table.pattern.dots[tiles.vectors(t) - 1](pass);
+    });
+  }
+}
+
+void sum_samples(const Panels& dy, const BatchTiles& tiles, const KernelTable& table,
+                 const Range& features, float* sums) {
+  for (int64_t t = 0; t < tiles.count; ++t) {
+    table.pattern.sum_lanes[tiles.vectors(t) - 1](dy.tile(t), dy.pitch(t), features.begin,
+                                                  features.end, t > 0, sums);
+  }
+}
+
+}  // namespace
+
+void pattern_backward(const Pattern& pattern, const float* values, const Samples<const float>* x,
+                      const Samples<const float>& dy, const PatternGradients& wanted, int threads) {
+  if (!dy.batch) {
+    if (wanted.values) std::fill_n(wanted.values, pattern.nonzeros(), 0.0f);
+    if (wanted.bias) std::fill_n(wanted.bias, pattern.rows(), 0.0f);
+    return;
+  }
+  const KernelTable& table = kernels();
+  const BatchTiles tiles(dy.batch, table.pattern);
+  std::optional<Panels> x_panels;
+  std::optional<Results> dx;
+  if (wanted.values) x_panels.emplace(*x, tiles, table);
+  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table);
+  Panels dy_panels(dy, tiles, table);
+#pragma omp parallel num_threads(threads_for(pattern, dy.batch, threads))
+  {
+    const int part = omp_get_thread_num(), parts = omp_get_num_threads();
+    dy_panels.fill(part, parts);
+    if (x_panels) x_panels->fill(part, parts);
+#pragma omp barrier
+    if (wanted.bias) {
+      sum_samples(dy_panels, tiles, table, part_of(pattern.rows(), part, parts), wanted.bias);
+    }
+    if (dx) {
+      backward_by_column(pattern.by_column(), values, x_panels ? &*x_panels : nullptr, dy_panels,
+                         *dx, wanted.values, tiles, table,
+                         rows_of(pattern.by_column(), part, parts));
+    } else if (x_panels) {
+      dots_by_row(pattern.by_row(), *x_panels, dy_panels, wanted.values, tiles, table,
+                  rows_of(pattern.by_row(), part, parts));
+    }
+  }
+}
+
+}  // namespace espalier

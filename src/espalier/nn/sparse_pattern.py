@@ -1,0 +1,124 @@
+"""The pattern of a sparse layer: its two tensors, and the native pattern made of them."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import Any, ClassVar
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from espalier.errors import InputError
+from espalier.kernels import Pattern
+
+UNKNOWN = -1  # the version of a tensor made in inference mode, which counts none
+
+
+class PatternCache:
+    """The native pattern of a layer, made anew whenever the layer's tensors have changed.
+
+    Tensors are compared by identity and by torch's version counter, and where those differ by
+    content: a buffer that was moved, loaded or broadcast into is noticed, whoever did it.
+
+    Attributes:
+        handle: a number by which a compiled program finds this object again.
+    """
+
+    __slots__ = ("__weakref__", "_known", "_pattern", "_seen", "handle")
+
+    _numbers = itertools.count(1)
+    _by_handle: ClassVar[weakref.WeakValueDictionary[int, PatternCache]] = (
+        weakref.WeakValueDictionary()
+    )
+
+    def __init__(self) -> None:
+        self.handle = next(self._numbers)
+        self._by_handle[self.handle] = self
+        self._pattern: Pattern | None = None
+        self._known: tuple[Tensor, Tensor] | None = None
+        self._seen: tuple[int, int] | None = None
+
+    @classmethod
+    def of(cls, handle: int) -> PatternCache:
+        """The cache with this handle; an empty one if its layer is gone."""
+        return cls._by_handle.get(handle) or cls()
+
+    def get(self, row_offsets: Tensor, column_indices: Tensor, columns: int) -> Pattern:
+        """The pattern of these tensors.
+
+        Raises:
+            InputError: they are no pattern.
+        """
+        seen = _version(row_offsets), _version(column_indices)
+        known = self._known
+        if (
+            self._pattern is not None
+            and known is not None
+            and known[0] is row_offsets
+            and known[1] is column_indices
+            and self._seen == seen
+            and UNKNOWN not in seen
+            and self._pattern.shape[1] == columns
+        ):
+            return self._pattern
+        arrays = row_offsets.detach().numpy(), column_indices.detach().numpy()
+        same = (
+            self._pattern is not None
+            and self._pattern.shape[1] == columns
+            and self._pattern.describes(*arrays)
+        )
+        pattern = self._pattern if same and self._pattern else Pattern(*arrays, columns)
+        self._pattern, self._known, self._seen = pattern, (row_offsets, column_indices), seen
+        return pattern
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PatternCache, ()
+
+
+def _version(tensor: Tensor) -> int:
+    return UNKNOWN if tensor.is_inference() else tensor._version
+
+
+def pattern_tensors(pattern: Any, outputs: int, inputs: int) -> tuple[Tensor, Tensor]:
+    """Row offsets (int64) and column indices (int32) of a pattern, checked.
+
+    Arguments:
+        pattern: a scipy sparse matrix or a dense mask ``[outputs, inputs]``, whose entries (of a
+            mask, those that are not 0) are the connections; or the pair of tensors itself.
+
+    Raises:
+        InputError: something else, another shape, or indices that are no pattern.
+    """
+    if isinstance(pattern, tuple) and len(pattern) == 2:
+        offsets, columns = (_to_numpy(each) for each in pattern)
+    else:
+        matrix: Any = pattern if sp.issparse(pattern) else _mask(pattern)
+        csr: Any = sp.csr_array(matrix)
+        csr.sum_duplicates()
+        if csr.shape != (outputs, inputs):
+            raise InputError(f"pattern is {list(csr.shape)}, wanted [{outputs}, {inputs}]")
+        offsets, columns = csr.indptr, csr.indices
+    if np.shape(offsets) != (outputs + 1,):
+        raise InputError(f"row_offsets is {list(np.shape(offsets))}, wanted [{outputs + 1}]")
+    Pattern(offsets, columns, inputs)
+    return (
+        torch.from_numpy(np.array(offsets, np.int64)),
+        torch.from_numpy(np.array(columns, np.int32)),
+    )
+
+
+def _mask(pattern: Any) -> Any:
+    mask = _to_numpy(pattern)
+    if mask.ndim != 2 or mask.dtype.kind not in "biuf":
+        raise InputError(
+            f"pattern is a {type(pattern).__name__} of {mask.dtype} {list(mask.shape)}, wanted a "
+            "scipy sparse matrix, a mask of two dimensions, or (row_offsets, column_indices)"
+        )
+    return mask != 0
+
+
+def _to_numpy(array: Any) -> Any:
+    return array.detach().cpu().numpy() if isinstance(array, Tensor) else np.asarray(array)
