@@ -4,34 +4,33 @@
 // other operand, from L2 as a rule. That load is the ceiling, so the backward pass does both of its
 // multiply-adds with one.
 
-// Sums over the lanes of vectors, `width` of them at a time; each goes to a place of its own.
+// Sums over the lanes of vectors, `width` of them at a time; each goes to a place of its own. The
+// caller counts those that wait: a count beside the vectors would be read from memory every time.
 class LaneSums {
  public:
   LaneSums(float* sums, bool adds) : sums_(sums), adds_(adds) {}
-  void push(vec a, int64_t place) {
-    store(waiting_ + count_ * width, a);
-    places_[count_++] = place;
-    if (count_ == width) finish();
+  // Takes one more vector where `waiting` did wait; returns how many do now.
+  int push(int waiting, vec a, int64_t place) {
+    store(vectors_ + waiting * width, a);
+    places_[waiting] = place;
+    if (++waiting < width) return waiting;
+    finish(width);
+    return 0;
   }
-  void finish() {
-    vec r[width];
-#pragma GCC unroll 16
-    for (int i = 0; i < width; ++i) r[i] = load(waiting_ + i * width);
+  void finish(int waiting) {
     alignas(64) float sums[width];
-    store(sums, sum_each(r));
-    for (int i = 0; i < count_; ++i) {
+    store(sums, sum_each(vectors_));
+    for (int i = 0; i < waiting; ++i) {
       float& sum = sums_[places_[i]];
       sum = adds_ ? sum + sums[i] : sums[i];
     }
-    count_ = 0;
   }
 
  private:
   float* sums_;
   bool adds_;
-  int count_ = 0;
   int64_t places_[width];
-  alignas(64) float waiting_[width * width] = {};
+  alignas(64) float vectors_[width * width] = {};
 };
 
 template <int V>
@@ -109,6 +108,7 @@ template <int V>
 static void pattern_dots(const PatternDots& pass) {
   const PatternRows& rows = pass.rows;
   LaneSums dots(pass.gradients, pass.adds);
+  int waiting = 0;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     vec left[V];
     load_row<V>(pass.left + i * pass.left_pitch, left);
@@ -119,10 +119,10 @@ static void pattern_dots(const PatternDots& pass) {
       for (int v = 0; v < V; ++v) {
         dot[v % 2] = multiply_add(left[v], load(right + v * width), dot[v % 2]);
       }
-      dots.push(add(dot[0], dot[1]), place_of(rows, k));
+      waiting = dots.push(waiting, add(dot[0], dot[1]), place_of(rows, k));
     }
   }
-  dots.finish();
+  dots.finish(waiting);
 }
 
 template <int V>
@@ -130,52 +130,61 @@ static void pattern_backward(const PatternBackward& pass) {
   const PatternProduct& product = pass.product;
   const PatternRows& rows = product.rows;
   LaneSums dots(pass.gradients, pass.adds);
+  int waiting = 0;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     vec sum[V], left[V];
     begin_sums<V>(product, i, sum);
     load_row<V>(pass.left + i * pass.left_pitch, left);
     for (int64_t k = rows.first[i]; k < rows.last[i]; ++k) {
       const int64_t place = place_of(rows, k);
+      if (rows.ahead) {
+        const uint32_t later = rows.order[k + rows.ahead];
+        __builtin_prefetch(product.values + later);
+        __builtin_prefetch(pass.gradients + later, 1);
+      }
       const vec value = set1(product.values[place]);
       const float* source = product.source + rows.indices[k] * product.source_pitch;
       vec dot[2] = {set1(0.0f), set1(0.0f)};
 #pragma GCC unroll 8
       for (int v = 0; v < V; ++v) {
-        const vec loaded = load(source + v * width);
+        const vec loaded = load_once(source + v * width);
         sum[v] = multiply_add(value, loaded, sum[v]);
         dot[v % 2] = multiply_add(left[v], loaded, dot[v % 2]);
       }
-      dots.push(add(dot[0], dot[1]), place);
+      waiting = dots.push(waiting, add(dot[0], dot[1]), place);
     }
     end_sums<V>(product, i, sum);
   }
-  dots.finish();
+  dots.finish(waiting);
 }
 
 template <int V>
 static void sum_lanes(const float* panel, int64_t pitch, int64_t begin, int64_t end, bool adds,
                       float* sums) {
   LaneSums totals(sums, adds);
+  int waiting = 0;
   for (int64_t i = begin; i < end; ++i) {
     vec row[V];
     load_row<V>(panel + i * pitch, row);
 #pragma GCC unroll 8
     for (int v = 1; v < V; ++v) row[0] = add(row[0], row[v]);
-    totals.push(row[0], i);
+    waiting = totals.push(waiting, row[0], i);
   }
-  totals.finish();
+  totals.finish(waiting);
 }
 
+// Sixteen rows at a time, each from end to end: rows of some KiB lie on pages of their own, and a
+// power of two apart they share their sets of the cache.
 static void rows_to_tile(const float* rows, int64_t pitch, int count, int64_t begin, int64_t end,
                          float* tile, int vectors) {
   const int64_t tile_pitch = int64_t(vectors) * width;
-  for (int64_t n = begin; n < end; n += width) {
-    const int features = int(end - n < width ? end - n : width);
-    for (int lane = 0; lane < tile_pitch; lane += width) {
+  for (int lane = 0; lane < tile_pitch; lane += width) {
+    const float* source = rows + lane * pitch;
+    for (int64_t n = begin; n < end; n += width) {
+      const int features = int(end - n < width ? end - n : width);
       vec block[width];
       for (int i = 0; i < width; ++i) {
-        block[i] =
-            lane + i < count ? load_first(rows + (lane + i) * pitch + n, features) : set1(0.0f);
+        block[i] = lane + i < count ? load_first(source + i * pitch + n, features) : set1(0.0f);
       }
       transpose(block);
       float* out = tile + n * tile_pitch + lane;
@@ -187,17 +196,17 @@ static void rows_to_tile(const float* rows, int64_t pitch, int count, int64_t be
 static void tile_to_rows(const float* tile, int vectors, int count, int64_t begin, int64_t end,
                          float* rows, int64_t pitch) {
   const int64_t tile_pitch = int64_t(vectors) * width;
-  for (int64_t n = begin; n < end; n += width) {
-    const int features = int(end - n < width ? end - n : width);
-    for (int lane = 0; lane < count; lane += width) {
+  for (int lane = 0; lane < count; lane += width) {
+    float* out = rows + lane * pitch;
+    for (int64_t n = begin; n < end; n += width) {
+      const int features = int(end - n < width ? end - n : width);
       vec block[width];
       for (int i = 0; i < width; ++i) {
         block[i] = i < features ? load(tile + (n + i) * tile_pitch + lane) : set1(0.0f);
       }
       transpose(block);
-      float* out = rows + lane * pitch + n;
       for (int i = 0; i < width && lane + i < count; ++i) {
-        store_first(out + i * pitch, features, block[i]);
+        store_first(out + i * pitch + n, features, block[i]);
       }
     }
   }

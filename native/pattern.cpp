@@ -1,8 +1,10 @@
 #include "pattern.h"
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace espalier {
 
@@ -32,35 +34,57 @@ void require_sound(const int64_t* offsets, int64_t rows, const int32_t* columns,
   }
 }
 
-PatternSide transpose_of(const PatternSide& side) {
-  PatternSide result{side.columns, side.rows, {}, {}, {}, {}};
-  result.offsets.assign(size_t(side.columns) + 1, 0);
-  result.indices.resize(side.indices.size());
-  result.order.resize(side.indices.size());
-  for (const int32_t column : side.indices) ++result.offsets[size_t(column) + 1];
-  for (size_t c = 0; c < size_t(side.columns); ++c) result.offsets[c + 1] += result.offsets[c];
-  std::vector<int64_t> next(result.offsets.begin(), result.offsets.end() - 1);
-  for (int64_t r = 0; r < side.rows; ++r) {
-    for (int64_t k = side.offsets[size_t(r)]; k < side.offsets[size_t(r) + 1]; ++k) {
-      const size_t place = size_t(next[size_t(side.indices[size_t(k)])]++);
-      result.indices[place] = int32_t(r);
-      result.order[place] = uint32_t(k);
+// Entries stay in CSR order, and a row's blocks follow each other.
+PatternSide side_by_row(const int64_t* offsets, int64_t rows, const int32_t* columns,
+                        int64_t nonzeros, int64_t width) {
+  PatternSide side{rows, width, {offsets, offsets + rows + 1}, {columns, columns + nonzeros}, {},
+                   {},   rows};
+  side.starts.resize(size_t((side.blocks() + 1) * rows));
+  for (int64_t r = 0; r < rows; ++r) {
+    const int32_t* end = columns + offsets[r + 1];
+    const int32_t* at = columns + offsets[r];
+    for (int64_t b = 0; b < side.blocks(); ++b) {
+      at = std::lower_bound(at, end, b * PatternSide::block_columns);
+      side.starts[size_t(b * rows + r)] = at - columns;
     }
+    side.starts[size_t(side.blocks() * rows + r)] = offsets[r + 1];
   }
-  return result;
+  return side;
 }
 
-void split_columns(PatternSide& side) {
-  const int64_t grains = side.grains();
-  side.splits.resize(size_t((grains + 1) * side.rows));
-  for (int64_t r = 0; r < side.rows; ++r) {
-    const auto begin = side.indices.begin() + side.offsets[size_t(r)];
-    const auto end = side.indices.begin() + side.offsets[size_t(r) + 1];
-    for (int64_t g = 0; g <= grains; ++g) {
-      const auto at = g == grains ? end : std::lower_bound(begin, end, g * PatternSide::grain);
-      side.splits[size_t(g * side.rows + r)] = at - side.indices.begin();
+// Entries lie block by block, and column by column within a block, in the order they are read.
+PatternSide side_by_column(const PatternSide& side) {
+  PatternSide result{side.columns, side.rows, {}, {}, {}, {}, 1};
+  const auto start_of = [&](int64_t row, int32_t column) -> int64_t& {
+    return result.starts[size_t(row / PatternSide::block_columns * result.rows + column)];
+  };
+  const auto for_each_entry = [&](const auto& run) {
+    for (int64_t r = 0; r < side.rows; ++r) {
+      for (int64_t k = side.offsets[size_t(r)]; k < side.offsets[size_t(r) + 1]; ++k) {
+        run(r, side.indices[size_t(k)], k);
+      }
     }
-  }
+  };
+  result.offsets.assign(size_t(result.rows) + 1, 0);
+  result.starts.assign(size_t(result.blocks() * result.rows) + 1, 0);
+  for_each_entry([&](int64_t row, int32_t column, int64_t) {
+    ++result.offsets[size_t(column) + 1];
+    ++start_of(row, column);
+  });
+  std::partial_sum(result.offsets.begin(), result.offsets.end(), result.offsets.begin());
+  std::exclusive_scan(result.starts.begin(), result.starts.end(), result.starts.begin(),
+                      int64_t(0));
+
+  result.indices.resize(side.indices.size());
+  result.order.resize(side.indices.size() + PatternSide::ahead);
+  std::vector<int64_t> starts = result.starts;
+  for_each_entry([&](int64_t row, int32_t column, int64_t k) {
+    const size_t place = size_t(start_of(row, column)++);
+    result.indices[place] = int32_t(row);
+    result.order[place] = uint32_t(k);
+  });
+  result.starts = std::move(starts);
+  return result;
 }
 
 }  // namespace
@@ -68,15 +92,8 @@ void split_columns(PatternSide& side) {
 Pattern::Pattern(const int64_t* row_offsets, int64_t rows, const int32_t* column_indices,
                  int64_t nonzeros, int64_t columns) {
   require_sound(row_offsets, rows, column_indices, nonzeros, columns);
-  by_row_ = {rows,
-             columns,
-             {row_offsets, row_offsets + rows + 1},
-             {column_indices, column_indices + nonzeros},
-             {},
-             {}};
-  by_column_ = transpose_of(by_row_);
-  split_columns(by_row_);
-  split_columns(by_column_);
+  by_row_ = side_by_row(row_offsets, rows, column_indices, nonzeros, columns);
+  by_column_ = side_by_column(by_row_);
 }
 
 bool Pattern::describes(const int64_t* row_offsets, int64_t rows, const int32_t* column_indices,

@@ -1,23 +1,30 @@
 // A fixed pattern of non-zeros, ready for products with values that change.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 namespace espalier {
 
-// One way to go through a pattern: row by row, or column by column of the transpose.
+// One way to go through a pattern: row by row, or column by column as rows of the transpose; and
+// within that block by block of columns, so that what a block names of the other operand lies in L2
+// (128 samples of 1024 features are 512 KiB).
 struct PatternSide {
-  int64_t rows, columns;
-  std::vector<int64_t> offsets;  // `rows + 1`
-  std::vector<int32_t> indices;
-  std::vector<uint32_t> order;  // the place of each entry in CSR order; empty where it is its own
-  // Where each row enters each grain of `grain` columns: [grains + 1][rows].
-  std::vector<int64_t> splits;
+  static constexpr int64_t block_columns = 1024;
+  // Kernels look so many entries ahead in `order`, which is that much longer.
+  static constexpr int64_t ahead = 32;
 
-  static constexpr int64_t grain = 512;
-  int64_t grains() const { return (columns + grain - 1) / grain; }
-  const int64_t* split(int64_t grain_index) const { return splits.data() + grain_index * rows; }
+  int64_t rows, columns;
+  std::vector<int64_t> offsets;  // `rows + 1`: how many entries the rows before have
+  std::vector<int32_t> indices;  // columns
+  std::vector<uint32_t> order;   // the place of each entry in CSR order; empty where it is its own
+  std::vector<int64_t> starts;   // where each row's entries in a block start: [blocks][rows]
+  int64_t to_end;                // from there to where they end
+
+  int64_t blocks() const { return std::max<int64_t>(1, (columns - 1) / block_columns + 1); }
+  const int64_t* first(int64_t block) const { return starts.data() + block * rows; }
+  const int64_t* last(int64_t block) const { return first(block) + to_end; }
 };
 
 // Which entries stand where: CSR and its transpose.

@@ -12,10 +12,10 @@ namespace espalier {
 
 namespace {
 
-// Source panels larger than this are read block by block, each out of L2.
-constexpr int64_t block_floats = (int64_t(512) << 10) / int64_t(sizeof(float));
+// Values and gradients of so many entries stay in L2 beside a panel.
+constexpr size_t entries_in_cache = 1 << 17;
 // Fewer multiply-adds than this are not worth waking a thread.
-constexpr int64_t work_a_thread = 1 << 17;
+constexpr int64_t work_a_thread = 1 << 19;
 
 // Samples cut into tiles of nearly equal width, each a whole number of vectors.
 struct BatchTiles {
@@ -153,14 +153,12 @@ class Results {
   Scratch copy_;
 };
 
-// Blocks of columns, so that the rows of the source panel they name fit in L2.
 template <typename Run>
-void for_each_block(const PatternSide& side, const Range& range, int64_t pitch, const Run& run) {
-  const int64_t step = std::max<int64_t>(1, block_floats / (pitch * PatternSide::grain));
-  for (int64_t g = 0; g == 0 || g < side.grains(); g += step) {
-    const int64_t next = std::min(side.grains(), g + step);
-    run(g > 0, PatternRows{range.begin, range.end, side.split(g), side.split(next),
-                           side.indices.data(), side.order.empty() ? nullptr : side.order.data()});
+void for_each_block(const PatternSide& side, const Range& range, const Run& run) {
+  for (int64_t b = 0; b < side.blocks(); ++b) {
+    run(b > 0, PatternRows{range.begin, range.end, side.first(b), side.last(b), side.indices.data(),
+                           side.order.empty() ? nullptr : side.order.data(),
+                           side.indices.size() > entries_in_cache ? PatternSide::ahead : 0});
   }
 }
 
@@ -192,7 +190,7 @@ void pattern_spmm(const Pattern& pattern, const float* values, const Samples<con
       product.source_pitch = panels.pitch(t);
       product.start = bias;
       results.aim(product, t);
-      for_each_block(side, range, product.source_pitch, [&](bool adds, const PatternRows& rows) {
+      for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
         product.rows = rows;
         product.adds = adds;
         table.pattern.product[tiles.vectors(t) - 1](product);
@@ -221,7 +219,7 @@ void backward_by_column(const PatternSide& side, const float* values, Panels* x,
       pass.gradients = gradients;
     }
     const int vectors = tiles.vectors(t) - 1;
-    for_each_block(side, range, dy.pitch(t), [&](bool adds, const PatternRows& rows) {
+    for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
       pass.product.rows = rows;
       pass.product.adds = adds;
       if (x) {
@@ -245,7 +243,7 @@ void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, flo
     pass.right_pitch = x.pitch(t);
     pass.adds = t > 0;
     pass.gradients = gradients;
-    for_each_block(side, range, x.pitch(t), [&](bool, const PatternRows& rows) {
+    for_each_block(side, range, [&](bool, const PatternRows& rows) {
       pass.rows = rows;
       table.pattern.dots[tiles.vectors(t) - 1](pass);
     });

@@ -134,6 +134,17 @@ static inline void transpose(vec (&)[1]) {}
 
 #endif
 
+// A load for several uses: the compiler would rather load again for each of them.
+static inline vec load_once(const float* p) {
+  vec a = load(p);
+#if defined(ESPALIER_AVX512)
+  asm("" : "+v"(a));
+#elif defined(ESPALIER_AVX2)
+  asm("" : "+x"(a));
+#endif
+  return a;
+}
+
 // Size of a float as an integer: at least `infinity_bits` exactly when it is not finite.
 constexpr uint32_t infinity_bits = 0x7f800000;
 static inline uint32_t magnitude(float a) {

@@ -32,24 +32,20 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   _mm_storeu_ps(p, _mm_add_ps(_mm_loadu_ps(p), w));
 }
 
-// The sums over the lanes of each of `width` vectors.
-static inline vec sum_each(const vec (&r)[16]) {
-  vec t[8], u[4];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    t[i] =
-        add(_mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]), _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]));
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {
-    u[i] = add(_mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0x44),
-               _mm512_shuffle_ps(t[2 * i], t[2 * i + 1], 0xee));
-  }
-  const vec low =
-      add(_mm512_shuffle_f32x4(u[0], u[1], 0x88), _mm512_shuffle_f32x4(u[0], u[1], 0xdd));
-  const vec high =
-      add(_mm512_shuffle_f32x4(u[2], u[3], 0x88), _mm512_shuffle_f32x4(u[2], u[3], 0xdd));
-  return add(_mm512_shuffle_f32x4(low, high, 0x88), _mm512_shuffle_f32x4(low, high, 0xdd));
+// The sums over the lanes of `width` vectors at p, one behind the other.
+static inline vec sum_four(const float* p) {
+  const vec a = load_once(p), b = load_once(p + 16), c = load_once(p + 32), d = load_once(p + 48);
+  const vec s = add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+  const vec t = add(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+  return add(_mm512_shuffle_ps(s, t, 0x44), _mm512_shuffle_ps(s, t, 0xee));
+}
+static inline vec sum_pairs_of_quarters(vec a, vec b) {
+  return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+static inline vec sum_each(const float* p) {
+  const vec low = sum_pairs_of_quarters(sum_four(p), sum_four(p + 64));
+  const vec high = sum_pairs_of_quarters(sum_four(p + 128), sum_four(p + 192));
+  return sum_pairs_of_quarters(low, high);
 }
 
 #elif defined(ESPALIER_AVX2)
@@ -83,9 +79,12 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   _mm_storeu_ps(p, _mm_add_ps(_mm_loadu_ps(p), w));
 }
 
-static inline vec sum_each(const vec (&r)[8]) {
-  const vec low = _mm256_hadd_ps(_mm256_hadd_ps(r[0], r[1]), _mm256_hadd_ps(r[2], r[3]));
-  const vec high = _mm256_hadd_ps(_mm256_hadd_ps(r[4], r[5]), _mm256_hadd_ps(r[6], r[7]));
+static inline vec sum_four(const float* p) {
+  return _mm256_hadd_ps(_mm256_hadd_ps(load(p), load(p + 8)),
+                        _mm256_hadd_ps(load(p + 16), load(p + 24)));
+}
+static inline vec sum_each(const float* p) {
+  const vec low = sum_four(p), high = sum_four(p + 32);
   return add(_mm256_permute2f128_ps(low, high, 0x20), _mm256_permute2f128_ps(low, high, 0x31));
 }
 
@@ -106,6 +105,6 @@ static inline void add_sums(vec a, vec b, vec c, vec d, float* p) {
   p[3] += d;
 }
 
-static inline vec sum_each(const vec (&r)[1]) { return r[0]; }
+static inline vec sum_each(const float* p) { return *p; }
 
 #endif

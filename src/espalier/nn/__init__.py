@@ -7,7 +7,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.nn") from error
 
-from espalier.nn import patterns
+from espalier.nn import patterns, updaters
 from espalier.nn.layers import ZeroSkipConv2d, ZeroSkipLinear
 from espalier.nn.relu import ZeroSkipReLU
 from espalier.nn.report import ModelReport, PassReport, model_report
@@ -24,4 +24,5 @@ __all__ = [
     "accelerate",
     "model_report",
     "patterns",
+    "updaters",
 ]

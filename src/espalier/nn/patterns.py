@@ -34,7 +34,7 @@ def uniform(outputs: int, inputs: int, density: float, seed: int | None = None) 
     if outputs < 0 or inputs < 0:
         raise InputError(f"a pattern of {outputs} x {inputs} does not exist")
     rng = np.random.default_rng(seed)
-    least, more = divmod(round(density * outputs * inputs), max(outputs, 1))
+    least, more = divmod(round(density * (outputs * inputs)), max(outputs, 1))
     counts = np.full(outputs, least)
     counts[rng.choice(outputs, more, replace=False)] += 1
     offsets = np.concatenate([[0], np.cumsum(counts)])

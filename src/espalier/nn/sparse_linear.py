@@ -145,16 +145,25 @@ class SparseLinear(nn.Module):
         """
         tensors = pattern_tensors(pattern, self.out_features, self.in_features)
         old, new = self.places(), _places(*tensors, self.in_features)
-        source = torch.searchsorted(old, new).clamp_(max=max(len(old) - 1, 0))
-        kept = old[source] == new if len(old) else torch.zeros(len(new), dtype=torch.bool)
-        self._replace(*tensors, torch.where(kept, source, -1))
+        source = torch.searchsorted(old, new)
+        stays = torch.isin(new, old, assume_unique=True)
+        self._replace(*tensors, torch.where(stays, source, -1))
+
+    def replace_places(self, places: Tensor, source: Tensor) -> None:
+        """Take other connections, the i-th with value ``source[i]`` of the old ones, 0 for -1.
+
+        Arguments:
+            places: as from `places`, rising.
+        """
+        counts = torch.bincount(places // self.in_features, minlength=self.out_features)
+        offsets = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+        self._replace(offsets, (places % self.in_features).int(), source)
 
     def places(self) -> Tensor:
         """``row * in_features + column`` of every connection, rising; int64, on the CPU."""
         return _places(self.row_offsets.cpu(), self.column_indices.cpu(), self.in_features)
 
     def _replace(self, row_offsets: Tensor, column_indices: Tensor, source: Tensor) -> None:
-        """Take another pattern, with value ``source[i]`` of the old ones, or 0 for -1."""
         self.row_offsets = row_offsets.to(self.row_offsets.device)
         self.column_indices = column_indices.to(self.column_indices.device)
         replace_entries(self.values, source)

@@ -1,0 +1,210 @@
+"""The ladder of a sparse layer's training step: products with a fixed pattern of non-zeros.
+
+    python benchmarks/ladder/sparse_linear.py [--size 1024] [--batch 128] [--threads 1] [--smoke]
+
+Every version is checked against float64 first and only then timed, in turns with the others, and
+printed against two ceilings of the machine as measured in the same run: multiply-adds in registers,
+and the L2 cache's bandwidth, since a non-zero must read the samples of one feature. Steps:
+
+    0  reference        float64, NumPy: what all others must compute
+    1  torch            CSR, stored transpose and sampled_addmm, the peer; samples side by side
+    2  rows             spmm with samples in rows: turned to panels of 128, sums in registers
+    3  features         the same with samples side by side already: nothing is turned
+    4  separate         backward by two products, each of which reads a panel: spmm_transposed
+                        over the transposed pattern, sddmm over the rows
+    5  fused            one pass over the transposed pattern does both with one read of dy
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from espalier.bench.machine import Machine, measure_machine
+from espalier.bench.timing import ROUNDS, Spread, time_in_turns
+from espalier.kernels import Pattern, peak_bandwidth
+from espalier.nn import patterns
+
+DENSITIES = (0.1, 0.05, 0.02)
+CHECKED = 1e-4
+Samples = NDArray[np.float32]
+PANEL = 512 << 10  # bytes: 128 samples of 1024 features
+
+LOST = """\
+Designs that lost (1024 x 1024 unless said otherwise, 10 %, one thread):
+  tiles of 64 samples in place of 128: forward 47 GMAC/s against 53, fused backward 43 against 56;
+    index and value are read twice as often
+  separate backward passes: 0.63 ms against 0.46; dy's panel passes from L2 twice
+  each vector of dy loaded where it is used, which gcc folds into both multiply-adds: 0.51 ms
+    against 0.46; a load is half of what a multiply-add costs
+  transposed pattern in plain column order at 4096 x 4096: 12 to 15 ms for the fused backward
+    against 9 to 10 block by block; and 20 to 35 without fetching values and gradients early
+  fetching the first lines of the next row early, forward: no gain alone, up to twice as slow
+    beside other work
+  panels of 256 KiB or 1 MiB in place of 512 at 4096 x 4096: the same within noise, and slower"""
+
+
+class Version(NamedTuple):
+    """One rung: a call, what it gives, and how many products it makes of all non-zeros."""
+
+    name: str
+    run: Callable[[], tuple[Samples, ...]]
+    gives: tuple[str, ...]
+    products: int = 1
+
+
+class Case(NamedTuple):
+    """A square layer with samples and gradients, in rows."""
+
+    pattern: Pattern
+    matrix: patterns.Pattern
+    values: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    x: NDArray[np.float32]
+    dy: NDArray[np.float32]
+
+
+def main() -> None:
+    """Check, time and print every density."""
+    asked = arguments()
+    torch.set_num_threads(asked.threads)
+    warnings.simplefilter("ignore", UserWarning)  # torch's CSR: "beta state"
+    machine = measure_machine(asked.threads)
+    cache = peak_bandwidth(asked.threads, PANEL)
+    print(
+        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
+        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {cache / 1e9:.1f} GB/s from L2"
+    )
+    for density in DENSITIES:
+        case = draw(asked.size, asked.batch, density)
+        versions = [*torch_csr(case), *ours(case, asked.threads)]
+        check(case, versions)
+        spreads = time_in_turns(
+            {version.name: version.run for version in versions}, rounds=asked.rounds, settle=0.0
+        )
+        size = f"{asked.size} x {asked.size}, batch {asked.batch}"
+        print(f"\n{size}, {density:.0%} density, checked; median of {asked.rounds}")
+        work = float(len(case.values) * asked.batch)
+        for version in versions:
+            print_rung(version, spreads[version.name], work, machine, cache)
+    print(f"\n{LOST}")
+
+
+def arguments() -> argparse.Namespace:
+    """The sizes; smoke ones take a second."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--size", type=int, default=1024)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
+    asked = parser.parse_args()
+    if asked.smoke:
+        asked.size, asked.batch, asked.rounds = 67, 33, 1
+    return asked
+
+
+def draw(size: int, batch: int, density: float) -> Case:
+    """Noise over a random pattern."""
+    rng = np.random.default_rng(0)
+    matrix = patterns.uniform(size, size, density, seed=0)
+    numbers = [
+        rng.standard_normal(shape, dtype=np.float32)
+        for shape in ((matrix.nnz,), (size,), (batch, size), (batch, size))
+    ]
+    return Case(Pattern(matrix.indptr, matrix.indices, size), matrix, *numbers)
+
+
+def torch_csr(case: Case) -> list[Version]:
+    """PyTorch's three products."""
+    csr = case.matrix.astype(np.float32)
+    csr.data[:] = case.values
+    zero = csr.copy()
+    zero.data[:] = 0.0
+    weight, transpose, nothing = (tensor_of(matrix) for matrix in (csr, csr.T.tocsr(), zero))
+    x, bias = torch.from_numpy(case.x), torch.from_numpy(case.bias)[:, None]
+    columns, dy = (torch.from_numpy(np.ascontiguousarray(a.T)) for a in (case.x, case.dy))
+
+    def sampled() -> tuple[Samples, ...]:
+        return (torch.sparse.sampled_addmm(nothing, dy, x, beta=0.0).values().numpy(),)
+
+    return [
+        Version("torch forward", lambda: ((weight @ columns + bias).t().numpy(),), ("y",)),
+        Version("torch dx", lambda: ((transpose @ dy).t().numpy(),), ("dx",)),
+        Version("torch dvalues", sampled, ("dvalues",)),
+    ]
+
+
+def tensor_of(matrix: patterns.Pattern) -> torch.Tensor:
+    """With indices of 32 bits, which MKL wants."""
+    arrays = (np.asarray(each, np.int32) for each in (matrix.indptr, matrix.indices))
+    parts = [torch.from_numpy(each.copy()) for each in arrays]
+    return torch.sparse_csr_tensor(*parts, torch.from_numpy(matrix.data.copy()), matrix.shape)
+
+
+def ours(case: Case, threads: int) -> list[Version]:
+    """The kernels, with samples in rows and side by side."""
+    pattern, values, over = case.pattern, case.values, {"threads": threads}
+    y, dx = np.empty_like(case.dy), np.empty_like(case.x)
+    x, dy, y_by_feature, dx_by_feature = map(np.asfortranarray, (case.x, case.dy, y, dx))
+
+    def fused(x: Samples, dy: Samples, dx: Samples) -> tuple[Samples, ...]:
+        gradients = pattern.backward(values, x, dy, wanted=(True, True, False), dx=dx, **over)
+        return gradients.x, gradients.values
+
+    def forward(x: Samples, y: Samples) -> tuple[Samples, ...]:
+        return (pattern.spmm(values, x, case.bias, out=y, **over),)
+
+    def by_x() -> tuple[Samples, ...]:
+        return (pattern.spmm_transposed(values, dy, out=dx_by_feature, **over),)
+
+    both = ("dx", "dvalues")
+    return [
+        Version("forward, rows", lambda: forward(case.x, y), ("y",)),
+        Version("forward, features", lambda: forward(x, y_by_feature), ("y",)),
+        Version("dx", by_x, ("dx",)),
+        Version("dvalues", lambda: (pattern.sddmm(dy, x, **over),), ("dvalues",)),
+        Version("fused, rows", lambda: fused(case.x, case.dy, dx), both, products=2),
+        Version("fused, features", lambda: fused(x, dy, dx_by_feature), both, products=2),
+    ]
+
+
+def check(case: Case, versions: list[Version]) -> None:
+    """Stop where a version computes something else, beyond rounding."""
+    dense = case.matrix.astype(np.float64).toarray()
+    dense[dense != 0] = case.values
+    x, dy = case.x.astype(np.float64), case.dy.astype(np.float64)
+    expected = {
+        "y": x @ dense.T + case.bias,
+        "dx": dy @ dense,
+        "dvalues": (dy.T @ x)[case.matrix.nonzero()],
+    }
+    for version in versions:
+        for name, found in zip(version.gives, version.run(), strict=True):
+            error = float(np.abs(found - expected[name]).max(initial=0.0))
+            allowed = CHECKED * max(1.0, float(np.abs(expected[name]).max(initial=0.0)))
+            if not error <= allowed:
+                raise SystemExit(f"{version.name}: {name} is off by {error:.3g}")
+
+
+def print_rung(
+    version: Version, seconds: Spread, work: float, machine: Machine, cache: float
+) -> None:
+    """Time, rate, and the shares of the two ceilings."""
+    rate = version.products * work / seconds.median
+    print(
+        f"  {version.name:18} {seconds.median * 1e3:8.3f} ms ({seconds.low * 1e3:.3f} to "
+        f"{seconds.high * 1e3:.3f}) {rate / 1e9:6.1f} GMAC/s, "
+        f"{rate / machine.multiply_adds:5.1%} of the ceiling, "
+        f"{4 * work / seconds.median / cache:5.1%} of L2"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""`espalier bench fssl`: sparse training and structured sparsity, beside PyTorch and others."""
