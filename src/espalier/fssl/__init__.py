@@ -14,6 +14,7 @@ from espalier.fssl.find import find_groups
 from espalier.fssl.groups import Groups, LayerUse, Units
 from espalier.fssl.onnx import export_onnx
 from espalier.fssl.optimizer import FSSLOptimizer, Progress
+from espalier.fssl.time_model import TimeModel
 
 __all__ = [
     "CompactReport",
@@ -21,6 +22,7 @@ __all__ = [
     "Groups",
     "LayerUse",
     "Progress",
+    "TimeModel",
     "Units",
     "compact",
     "compact_report",
