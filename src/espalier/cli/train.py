@@ -107,7 +107,8 @@ def train(
             on_notice=print_notice,
         )
     except KeyboardInterrupt:
-        print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
+        if training.Folder(folder).begun:
+            print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
         raise
     if as_json:
         print_json(result.to_json())
