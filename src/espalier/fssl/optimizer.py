@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError
-from espalier.fssl.control import PACE, WARM_UP, Strength, least_useful, wanted
+from espalier.fssl.control import WARM_UP, Strength, least_useful, wanted
 from espalier.fssl.groups import SPARSE, Groups, LayerUse
 from espalier.fssl.measures import Measure, TimeLeft, UnitsLeft, WeightsLeft
 from espalier.fssl.penalty import Times, unit_prices
