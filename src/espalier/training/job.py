@@ -14,8 +14,6 @@ from espalier.training.data import Data
 from espalier.training.settings import Settings
 from espalier.training.size import weights_of
 
-SPARSE = "sparse"
-
 
 @dataclass(frozen=True, eq=False)
 class Job:
@@ -53,12 +51,8 @@ class Job:
 
     @cached_property
     def seconds(self) -> float:
-        """Predicted time of the start network; only layers that start sparse have zeros."""
-        start = self.start
-        sparse = [
-            start.weight(layer).numel() if layer.kind == SPARSE else None for layer in start.layers
-        ]
-        return self.time.seconds(start.full_widths, sparse)
+        """Predicted time of the start network."""
+        return self.time.seconds(self.start.full_widths, self.start.full_nonzeros)
 
     def build(self) -> nn.Module:
         """The start network, with weights that the seed alone decides."""
