@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from espalier.chain import read_chain
 from espalier.csr import CsrArrays, as_scipy, check_csr, read_csr
 from espalier.errors import NetworkError
 
@@ -206,6 +207,28 @@ class Network(Sequence[Layer]):
         if not self.is_lazy:
             for index in range(len(self)):
                 self._check_width(index, self._source.shape(index))
+
+    @classmethod
+    def from_torch(cls, model: Any) -> Network:
+        """The network of a PyTorch model that is a chain of linear layers, in evaluation mode.
+
+        Arguments:
+            model: `torch.nn.Linear` or `espalier.nn.SparseLinear` layers, each with a ReLU (a
+                ``Hardtanh`` from 0 on is a ReLU with a clip) or nothing behind it, one after the
+                other in modules of any depth. Dropout and flattening are left out; batch norms and
+                selections of features are folded in. Zeros of a dense weight are not stored.
+
+        Raises:
+            NetworkError: a step that is no layer of a chain; it is named.
+            MissingExtraError: torch is not installed.
+
+        >>> from torch import nn
+        >>> Network.from_torch(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+        Network(2 layers, 4 -> 2, 18 connections)
+        """
+        return cls(
+            Layer(link.weights, link.bias, link.activation, link.clip) for link in read_chain(model)
+        )
 
     @property
     def is_lazy(self) -> bool:

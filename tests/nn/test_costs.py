@@ -15,7 +15,7 @@ from espalier.nn import costs
 from espalier.nn.case import Case
 from espalier.nn.costs import Costs
 from espalier.nn.curve import DENSE, DENSITIES, VARIANTS, Curve
-from espalier.nn.measure import Measurement, _best_of, measure
+from espalier.nn.measure import Measurement, measure
 from espalier.nn.products import Convolution, Linear
 
 SMALL = Case.of(Linear(), torch.Size((8, 16)), torch.Size((4, 16)), 1)
@@ -130,19 +130,6 @@ def test_what_a_restless_machine_measured_is_not_kept(tmp_path, timings):
     assert len(timings) == 1
     Costs(tmp_path).curve(SMALL, "forward")
     assert len(timings) == 2
-
-
-def test_rounds_go_on_until_two_agree(monkeypatch):
-    times = iter([9.0, 5.0, 3.0, 1.0, 1.1])
-    clock = [0.0]
-    monkeypatch.setattr("espalier.nn.measure.perf_counter", lambda: clock[0])
-
-    def work():
-        clock[0] += next(times)
-
-    assert _best_of([work]) == ([pytest.approx(1.0)], True)
-    wild = iter(2.0**-turn for turn in range(100))
-    assert _best_of([lambda: clock.__setitem__(0, clock[0] + next(wild))])[1] is False
 
 
 def test_measured_once_and_read_back_bit_for_bit(tmp_path, timings):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.fssl.groups import HIDDEN, INPUT, Groups, LayerUse, Units
+from espalier.fssl.groups import CONV, HIDDEN, INPUT, LINEAR, SPARSE, Groups, LayerUse, Units
 from espalier.fssl.members import (
     BIAS,
     INCOMING,
@@ -45,10 +45,12 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     >>> print(find_groups(model, torch.zeros(1, 4)))
     input: 4 inputs, 12 weights in their groups
     0: 3 units, 21 weights in their groups
+    2: left as it is, it is an output of the model
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
-    spaces = _run(model, example_input)
+    example = example_input if isinstance(example_input, tuple) else (example_input,)
+    spaces = _run(model, example)
     seen = spaces.seen
     _freeze_the_rest(seen, inputs)
     names = {module: name for name, module in model.named_modules()}
@@ -61,15 +63,24 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     places = {space: each.index for space, each in units.items()}
     calls = {call.module: call for call in seen.calls}
     layers = [_layer_use(call, names[call.module], seen, places) for call in calls.values()]
-    return Groups(model, list(units.values()), layers, _unsupported(seen, names))
+    norms = {
+        names[module]: places[read[0].space.root()]
+        for module, read in seen.read.items()
+        if is_norm(module) and read[0].space.root() in places
+    }
+    left = _unsupported(seen, names)
+    return Groups(model, list(units.values()), layers, left, norms, example)
 
 
 def is_sparse(module: nn.Module) -> bool:
     return hasattr(module, "row_offsets")
 
 
-def _run(model: nn.Module, example_input: Any) -> Spaces:
-    arguments = example_input if isinstance(example_input, tuple) else (example_input,)
+def is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def _run(model: nn.Module, arguments: tuple[Any, ...]) -> Spaces:
     layers = {module: width for module in model.modules() if (width := _outputs(module))}
     training = [module for module in model.modules() if module.training]
     spaces = Spaces(model, layers)
@@ -144,7 +155,7 @@ def _made_members(module: Any, name: str) -> Iterable[Member]:
 
 
 def _read_members(module: Any, name: str, repeat: int) -> Iterable[Member]:
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+    if is_norm(module):
         if module.affine:
             yield DenseMember(f"{name}.weight", module.weight, NORM, axis=0)
             yield DenseMember(f"{name}.bias", module.bias, NORM, axis=0)
@@ -162,7 +173,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
     repeat = 1 if call.inputs is None else call.inputs.repeat
     layer = LayerUse(
         name,
-        kind="sparse" if is_sparse(module) else "linear",
+        kind=SPARSE if is_sparse(module) else LINEAR,
         inputs=None if call.inputs is None else places.get(call.inputs.space.root()),
         outputs=places.get(made.root()),
         in_width=call.shape[-1] // repeat,
@@ -174,7 +185,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
         return layer
     return replace(
         layer,
-        kind="conv",
+        kind=CONV,
         in_width=module.in_channels,
         kernel=_pair(module.kernel_size),
         stride=_pair(module.stride),

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from espalier.fssl.members import Member
 
 HIDDEN, INPUT = "hidden", "input"
+LINEAR, CONV, SPARSE = "linear", "conv", "sparse"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,12 +121,16 @@ class Groups:
         units: families of units that can be removed.
         layers: every linear and convolution layer, in order of execution.
         unsupported: what stays as it is, by name, and why.
+        norms: for each batch norm that counts units, by name, the index of its family.
+        example: the arguments that the model was run on.
     """
 
     model: nn.Module
     units: list[Units]
     layers: list[LayerUse]
     unsupported: dict[str, str] = field(default_factory=dict)
+    norms: dict[str, int] = field(default_factory=dict)
+    example: tuple[Any, ...] = ()
 
     @property
     def full_widths(self) -> list[int]:
@@ -140,10 +145,14 @@ class Groups:
         """The number of living groups of each family."""
         return [int(alive.sum()) for alive in self.alive()]
 
+    def module(self, layer: LayerUse) -> nn.Module:
+        """The module of a layer."""
+        return self.model.get_submodule(layer.name)
+
     def weight(self, layer: LayerUse) -> nn.Parameter:
         """The weights of a layer, or the values of a sparse one."""
-        module: Any = self.model.get_submodule(layer.name)
-        weight: nn.Parameter = module.values if layer.kind == "sparse" else module.weight
+        module: Any = self.module(layer)
+        weight: nn.Parameter = module.values if layer.kind == SPARSE else module.weight
         return weight
 
     def nonzeros(self) -> list[int]:

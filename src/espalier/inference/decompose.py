@@ -94,7 +94,7 @@ class Decomposition:
         connections in all.
         """
         columns = sp.csr_array(layer.weights.T)
-        first = _first_equal(Layer(columns, bias=0.0))
+        first = equal_rows(Layer(columns, bias=0.0))
         kept = first == np.arange(layer.inputs)
         counts = np.diff(columns.indptr)
         if layer.inputs + int(counts[kept].sum()) >= layer.nonzeros:
@@ -120,25 +120,16 @@ class Decomposition:
         every = np.arange(layer.outputs, dtype=np.int32)
         if self.expansion is None or self.expansion.is_identity:
             return layer, every
-        first = _first_equal(layer) if self.merge else every
+        first = equal_rows(layer) if self.merge else every
         kept = np.flatnonzero(first == every).astype(np.int32)
-        offsets, columns, values, bias = _native.fold_columns(
-            *csr_arrays(layer), layer.bias, kept, self.expansion.unit, self.expansion.constant
-        )
-        if not (np.isfinite(values).all() and np.isfinite(bias).all()):
-            raise NetworkError(
-                "weights of equal or constant neurons add up beyond what float32 holds; "
-                "scale them down, or compile with merge=False, fold=False"
-            )
-        inputs = int(self.expansion.unit.max(initial=-1)) + 1
         row = np.zeros(layer.outputs, np.int32)
         row[kept] = np.arange(len(kept), dtype=np.int32)
-        return _layer(layer, offsets, columns, values, bias, inputs), row[first]
+        return fold_inputs(layer, self.expansion, kept), row[first]
 
     def _reduce_outputs(self, layer: Layer, row: NDArray[np.int32]) -> tuple[Layer, Expansion]:
         """Merge equal rows and take constant ones out."""
         every = np.arange(layer.outputs, dtype=np.int32)
-        first = _first_equal(layer) if self.merge else every
+        first = equal_rows(layer) if self.merge else every
         constant = self._constant_rows(layer)
         if constant.all():
             constant[:1] = False  # a layer keeps at least one row
@@ -161,8 +152,7 @@ class Decomposition:
         """Take out rows of `waiting` that no weight of the next layer reads."""
         if not self.fold:
             return waiting, reader
-        read = np.zeros(waiting.outputs, bool)
-        read[reader.column_indices] = True
+        read = inputs_read(reader)
         if read.all():
             return waiting, reader
         read[:1] |= not read.any()
@@ -175,9 +165,55 @@ class Decomposition:
         return _select(waiting, read), renumbered
 
 
-def _first_equal(layer: Layer) -> NDArray[np.int32]:
-    """For each row, the first row with the same weights and bias, bit for bit."""
+def equal_rows(layer: Layer) -> NDArray[np.int32]:
+    """For each row, the first row with the same weights and bias, bit for bit.
+
+    >>> equal_rows(Layer([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], bias=0.5)).tolist()
+    [0, 1, 0]
+    """
     return np.asarray(_native.first_equal_rows(*csr_arrays(layer), layer.bias))
+
+
+def fold_inputs(layer: Layer, inputs: Expansion, rows: NDArray[np.int32] | None = None) -> Layer:
+    """The layer over the units its inputs became: constants go into the bias, equal inputs add up.
+
+    Arguments:
+        inputs: what each input of the layer became.
+        rows: int32, the rows to keep; None for all.
+
+    Raises:
+        NetworkError: weights or biases add up beyond what float32 holds.
+
+    >>> units = Expansion(np.array([0, 0, -1], np.int32), np.array([0, 0, 0.5], np.float32))
+    >>> folded = fold_inputs(Layer([[1.0, 2.0, 4.0]], bias=1.0), units)
+    >>> folded.weights.toarray().tolist(), folded.bias.tolist()
+    ([[3.0]], [3.0])
+    """
+    kept = np.arange(layer.outputs, dtype=np.int32) if rows is None else rows
+    offsets, columns, values, bias = _native.fold_columns(
+        *csr_arrays(layer), layer.bias, kept, inputs.unit, inputs.constant
+    )
+    if not (np.isfinite(values).all() and np.isfinite(bias).all()):
+        raise NetworkError(
+            "weights of equal or constant neurons add up beyond what float32 holds; "
+            "scale them down (or, in compile, give merge=False, fold=False)"
+        )
+    return _layer(layer, offsets, columns, values, bias, int(inputs.unit.max(initial=-1)) + 1)
+
+
+def inputs_read(layer: Layer, rows: NDArray[np.bool_] | None = None) -> NDArray[np.bool_]:
+    """Which inputs have a weight in any row, or in any of some rows.
+
+    >>> layer = Layer([[1.0, 0.0, 0.0], [0.0, 2.0, 0.0]], bias=0.0)
+    >>> inputs_read(layer).tolist(), inputs_read(layer, np.array([True, False])).tolist()
+    ([True, True, False], [True, False, False])
+    """
+    columns = layer.column_indices
+    if rows is not None and not rows.all():
+        columns = columns[np.repeat(rows, np.diff(layer.row_offsets))]
+    read = np.zeros(layer.inputs, bool)
+    read[columns] = True
+    return read
 
 
 def _constant_outputs(layer: Layer) -> NDArray[np.float32]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -16,11 +15,7 @@ from espalier.nn.case import Case
 from espalier.nn.curve import DENSITIES, VARIANTS, Curve
 from espalier.nn.masks import Mask
 from espalier.nn.products import Linear
-
-_LEAST_ROUNDS, _MOST_ROUNDS = 3, 12
-# The two fastest of a steady machine differ by less.
-_STEADY = 1.25
-_TOO_SHORT = 5e-5
+from espalier.nn.turns import least_seconds
 
 
 class Measurement(NamedTuple):
@@ -37,31 +32,12 @@ def measure(case: Case, pass_name: str) -> Measurement:
     variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
     for density in DENSITIES:  # one at a time: each has tensors of its own
         works = [dense, *(sample.skipping(pass_name, each, density) for each in variants)]
-        (fastest, *seconds), calm = _best_of(works)
-        best, steady = min(best, fastest), steady and calm
+        (fastest, *seconds), calm = least_seconds(works)
+        best, steady = min(best, fastest), steady and all(calm)
         for times, time in zip(variants.values(), seconds, strict=True):
             times.append(time)
     curve = Curve(best, {variant: tuple(times) for variant, times in variants.items()})
     return Measurement(curve, steady)
-
-
-def _best_of(works: list[Callable[[], object]]) -> tuple[list[float], bool]:
-    """The least seconds that each took, called in turns, and whether all were seen twice."""
-    times: list[list[float]] = [[] for _ in works]
-    for turn in range(_MOST_ROUNDS + 1):
-        for seconds, work in zip(times, works, strict=True):
-            start = perf_counter()
-            work()
-            if turn:  # the first is a warm-up
-                seconds.append(perf_counter() - start)
-        if turn >= _LEAST_ROUNDS and all(map(_is_steady, times)):
-            return list(map(min, times)), True
-    return list(map(min, times)), False
-
-
-def _is_steady(seconds: list[float]) -> bool:
-    fastest, second = sorted(seconds)[:2]
-    return second < max(_STEADY * fastest, fastest + _TOO_SHORT)
 
 
 class _Sample:

@@ -1,0 +1,105 @@
+"""ONNX files of compact models compute what the models do, in onnxruntime."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.support.models import SmallFixup, damage, randomise
+from torch import nn
+
+from espalier import accelerate, fssl
+from espalier.errors import InputError, MissingExtraError, NetworkError
+from espalier.fssl import onnx as onnx_export
+from espalier.nn import SparseLinear
+from espalier.nn.networks import LeNet5, ResNet
+from espalier.nn.networks.resnet import BasicBlock
+
+needs_onnx = pytest.mark.skipif(
+    importlib.util.find_spec("onnx") is None or importlib.util.find_spec("onnxruntime") is None,
+    reason="onnx and onnxruntime are absent: pip install 'espalier[onnx]' onnxruntime",
+)
+
+
+def run(path: Path, x: torch.Tensor) -> Any:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, {"input0": x.numpy()})[0]
+
+
+def perceptron() -> nn.Sequential:
+    torch.manual_seed(0)
+    layers = (nn.Linear(9, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 3))
+    return nn.Sequential(nn.Flatten(), *layers)
+
+
+@needs_onnx
+@pytest.mark.parametrize(
+    ("model", "shape"),
+    [
+        (perceptron(), (1, 3, 3)),
+        (LeNet5(), (1, 28, 28)),
+        (ResNet(BasicBlock, (1, 1, 1, 1), num_classes=5), (3, 32, 32)),
+        (SmallFixup(), (1, 8, 8)),
+    ],
+    ids=["perceptron", "lenet", "resnet", "fixup"],
+)
+def test_compact_models_run_in_onnxruntime_at_any_batch(
+    model: nn.Module, shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    randomise(model, 0)
+    damage(model, 0)
+    x = torch.rand(5, *shape)
+    small = fssl.compact(model, fssl.find_groups(model, x)).train()
+    path = tmp_path / "model.onnx"
+    fssl.export_onnx(small, path, x[:2])
+    assert small.training
+    wanted = small.eval()(x).detach().numpy()
+    np.testing.assert_allclose(run(path, x), wanted, atol=1e-4 * float(np.abs(wanted).max()))
+
+
+@needs_onnx
+@pytest.mark.parametrize("alone", [True, False])
+def test_sparse_layers_are_written_dense_with_a_warning(alone: bool, tmp_path: Path) -> None:
+    sparse = SparseLinear(6, 4, density=0.3)
+    model = sparse if alone else nn.Sequential(sparse, nn.ReLU())
+    path, x = tmp_path / "model.onnx", torch.rand(3, 6)
+    with pytest.warns(UserWarning, match="written dense, zeros and all"):
+        fssl.export_onnx(model, path, x)
+    np.testing.assert_allclose(run(path, x), model(x).detach().numpy(), atol=1e-6)
+
+
+@needs_onnx
+def test_accelerated_models_are_written_with_plain_layers(tmp_path: Path) -> None:
+    x = torch.rand(32, 64)
+    model = accelerate(nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10)), x)
+    fssl.export_onnx(model, tmp_path / "model.onnx", x)
+    wanted = model(x).detach().numpy()
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", x), wanted, atol=1e-5)
+
+
+@needs_onnx
+def test_a_file_that_computes_something_else_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnx_export, "RTOL", -1.0)
+    with pytest.raises(NetworkError, match="onnxruntime differs by"):
+        fssl.export_onnx(perceptron(), tmp_path / "model.onnx", torch.rand(2, 9))
+    assert not list(tmp_path.iterdir())
+
+
+@needs_onnx
+def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be exported"):
+        fssl.export_onnx(perceptron(), tmp_path / "model.onnx", torch.rand(2, 5))
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'espalier\[onnx\]'"):
+        fssl.export_onnx(perceptron(), tmp_path / "model.onnx", torch.rand(2, 9))
