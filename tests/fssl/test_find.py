@@ -168,7 +168,7 @@ def test_a_layer_called_on_different_units_keeps_them():
 
 
 def test_what_cannot_be_shaped_is_refused():
-    with pytest.raises(InputError, match="wanted a torch.nn.Module"):
+    with pytest.raises(InputError, match=r"wanted a torch\.nn\.Module"):
         find_groups("model", torch.zeros(1))
     with pytest.raises(InputError, match="no unit of this model"):
         find_groups(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
