@@ -27,3 +27,7 @@ class MissingExtraError(EspalierError, ImportError):
             f"{purpose} needs {package}, which is not installed; "
             f"run: pip install 'espalier[{extra}]'"
         )
+
+
+class TrainingError(EspalierError, ArithmeticError):
+    """Training came to numbers it cannot go on with."""

@@ -139,8 +139,8 @@ def test_official_network_has_the_official_categories(espalier, challenge_data):
 
 
 def test_demo_agrees_with_scipy(espalier):
-    outcome = json.loads(espalier("demo", "--samples", 300, "--json").stdout)
+    outcome = json.loads(espalier("demo", "challenge", "--samples", 300, "--json").stdout)
     assert outcome["passed"]
     assert outcome["connections"] == 3_932_160
     assert outcome["runs"]["scipy"]["samples"] == 300
-    assert "PASSED" in espalier("demo", "--samples", 50).stdout
+    assert "PASSED" in espalier("demo", "challenge", "--samples", 50).stdout

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import espalier
-from espalier.cli import bench, convert, demo, generate, infer, info
+from espalier.cli import bench, compact, convert, demo, generate, infer, info, train
 from espalier.cli.console import Commands
 
 app = typer.Typer(
@@ -38,8 +38,10 @@ def _options(
     """Options of every command."""
 
 
-app.command("demo")(demo.demo)
+app.add_typer(demo.app, name="demo")
 app.command("infer")(infer.infer)
+app.command("train")(train.train)
+app.command("compact")(compact.compact)
 app.add_typer(generate.app, name="generate")
 app.command("convert")(convert.convert)
 app.add_typer(bench.app, name="bench")

@@ -59,6 +59,11 @@ def print_error(message: str) -> None:
     Console(stderr=True, soft_wrap=True).print(line)
 
 
+def print_notice(message: str) -> None:
+    """One line on stderr that is no error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(Text(" ".join(message.split())))
+
+
 def print_text(text: str) -> None:
     """A paragraph of a result for people, wrapped to the terminal, and an empty line."""
     Console().print(Text(text), end="\n\n")

@@ -1,147 +1,116 @@
-"""`espalier demo`: the main job on data that needs no download, told step by step."""
+"""`espalier demo`: train, shape, compact and run a network on bundled data, told step by step."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import Annotated, Any
+import statistics
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 import espalier as esp
+from espalier.bench.figure import require_matplotlib
 from espalier.cli import units
-from espalier.cli.arrays import dense
+from espalier.cli.arrays import check_target
+from espalier.cli.challenge import challenge
 from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
-from espalier.cli.shortcuts import print_shortcuts
-from espalier.cli.truth import compare
+from espalier.cli.gains import print_epoch, print_networks
+from espalier.cli.picture import save_picture
 
-NEURONS, LAYERS = 1024, 120
-SCIPY_SAMPLES = 2_000
+if TYPE_CHECKING:
+    from espalier.training import Settings, TrainingResult
+    from espalier.training.record import Record
 
+MODEL = "mlp:512-256"
+TARGET_TIME = 0.25
+LINES_EVERY = 4  # epochs
+RUNS = 5  # of the inference engine; the first one warms up
 
-@dataclass(frozen=True)
-class Run:
-    """What one way of running the network found, and the seconds it took."""
-
-    samples: int
-    categories: NDArray[np.int64]
-    compiling: float
-    running: float
-    result: Any = None
-
-    @property
-    def pace(self) -> float:
-        """Samples per second of running."""
-        return self.samples / self.running
-
-    def to_dict(self) -> dict[str, Any]:
-        """The run as JSON values."""
-        return {
-            "samples": self.samples,
-            "categories": len(self.categories),
-            "compile_seconds": self.compiling,
-            "run_seconds": self.running,
-            "samples_per_second": self.pace,
-        }
+app = typer.Typer(invoke_without_command=True)
+app.command("challenge")(challenge)
 
 
+@app.callback()
 def demo(
-    samples: Annotated[
-        int, typer.Option(min=1, help="Digits to run; the challenge has 60000.")
-    ] = 60_000,
+    context: typer.Context,
+    epochs: Annotated[int, typer.Option(min=3, help="Of the training.")] = 40,
+    output: Annotated[Path, typer.Option(help="The picture.")] = Path("espalier-demo.png"),
     as_json: Json = False,
 ) -> None:
-    """Run the Graph Challenge's job with and without shortcuts, and check it against scipy."""
+    """Train a network on digits, shape it with FSSL, compact it, run it, and say what was gained.
+
+    `espalier demo challenge` shows the Sparse DNN Graph Challenge instead.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    check_target(output)
+    require_matplotlib()
+    from espalier import training
+
     tell = _keep_silent if as_json else print_text
+    settings = training.Settings(model=MODEL, target_time=TARGET_TIME, epochs=epochs, threads=1)
     tell(
-        f"A network of {LAYERS} layers of {NEURONS:,} neurons, built as in the Sparse DNN Graph "
-        f"Challenge, reads {samples:,} handwritten digits (scikit-learn's, shifted and resized). "
-        "The answer is which of them still excite a neuron after the last layer."
+        f"A network {MODEL} learns scikit-learn's 1,797 handwritten digits, first dense. Then FSSL "
+        "removes neurons and pixels by what they cost in time and in error, until the network "
+        f"takes {TARGET_TIME:.0%} of its time. What is left is cut out and fine-tuned ..."
     )
-    net = esp.radixnet(neurons=NEURONS, layers=LAYERS, seed=0)
-    with progress("making digits", "digits") as update:
-        digits = esp.challenge_images(NEURONS, samples, seed=0, progress=update)
-
-    tell("Computing every connection of every layer for every digit ...")
-    plain = _espalier(net, digits, shortcuts=False)
-    tell(
-        "Again with the shortcuts espalier can prove for this network: equal neurons merged, dead "
-        "and equal rows computed once, work stopped at a fixed point ..."
-    )
-    quick = _espalier(net, digits, shortcuts=True)
-    if not as_json:
-        print_shortcuts(quick.result.report())
-    few = min(samples, SCIPY_SAMPLES)
-    tell(f"{few:,} of the digits with scipy, to compare ...")
-    peer = _scipy(net, digits[:few])
-
-    among_few = quick.categories[quick.categories < few]
-    passed = (
-        compare(quick.categories, plain.categories, samples).passed
-        and compare(among_few, peer.categories, few).passed
-    )
+    result = training.train(settings, watch=progress, on_epoch=partial(_print_some, epochs=epochs))
+    tell("The compact network as the inference engine runs it, beside PyTorch ...")
+    run = _infer(result, settings)
+    save_picture(result, output)
     if as_json:
-        runs = {"all_shortcuts": quick, "no_shortcuts": plain, "scipy": peer}
-        print_json(
-            {
-                "connections": net.connections,
-                "rate": quick.result.rate,
-                "runs": {name: run.to_dict() for name, run in runs.items()},
-                "report": quick.result.report().to_dict(),
-                "passed": passed,
-            }
-        )
+        print_json({**result.to_json(), "inference": run, "picture": str(output)})
     else:
-        _print_table(net, plain, quick, peer, passed)
-    if not passed:
+        _print_tables(result, run, output)
+    if not (result.target_met and run["same_answers"]):
         raise typer.Exit(FAILED)
 
 
-def _espalier(net: esp.Network, digits: Any, *, shortcuts: bool) -> Run:
-    plan = esp.compile(net, merge=shortcuts, fold=shortcuts, fixed_point=shortcuts)
-    with progress("running", "steps") as update:
-        result = plan.run(digits, "unique" if shortcuts else "none", progress=update)
-    return Run(digits.shape[0], result.categories, plan.compile_seconds, result.seconds, result)
+def _print_some(record: Record, *, epochs: int) -> None:
+    if record.epoch % LINES_EVERY == 0:
+        print_epoch(record, epochs=epochs)
 
 
-def _scipy(net: esp.Network, digits: Any) -> Run:
-    """The challenge's rules on a dense batch, with scipy's CSR product; the loop alone is timed."""
-    batch = dense(digits).T
-    layers = list(net)
-    started = time.perf_counter()
-    for layer in layers:
-        batch = layer.weights @ batch
-        batch += layer.bias[:, None]
-        np.clip(batch, 0.0, layer.clip, out=batch)
-    running = time.perf_counter() - started
-    return Run(digits.shape[0], np.flatnonzero(batch.any(axis=0)), 0.0, running)
+def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:
+    """Run the compact network over the test digits with the inference engine and with PyTorch."""
+    import torch
+
+    from espalier import training
+
+    digits = training.load_data(settings.data, seed=settings.seed).test
+    with torch.inference_mode():
+        expected = result.model(digits.images).argmax(1).numpy()
+    samples = digits.images.flatten(1).numpy()
+    plan = esp.compile(esp.Network.from_torch(result.model), threads=settings.threads)
+    runs = [plan.run(samples) for _ in range(RUNS)][1:]
+    found = runs[-1].activations.argmax(axis=1)
+    return {
+        "digits": len(samples),
+        "connections": plan.network.connections,
+        "seconds": statistics.median(run.seconds for run in runs),
+        "errors": int((found != digits.labels.numpy()).sum()),
+        "same_answers": bool((found == expected).all()),
+    }
 
 
-def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bool) -> None:
-    print_facts(
-        "the Graph Challenge on this machine",
-        {
-            "connections": units.count(net.connections),
-            "digits": units.count(quick.samples),
-            "categories": units.count(len(quick.categories)),
-            "compile": units.seconds(quick.compiling),
-            "run, all shortcuts": _row(quick),
-            "run, no shortcuts": _row(plain),
-            f"scipy, {units.count(peer.samples)} digits": _row(peer),
-            "nominal rate": units.quantity(quick.result.rate, "connections/s"),
-        },
-        verdict=(
-            "PASSED: all three found the same categories"
-            if passed
-            else "FAILED: the three runs found different categories"
-        ),
+def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> None:
+    print_networks(
+        f"{result.settings.model} on digits; times of a batch of {result.batch}",
+        (result.dense, result.compact),
     )
-
-
-def _row(run: Run) -> str:
-    return f"{units.seconds(run.running)}, {units.quantity(run.pace, 'digits/s')}"
+    same = "the same answers as" if run["same_answers"] else "OTHER answers than"
+    print_facts(
+        "what was gained",
+        {
+            "inference engine": f"{units.count(run['digits'])} digits through "
+            f"{units.count(run['connections'])} connections in {units.seconds(run['seconds'])}, "
+            f"{same} PyTorch",
+            "wrong digits": f"{run['errors']} of {run['digits']}",
+            "picture": str(output),
+        },
+        verdict=result.verdict(),
+    )
 
 
 def _keep_silent(text: str) -> None:

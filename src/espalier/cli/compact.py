@@ -1,0 +1,55 @@
+"""`espalier compact`: what is left of a trained network, cut out of it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from espalier.cli.arrays import check_target
+from espalier.cli.console import Json, print_facts, print_json, print_notice, progress
+from espalier.cli.gains import print_networks, print_result
+from espalier.errors import FileError
+
+ENDING = ".safetensors"
+
+
+def compact(
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL", help="A saved model, or the folder of a training."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File to write; compact.safetensors in or beside MODEL by default."),
+    ] = None,
+    time: Annotated[
+        Literal["measured", "macs"],
+        typer.Option(help="What decides between dense and CSR, for a model in a file."),
+    ] = "measured",
+    as_json: Json = False,
+) -> None:
+    """Cut the units and weights that are zero out of MODEL, and print what was gained.
+
+    Each layer of the new model is dense or CSR, whichever was measured to be faster. It computes
+    the same: that is checked before it is written. Of a training, the newest checkpoint counts.
+    """
+    if not model.exists():
+        raise FileError(f"{model} does not exist, wanted a saved model or the folder of a training")
+    if output is None:
+        output = (model if model.is_dir() else model.parent) / f"compact{ENDING}"
+    check_target(output, (ENDING,))
+    from espalier import training
+
+    if model.is_dir():
+        result = training.compact_folder(model, output, on_notice=print_notice)
+        print_json(result.to_json()) if as_json else print_result(result)
+        return
+    networks = training.compact_file(model, output, time=time, watch=progress)
+    if as_json:
+        print_json({"networks": [asdict(row) for row in networks], "model": str(output)})
+    else:
+        print_networks(f"{model}; times of a batch of {training.BATCH}", networks)
+        print_facts("the end", {"model": str(output)})

@@ -1,0 +1,137 @@
+"""`espalier train`: a network from data to the compact file, with live progress."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from espalier.cli.console import FAILED, Json, print_json, print_notice, progress
+from espalier.cli.gains import print_epoch, print_result
+from espalier.errors import InputError
+
+if TYPE_CHECKING:
+    from espalier.training import Settings
+
+
+def train(
+    data: Annotated[
+        str | None,
+        typer.Option(help="A folder of IDX files, or digits, scikit-learn's, the default."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="mlp:300-100, lenet5, vgg-small[:WIDTH], radixnet:1024x6, resnet34, resnet50 or "
+            "fixup-resnet50; mlp:300-100 by default."
+        ),
+    ] = None,
+    method: Annotated[
+        Literal["fssl", "magnitude", "rigl", "dense"] | None,
+        typer.Option(help="How zeros are made; fssl by default."),
+    ] = None,
+    target_time: Annotated[
+        float | None,
+        typer.Option(help="Part of the dense network's time to end with; 0.3 by default for fssl."),
+    ] = None,
+    target_zeros: Annotated[
+        float | None,
+        typer.Option(
+            help="Part of the weights that end as zeros; 0.9 by default for magnitude, rigl."
+        ),
+    ] = None,
+    target_units: Annotated[
+        float | None,
+        typer.Option(help="Part of the neurons, filters and pixels to end with."),
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Of all phases together; 40 by default.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(help="Images of a step; 128 by default.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate; by default the model's.")
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Of first weights, order of images and dropout; 0 by default."),
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use; by default PyTorch's.")
+    ] = None,
+    time: Annotated[
+        Literal["measured", "macs"] | None,
+        typer.Option(help="Where predicted times come from; measured by default."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the training; training-DATA-MODEL-METHOD-SEED by default."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where the training in --output stopped.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a network, make it sparse, compact it and print what was gained.
+
+    The folder gets metrics.jsonl, a checkpoint of each epoch and, at the end, model.safetensors.
+    A training that was stopped goes on with `--output FOLDER --resume`, to the same bits. The
+    exit code is 1 where the target was missed; the model is saved all the same.
+    """
+    given = {
+        "data": data,
+        "model": model,
+        "method": method,
+        "target_time": target_time,
+        "target_zeros": target_zeros,
+        "target_units": target_units,
+        "epochs": epochs,
+        "batch": batch,
+        "lr": lr,
+        "seed": seed,
+        "threads": threads,
+        "time": time,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    settings, folder = _settings(given, output, resume)
+
+    from espalier import training
+
+    try:
+        result = training.train(
+            settings,
+            folder,
+            resume=resume,
+            watch=progress,
+            on_epoch=partial(print_epoch, epochs=settings.epochs),
+            on_notice=print_notice,
+        )
+    except KeyboardInterrupt:
+        if training.Folder(folder).begun:
+            print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
+        raise
+    if as_json:
+        print_json(result.to_json())
+    else:
+        print_result(result)
+    if not result.target_met:
+        raise typer.Exit(FAILED)
+
+
+def _settings(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
+    """The settings and the folder; a resumed training brings its own settings with it."""
+    from espalier import training
+
+    if not resume:
+        settings = training.Settings(**given)
+        return settings, output or Path(_folder_name(settings))
+    if output is None:
+        raise InputError("--resume wants --output: the folder of the training to go on with")
+    return replace(training.Folder(output).settings(), **given), output
+
+
+def _folder_name(settings: Settings) -> str:
+    words = (Path(settings.data).name, settings.model, settings.method, str(settings.seed))
+    return "-".join(("training", *words)).replace(":", "-")

@@ -1,0 +1,25 @@
+"""Dense training: the baseline, and the first phase of methods that prune."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from espalier.training.job import Job
+from espalier.training.phases import Phase
+from espalier.training.settings import Settings
+from espalier.training.trainer import Trainer
+
+
+def phases(settings: Settings) -> list[Phase]:
+    """One phase, along one cosine."""
+    return [dense_phase(1.0)]
+
+
+def dense_phase(part: float) -> Phase:
+    """Ordinary training for a part of the epochs."""
+    return Phase("dense", part, begin)
+
+
+def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
+    """A trainer of nothing but the loss."""
+    return Trainer(job, model, job.groups(model), steps)

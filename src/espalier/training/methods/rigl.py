@@ -1,0 +1,117 @@
+"""RigL: sparse from the first step to the last; weak connections go, promising ones come.
+
+Source: Evci et al., "Rigging the Lottery: Making All Tickets Winners", ICML 2020.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from espalier import fssl
+from espalier.errors import InputError
+from espalier.nn import SparseLinear, patterns
+from espalier.nn.updaters import RigL
+from espalier.training.job import Job
+from espalier.training.phases import Phase
+from espalier.training.settings import Settings
+from espalier.training.trainer import Trainer
+
+MOST_STEPS_BETWEEN, LEAST_UPDATES = 100, 50
+
+
+def phases(settings: Settings) -> list[Phase]:
+    """One phase, along one cosine."""
+    return [Phase("rigl", 1.0, RigLTrainer)]
+
+
+class RigLTrainer(Trainer):
+    """Training of sparse layers whose connections move."""
+
+    def __init__(self, job: Job, model: nn.Module, steps: int) -> None:
+        sparse = _sparse(model, job)
+        super().__init__(job, sparse, job.groups(sparse), steps)
+        every = min(MOST_STEPS_BETWEEN, max(1, steps // LEAST_UPDATES))
+        self._updater = RigL(sparse, self.optimizer, steps=steps, every=every)
+
+    def update(self) -> None:
+        """One step, and now and then other connections."""
+        super().update()
+        self._updater.step()
+
+    def compact(self) -> nn.Module:
+        """By way of the dense network, whose times are known layer by layer."""
+        dense = _dense(self.model, self.job)
+        return fssl.compact(dense, self.job.groups(dense), time=self.job.time)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The updater's count too; patterns are buffers of the model."""
+        return {**super().state_dict(), "updater": self._updater.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The updater's count too."""
+        super().load_state_dict(state)
+        self._updater.load_state_dict(state["updater"])
+
+
+def _sparse(model: nn.Module, job: Job) -> nn.Module:
+    """The model with sparse layers for its linear ones: connections at random, by ERK."""
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    layers: list[Any] = [model.get_submodule(name) for name in names]
+    sizes = [layer.weight.numel() for layer in layers]
+    shapes = [(layer.out_features, layer.in_features) for layer in layers]
+    densities = patterns.erdos_renyi_kernel(shapes, _density(job, sum(sizes)))
+    for index, (name, layer, size) in enumerate(zip(names, layers, sizes, strict=True)):
+        # Rounded down: together they may not exceed the target by a single weight.
+        density = int(densities[index] * size) / size
+        seed = job.settings.seed * len(layers) + index
+        pattern = patterns.uniform(*shapes[index], density, seed)
+        _replace(model, name, _drawn(layer, pattern, seed))
+    return model
+
+
+def _density(job: Job, linear: int) -> float:
+    """Of the linear layers together: all others stay dense."""
+    target = job.settings.target
+    assert target is not None
+    if any(isinstance(module, SparseLinear) for module in job.build().modules()):
+        raise InputError(
+            f"method rigl draws its own sparse layers and {job.settings.model} has some already; "
+            "choose a dense model, such as mlp:300-100"
+        )
+    left = (1.0 - target.value) * job.weights - (job.weights - linear)
+    if left <= 0.0:
+        raise InputError(
+            f"target_zeros is {target.value}, but only {linear / job.weights:.1%} of the weights "
+            "are in linear layers, which alone become sparse by rigl"
+        )
+    return left / linear
+
+
+def _drawn(layer: nn.Linear, pattern: patterns.Pattern, seed: int) -> SparseLinear:
+    """A sparse layer of a pattern, from He's initialisation."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return SparseLinear(
+            layer.in_features, layer.out_features, layer.bias is not None, pattern=pattern
+        )
+
+
+def _dense(sparse: nn.Module, job: Job) -> nn.Module:
+    """The network of the settings with the weights of the sparse one."""
+    state = sparse.state_dict()
+    for name, layer in sparse.named_modules():
+        if isinstance(layer, SparseLinear):
+            for key in ("values", "row_offsets", "column_indices"):
+                del state[f"{name}.{key}"]
+            state[f"{name}.weight"] = layer.to_dense().detach()
+    dense = job.build()
+    dense.load_state_dict(state)
+    return dense
+
+
+def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, own = name.rpartition(".")
+    setattr(model.get_submodule(parent), own, module)

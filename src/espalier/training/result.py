@@ -1,0 +1,141 @@
+"""What a training came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from espalier.training.record import Record
+from espalier.training.settings import Settings
+from espalier.training.shape import Shape
+from espalier.training.size import size_of
+
+
+@dataclass(frozen=True)
+class Network:
+    """One row of the final table: the dense network a training begins with, or what is left.
+
+    Attributes:
+        name: ``"dense"`` or ``"compact"``.
+        error: part of the test images it gets wrong; None where it was not trained.
+        zeros: part of the start network's weights that are not in it.
+        weights: stored, biases not counted.
+        bytes: of all parameters, buffers and sparse indices.
+        multiply_adds: of one image.
+        units: inputs first, then layer by layer; outputs not counted.
+        predicted_seconds: of one batch, by the time model.
+        measured_seconds: of one batch, the median of timings in turns with the other network.
+    """
+
+    name: str
+    error: float | None
+    zeros: float
+    weights: int
+    bytes: int
+    multiply_adds: int
+    units: list[int]
+    predicted_seconds: float
+    measured_seconds: float
+
+
+def network(
+    name: str,
+    model: nn.Module,
+    example: Tensor,
+    shape: Shape,
+    *,
+    weights: int,
+    seconds: float,
+    error: float | None = None,
+) -> Network:
+    """The row of a network.
+
+    Arguments:
+        example: one image.
+        shape: of the network.
+        weights: of the network it came from.
+        seconds: measured.
+        error: on the test images.
+    """
+    size = size_of(model, example)
+    return Network(
+        name=name,
+        error=error,
+        zeros=1.0 - shape.nonzeros / weights,
+        weights=size.weights,
+        bytes=size.parameter_bytes,
+        multiply_adds=size.multiply_adds,
+        units=shape.units,
+        predicted_seconds=shape.seconds,
+        measured_seconds=seconds,
+    )
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training.
+
+    Attributes:
+        settings: of the training.
+        model: compact, in evaluation mode.
+        dense: the network it began with.
+        compact: the network it ended with.
+        reached: value of the target's measure at the end; None without a target.
+        history: a record of each epoch.
+        batch: images of the timings.
+        path: of the saved model; None where nothing was saved.
+    """
+
+    settings: Settings
+    model: nn.Module
+    dense: Network
+    compact: Network
+    reached: float | None
+    history: Sequence[Record]
+    batch: int
+    path: Path | None = None
+
+    @property
+    def target_met(self) -> bool:
+        """Whether the network is as small as was asked for; True without a target."""
+        target = self.settings.target
+        return target is None or self.reached is None or target.met_by(self.reached)
+
+    def verdict(self) -> str:
+        """One sentence on the target.
+
+        >>> from types import SimpleNamespace
+        >>> missed = SimpleNamespace(settings=Settings(), reached=0.412, target_met=False)
+        >>> TrainingResult.verdict(missed)
+        'FAILED: time is 0.412 of the dense network, wanted at most 0.3'
+        """
+        target = self.settings.target
+        if target is None or self.reached is None:
+            return "no target"
+        outcome = "PASSED" if self.target_met else "FAILED"
+        whole, bound = "of the dense network", "at most"
+        if target.measure == "zeros":
+            whole, bound = "of the weights", "at least"
+        verb = "is" if target.measure == "time" else "are"
+        return (
+            f"{outcome}: {target.measure} {verb} {self.reached:.3g} {whole}, wanted {bound} "
+            f"{target.value:g}"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the network itself, as plain values."""
+        target = self.settings.target
+        return {
+            "settings": self.settings.to_json(),
+            "networks": [asdict(self.dense), asdict(self.compact)],
+            "target": None if target is None else target._asdict(),
+            "reached": self.reached,
+            "target_met": self.target_met,
+            "batch": self.batch,
+            "epochs": [record.to_json() for record in self.history],
+            "model": None if self.path is None else str(self.path),
+        }
