@@ -180,7 +180,7 @@ def save_model(result: TrainingResult, path: Path, data: Data) -> None:
         "size": side,
         "num_classes": data.classes,
     }
-    inputs = {"mean": data.mean, "std": data.std}
+    inputs = {"std": data.std}
     fssl.save(result.model, path, spec=spec, metadata={"inputs": inputs})
 
 
