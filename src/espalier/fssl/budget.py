@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from espalier.fssl.control import Strength, least_useful, wanted
-from espalier.fssl.groups import SPARSE, Groups, LayerUse
+from espalier.fssl.groups import SPARSE, Groups
 from espalier.fssl.measures import Measure
 from espalier.fssl.members import OUTGOING
 from espalier.fssl.penalty import Times, unit_prices
@@ -121,6 +121,7 @@ class UnitBudget(Budget):
         times: by whose marginals units are priced; without, by their weights.
         mix: 0 for weights alone, 1 for time alone.
         min_width: units that each family keeps.
+        whole: families that keep all their units.
     """
 
     def __init__(
@@ -134,9 +135,11 @@ class UnitBudget(Budget):
         times: Times | None,
         mix: float,
         min_width: int,
+        whole: Sequence[bool],
     ) -> None:
         super().__init__(groups, measure, target, shrinker)
         self._counts, self._times, self._mix, self._min_width = counts, times, mix, min_width
+        self._whole = whole
         sizes = groups.full_widths
         self._doomed = [torch.zeros(size, dtype=torch.bool) for size in sizes]
         self._dead_checks = [torch.zeros(size) for size in sizes]
@@ -195,14 +198,19 @@ class UnitBudget(Budget):
         sum of weight times gradient is the loss's slope along the whole unit.
         """
         for units, salience in zip(self._groups.units, self._saliences, strict=True):
+            outgoing = [member for member in units.members if member.role == OUTGOING]
+            if any(member.parameter.grad is None for member in outgoing):
+                continue
             change = torch.zeros(units.size)
-            for member in units.members:
-                if member.role == OUTGOING and member.parameter.grad is not None:
-                    change += member.sums(member.parameter * member.parameter.grad)
+            for member in outgoing:
+                change += member.sums(member.parameter * member.parameter.grad)
             salience.lerp_(change.square(), MEMORY)
 
     def _least_useful(self, part: float) -> list[Tensor]:
-        """The units dead for good, and the least useful for what they cost."""
+        """The units dead for good, and the least useful for what they cost.
+
+        Of a family that no gradient has reached nothing is known, and it stays.
+        """
         prices = unit_prices(self._groups, self._counts, self.widths, self._times, self._mix)
         scores = [
             (salience.sqrt() / price + _LEAST_SCORE) * (units.alive() & (dead < COMMIT_CHECKS))
@@ -210,21 +218,36 @@ class UnitBudget(Budget):
                 self._groups.units, self._saliences, prices, self._dead_checks, strict=True
             )
         ]
+        for score, salience, stays in zip(scores, self._saliences, self._whole, strict=True):
+            if stays or not salience.any():
+                score.fill_(torch.inf)
         return least_useful(scores, self.left, part, self._min_width)
 
 
 class WeightBudget(Budget):
-    """Single weights go: the smallest of all layers that may be sparse."""
+    """Single weights go: the smallest of some layers.
+
+    Arguments:
+        weights: of the layers that may become sparse.
+    """
 
     sparse = True
 
-    def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        measure: Measure,
+        target: float,
+        shrinker: Shrinker,
+        weights: Sequence[Tensor],
+    ) -> None:
         super().__init__(groups, measure, target, shrinker)
+        self._weights = weights
         self._cut = 0.0
 
     def shrink(self, lr: float, *, backwards: bool) -> None:
         """A soft threshold on weights below the cut."""
-        self._shrinker.shrink_weights(self._cut, self.strength.value)
+        self._shrinker.shrink_weights(self._weights, self._cut, self.strength.value)
 
     def choose(self, part: float, lr: float) -> float:
         """Move the cut to where this part of all weights is above it."""
@@ -234,12 +257,11 @@ class WeightBudget(Budget):
     def remove(self) -> None:
         """Remove all weights below the target's cut."""
         cut = self._magnitude(self._target)
-        self._shrinker.shrink_weights(cut, cut)
+        self._shrinker.shrink_weights(self._weights, cut, cut)
 
     def masks(self) -> Masks:
         """Weights that are 0 stay 0."""
-        weights = map(self._groups.weight, self._layers)
-        return [(weight, (weight != 0.0).float()) for weight in weights]
+        return [(weight, (weight != 0.0).float()) for weight in self._weights]
 
     def state_dict(self) -> dict[str, Any]:
         """The cut, too."""
@@ -250,13 +272,9 @@ class WeightBudget(Budget):
         super().load_state_dict(state)
         self._cut = state["cut"]
 
-    @property
-    def _layers(self) -> list[LayerUse]:
-        return [layer for layer in self._groups.layers if layer.prunable_elements]
-
     def _magnitude(self, left: float) -> float:
         """The size below which weights go, so that this part of all weights is left."""
-        sizes = torch.cat([self._groups.weight(layer).abs().flatten() for layer in self._layers])
+        sizes = torch.cat([weight.abs().flatten() for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
         kept = round(left * total) - (total - len(sizes))
         if kept <= 0:
