@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from espalier.fssl.control import Strength, least_useful, wanted
 from espalier.fssl.groups import SPARSE, Groups
@@ -198,13 +198,14 @@ class UnitBudget(Budget):
         sum of weight times gradient is the loss's slope along the whole unit.
         """
         for units, salience in zip(self._groups.units, self._saliences, strict=True):
-            outgoing = [member for member in units.members if member.role == OUTGOING]
-            if any(member.parameter.grad is None for member in outgoing):
-                continue
             change = torch.zeros(units.size)
-            for member in outgoing:
-                change += member.sums(member.parameter * member.parameter.grad)
-            salience.lerp_(change.square(), MEMORY)
+            for member in units.members:
+                if member.role == OUTGOING:
+                    if member.parameter.grad is None:
+                        break
+                    change += member.sums(member.parameter * member.parameter.grad)
+            else:
+                salience.lerp_(change.square(), MEMORY)
 
     def _least_useful(self, part: float) -> list[Tensor]:
         """The units dead for good, and the least useful for what they cost.
@@ -239,7 +240,7 @@ class WeightBudget(Budget):
         measure: Measure,
         target: float,
         shrinker: Shrinker,
-        weights: Sequence[Tensor],
+        weights: Sequence[nn.Parameter],
     ) -> None:
         super().__init__(groups, measure, target, shrinker)
         self._weights = weights

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from torch.optim import Optimizer
 
 from espalier.errors import InputError
@@ -278,7 +278,7 @@ def _whole(base: Optimizer, groups: Groups) -> list[bool]:
     return whole
 
 
-def _prunable_weights(base: Optimizer, groups: Groups, zeros: float) -> list[Tensor]:
+def _prunable_weights(base: Optimizer, groups: Groups, zeros: float) -> list[nn.Parameter]:
     """The weights that may go one by one, which must be enough for so many zeros."""
     changes = learnt(base)
     layers = [layer for layer in groups.layers if layer.prunable_elements]
