@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, weight_norm
 
 from espalier.errors import InputError
-from espalier.fssl import compact, find_groups
+from espalier.fssl import TimeModel, compact, find_groups
 
 SIDE = 4
 
@@ -199,3 +199,18 @@ def test_a_model_without_values_is_refused():
     model = nn.Sequential(nn.Linear(4, 5), nn.Linear(5, 2)).to("meta")
     with pytest.raises(InputError, match=r"0\.weight is on the meta device"):
         find_groups(model, torch.zeros(1, 4))
+
+
+def test_a_wrong_kind_of_argument_is_named():
+    model = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 2))
+    groups = find_groups(model, torch.randn(3, 4))
+    for options, words in (
+        ({"probe": torch.zeros(0, 4)}, "wanted at least one sample"),
+        ({"time": "measured"}, "time is 'measured', wanted a TimeModel"),
+        ({"rtol": "small"}, "rtol is 'small'"),
+    ):
+        with pytest.raises(InputError, match=words):
+            compact(model, groups, **options)
+    for make in (TimeModel.measure, TimeModel.from_macs):
+        with pytest.raises(InputError, match="groups is a Sequential, wanted what find_groups"):
+            make(model)

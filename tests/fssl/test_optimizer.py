@@ -279,3 +279,19 @@ def test_the_state_of_another_is_refused():
         optimizer.load_state_dict(optimizer.base.state_dict())
     with pytest.raises(InputError, match="the state does not fit"):
         optimizer.load_state_dict(shaping(mlp(), target_zeros=0.5).state_dict())
+
+
+def test_no_layer_dies_of_a_target_for_zeros():
+    model = mlp()
+    optimizer = shaping(model, target_zeros=0.999)
+    train(model, optimizer)
+    assert min(optimizer.groups.nonzeros()) >= 1 and not optimizer.reached
+
+
+def test_zeros_are_never_one_too_few():
+    optimizer = shaping(mlp(), target_zeros=0.9955)
+    train(optimizer.groups.model, optimizer)
+    total = sum(
+        layer.weights(*optimizer.groups.layer_widths(layer)) for layer in optimizer.groups.layers
+    )
+    assert optimizer.reached and sum(optimizer.groups.nonzeros()) <= 0.0045 * total

@@ -7,6 +7,7 @@ a sparse layer is three dense tensors. Format: https://github.com/huggingface/sa
 from __future__ import annotations
 
 import copy
+import errno
 import hashlib
 import json
 from collections.abc import Mapping
@@ -106,9 +107,12 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
         the model, in evaluation mode, on the CPU.
 
     Raises:
+        InputError: the model is no module.
         FileError: the file is missing, cut short, changed, of another format or a newer version,
             or not of this model.
     """
+    if model is not None and not isinstance(model, nn.Module):
+        raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
     path = Path(path)
     content = _read(path)
     try:
@@ -203,6 +207,8 @@ def _read(path: Path) -> Content:
         FileError: it is not.
     """
     with reading(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "it is a folder, wanted a file", str(path))
         if not path.is_file():
             raise FileNotFoundError
         try:

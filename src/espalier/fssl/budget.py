@@ -17,6 +17,7 @@ from espalier.fssl.shrink import Shrinker
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
 MEMORY = 0.04  # weight of the newest batch in what is known of a unit's use
+_ROUNDING = 1e-6  # of a whole number of weights
 _LEAST_SCORE = 1e-30  # of a unit that lives, however useless
 
 # Parameters, and 1 where they may still change.
@@ -274,10 +275,21 @@ class WeightBudget(Budget):
         self._cut = state["cut"]
 
     def _magnitude(self, left: float) -> float:
-        """The size below which weights go, so that this part of all weights is left."""
-        sizes = torch.cat([weight.abs().flatten() for weight in self._weights])
+        """The size below which weights go, so that this part of all weights is left.
+
+        The largest of each layer stays, as in the `Shrinker`, lest a layer dies.
+        """
+        sizes = torch.cat([_others(weight) for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
-        kept = round(left * total) - (total - len(sizes))
+        elsewhere = total - len(sizes)
+        kept = int(left * total + _ROUNDING) - elsewhere - len(self._weights)
         if kept <= 0:
             return float(sizes.max()) + 1.0
         return float(sizes.topk(min(kept, len(sizes))).values[-1])
+
+
+def _others(weight: Tensor) -> Tensor:
+    """The sizes of a layer's weights, with a 0 in place of the largest."""
+    sizes = weight.abs().flatten()
+    sizes[sizes.argmax()] = 0.0
+    return sizes

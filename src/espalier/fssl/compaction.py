@@ -95,7 +95,7 @@ def compact(
     (Linear(in_features=4, out_features=2, bias=True), (18, 12))
     """
     model = without_compiler(model)
-    _check(model, groups, rtol)
+    _check(model, groups, time, rtol)
     small = copy.deepcopy(model)
     small.zero_grad(set_to_none=True)
     with evaluating(model, small):
@@ -175,11 +175,13 @@ def _arguments(probe: Any) -> tuple[Any, ...]:
     return probe if isinstance(probe, tuple) else (probe,)
 
 
-def _check(model: Any, groups: Any, rtol: float) -> None:
+def _check(model: Any, groups: Any, time: Any, rtol: Any) -> None:
     if not isinstance(groups, Groups) or groups.model is not model:
         raise InputError("groups are not those of this model; call find_groups(model, example)")
-    if not rtol > 0.0:
-        raise InputError(f"rtol is {rtol}, wanted a number above 0, such as 1e-5")
+    if time is not None and not hasattr(time, "backend"):
+        raise InputError(f"time is {time!r}, wanted a TimeModel or None")
+    if not isinstance(rtol, (int, float)) or not rtol > 0.0:
+        raise InputError(f"rtol is {rtol!r}, wanted a number above 0, such as 1e-5")
     if not any(isinstance(each, Tensor) and each.numel() for each in groups.example):
         raise InputError("the example of the groups is empty, wanted at least one sample")
     owners: dict[int, str] = {}

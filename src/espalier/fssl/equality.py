@@ -56,10 +56,10 @@ def check_equal(model: nn.Module, small: nn.Module, probe: tuple[Any, ...], rtol
         raise InputError(
             f"the model does not run on the probe, pass samples for it with probe=...: {error}"
         ) from error
-    if not wanted or not all(torch.isfinite(each).all() for each in wanted):
-        raise InputError(
-            "the model gives no tensor, NaN or infinity on the probe: nothing compares"
-        )
+    if not any(each.numel() for each in wanted):
+        raise InputError("the model gives no number on the probe, wanted at least one sample")
+    if not all(torch.isfinite(each).all() for each in wanted):
+        raise InputError("the model gives NaN or infinity on the probe: nothing compares")
     try:
         came = _run(small, probe)
     except _FAILURES as error:

@@ -69,9 +69,11 @@ class Shrinker:
             self._shrink_units(self._groups.units[index], thresholds, lr)
 
     def shrink_weights(self, weights: Iterable[Tensor], cut: float, step: float) -> None:
-        """Move single weights below `cut` towards 0 by `step`."""
+        """Move single weights below `cut` towards 0 by `step`; the largest of each tensor stays."""
         for weight in weights:
-            weight.copy_(torch.where(weight.abs() < cut, soft_threshold(weight, step), weight))
+            sizes = weight.abs()
+            moves = (sizes < cut) & (sizes < sizes.max())
+            weight.copy_(torch.where(moves, soft_threshold(weight, step), weight))
 
     def remove(self, doomed: Sequence[Tensor]) -> None:
         """Set some groups to 0."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -84,6 +85,7 @@ class TimeModel:
         Source: the latency tables of NetAdapt (Yang et al., ECCV 2018) and HALP (Shen et al.,
         NeurIPS 2022), and the roofline of MorphNet (Gordon et al., CVPR 2018).
         """
+        _check_groups(groups)
         batch = _batch(batch)
         ways = _backends(backends)
         count = thread_count(threads)
@@ -106,6 +108,7 @@ class TimeModel:
         >>> time.seconds([4, 3]) / time.seconds([2, 3])
         1.5
         """
+        _check_groups(groups)
         batch = _batch(batch)
         layers = nominal_layers(groups.layers, batch)
         return cls(batch, 1, NOT_MEASURED, tuple(groups.full_widths), layers, None)
@@ -323,6 +326,13 @@ NOT_MEASURED = "no machine, multiply-adds in place of time"
 def this_machine() -> str:
     """The processor and the instruction set in force."""
     return f"{processor_name()}, {instruction_set()}"
+
+
+def _check_groups(groups: Any) -> None:
+    if not isinstance(groups, Groups):
+        raise InputError(
+            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
+        )
 
 
 def _batch(batch: int) -> int:

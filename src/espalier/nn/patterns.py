@@ -33,6 +33,8 @@ def uniform(outputs: int, inputs: int, density: float, seed: int | None = None) 
         raise InputError(f"density is {density!r}, wanted a number from 0 to 1")
     if outputs < 0 or inputs < 0:
         raise InputError(f"a pattern of {outputs} x {inputs} does not exist")
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise InputError(f"seed is {seed!r}, wanted a whole number from 0 up, or None")
     rng = np.random.default_rng(seed)
     least, more = divmod(round(density * (outputs * inputs)), max(outputs, 1))
     counts = np.full(outputs, least)

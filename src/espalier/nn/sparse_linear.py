@@ -97,6 +97,8 @@ class SparseLinear(nn.Module):
         >>> SparseLinear.from_dense(torch.tensor([[0.0, 2.0]]))(torch.ones(1, 2)).tolist()
         [[2.0]]
         """
+        if not isinstance(weight, Tensor):
+            raise InputError(f"weight is a {type(weight).__name__}, wanted a tensor")
         if weight.dim() != 2 or (mask is not None and mask.shape != weight.shape):
             shapes = [list(each.shape) for each in (weight, mask) if each is not None]
             raise InputError(f"weight and mask are {shapes}, wanted two dimensions, the same")
