@@ -302,3 +302,10 @@ def test_a_failed_save_leaves_the_old_file(saved: Path) -> None:
     with pytest.raises(InputError):
         fssl.save(small_model(), saved, metadata={"x": object()})
     assert saved.read_bytes() == before
+
+
+def test_a_sparse_layer_without_weights(tmp_path: Path) -> None:
+    model = nn.Sequential(SparseLinear(4, 3, density=0.0))
+    fssl.save(model, tmp_path / "empty.safetensors")
+    x = torch.randn(2, 4)
+    assert torch.equal(fssl.load(tmp_path / "empty.safetensors", model)(x), model(x))

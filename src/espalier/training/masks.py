@@ -27,8 +27,15 @@ class Masks:
 
     @torch.no_grad()
     def keep_largest(self, count: int) -> None:
-        """Keep the ``count`` weights of largest magnitude of all layers; of equals, the first."""
+        """Keep the ``count`` weights of largest magnitude of all layers; of equals, the first.
+
+        The largest of each layer stays whatever it is, lest a layer dies.
+        """
         magnitudes = torch.cat([weight.abs().flatten() for weight in self._weights])
+        first = 0
+        for weight in self._weights:
+            magnitudes[first + int(weight.abs().argmax())] = torch.inf
+            first += weight.numel()
         kept = torch.zeros(len(magnitudes), dtype=torch.bool)
         kept[magnitudes.argsort(descending=True, stable=True)[:count]] = True
         sizes = [weight.numel() for weight in self._weights]
