@@ -20,6 +20,8 @@ class LaneSums {
   void finish(int waiting) {
     alignas(64) float sums[width];
     store(sums, sum_each(vectors_));
+    // Unrolled it would take all registers for addresses from the loop around it.
+#pragma GCC unroll 1
     for (int i = 0; i < waiting; ++i) {
       float& sum = sums_[places_[i]];
       sum = adds_ ? sum + sums[i] : sums[i];
@@ -73,7 +75,8 @@ static inline int64_t place_of(const PatternRows& rows, int64_t entry) {
 constexpr int busy_sums = 8;
 
 template <int V>
-static void pattern_product(const PatternProduct& pass) {
+static void pattern_product(const PatternProduct& given) {
+  const PatternProduct pass = given;
   constexpr int copies = busy_sums / V;
   const PatternRows& rows = pass.rows;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
@@ -105,7 +108,8 @@ static void pattern_product(const PatternProduct& pass) {
 }
 
 template <int V>
-static void pattern_dots(const PatternDots& pass) {
+static void pattern_dots(const PatternDots& given) {
+  const PatternDots pass = given;
   const PatternRows& rows = pass.rows;
   LaneSums dots(pass.gradients, pass.adds);
   int waiting = 0;
@@ -126,7 +130,8 @@ static void pattern_dots(const PatternDots& pass) {
 }
 
 template <int V>
-static void pattern_backward(const PatternBackward& pass) {
+static void pattern_backward(const PatternBackward& given) {
+  const PatternBackward pass = given;
   const PatternProduct& product = pass.product;
   const PatternRows& rows = product.rows;
   LaneSums dots(pass.gradients, pass.adds);
