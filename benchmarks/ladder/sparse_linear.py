@@ -40,14 +40,14 @@ LOST = """\
 Designs that lost (1024 x 1024 unless said otherwise, 10 %, one thread):
   tiles of 64 samples in place of 128: forward 47 GMAC/s against 53, fused backward 43 against 56;
     index and value are read twice as often
-  separate backward passes: 0.63 ms against 0.46; dy's panel passes from L2 twice
-  each vector of dy loaded where it is used, which gcc folds into both multiply-adds: 0.51 ms
-    against 0.46; a load is half of what a multiply-add costs
-  transposed pattern in plain column order at 4096 x 4096: 12 to 15 ms for the fused backward
-    against 9 to 10 block by block; and 20 to 35 without fetching values and gradients early
-  fetching the first lines of the next row early, forward: no gain alone, up to twice as slow
-    beside other work
-  panels of 256 KiB or 1 MiB in place of 512 at 4096 x 4096: the same within noise, and slower"""
+  separate backward passes: 0.58 ms against 0.39; dy's panel comes out of L2 twice
+  each vector of dy loaded where it is used, which gcc folds into both multiply-adds, and the
+    places of sixteen dots in registers at once: 0.51 ms against 0.39 for the fused pass
+  transposed pattern in plain column order at 4096 x 4096: 12 to 15 ms for the fused pass against
+    8 to 10 block by block; without fetching values and gradients early 13 to 23
+  fetching the first lines of the next row early, forward: no gain alone, slower beside other work
+  panels of 256 KiB or 1 MiB in place of 512 at 4096 x 4096: the same within noise, and slower
+  huge pages for panels of 512 KiB: 1 to 3 %, not worth 2 MiB for every small layer"""
 
 
 class Version(NamedTuple):

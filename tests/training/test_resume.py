@@ -143,6 +143,17 @@ def test_other_data_is_refused(idx_folder: Path, tmp_path: Path) -> None:
         train(settings, tmp_path / "run", resume=True)
 
 
+def test_data_may_move(idx_folder: Path, tmp_path: Path) -> None:
+    def settings(folder: Path) -> Settings:
+        return Settings(
+            data=str(folder), model="mlp:4", method="dense", epochs=1, batch=8, time="macs"
+        )
+
+    first = train(settings(idx_folder), tmp_path / "run")
+    moved = shutil.move(idx_folder, tmp_path / "elsewhere")
+    assert same_bits(train(settings(moved), tmp_path / "run", resume=True), first)
+
+
 def test_a_folder_in_use_is_not_overwritten(begun: Path) -> None:
     before = sorted(path.read_bytes() for path in begun.rglob("*") if path.is_file())
     with pytest.raises(FileError, match="holds a training already"):

@@ -149,6 +149,13 @@ def test_radixnet_trains_sparse_layers(quick: Quick) -> None:
     assert result.target_met and result.dense.weights == 2 * 64 * 32 + 640
 
 
+def test_a_network_that_starts_sparse_gets_faster(quick: Quick) -> None:
+    """Its time is a part of what it takes as it is, not of what it would take dense."""
+    result = train(quick(model="radixnet:64x2", target_time=0.5, epochs=4))
+    assert result.target_met and result.history[0].predicted_time == pytest.approx(1.0)
+    assert sum(result.compact.units) < sum(result.dense.units)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -16,6 +16,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "torch",
+    "sparselab",
     "python-graphblas",
     "suitesparse-graphblas",
 )

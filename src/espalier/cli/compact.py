@@ -23,7 +23,7 @@ def compact(
     ],
     output: Annotated[
         Path | None,
-        typer.Option(help="File to write.  [default: compact.safetensors in or beside MODEL]"),
+        typer.Option(help="File to write; compact.safetensors in or beside MODEL by default."),
     ] = None,
     time: Annotated[
         Literal["measured", "macs"],

@@ -20,52 +20,54 @@ if TYPE_CHECKING:
 def train(
     data: Annotated[
         str | None,
-        typer.Option(help="digits (scikit-learn's), or a folder of IDX files.  [default: digits]"),
+        typer.Option(help="A folder of IDX files, or digits, scikit-learn's, the default."),
     ] = None,
     model: Annotated[
         str | None,
         typer.Option(
             help="mlp:300-100, lenet5, vgg-small[:WIDTH], radixnet:1024x6, resnet34, resnet50 or "
-            "fixup-resnet50.  [default: mlp:300-100]"
+            "fixup-resnet50; mlp:300-100 by default."
         ),
     ] = None,
     method: Annotated[
         Literal["fssl", "magnitude", "rigl", "dense"] | None,
-        typer.Option(help="How zeros are made.  [default: fssl]"),
+        typer.Option(help="How zeros are made; fssl by default."),
     ] = None,
     target_time: Annotated[
         float | None,
-        typer.Option(help="Part of the dense network's time to end with.  [fssl: 0.3]"),
+        typer.Option(help="Part of the dense network's time to end with; 0.3 by default for fssl."),
     ] = None,
     target_zeros: Annotated[
         float | None,
-        typer.Option(help="Part of the weights that end as zeros.  [magnitude, rigl: 0.9]"),
+        typer.Option(
+            help="Part of the weights that end as zeros; 0.9 by default for magnitude, rigl."
+        ),
     ] = None,
     target_units: Annotated[
         float | None,
         typer.Option(help="Part of the neurons, filters and pixels to end with."),
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(help="Of all phases together.  [default: 40]")
+        int | None, typer.Option(help="Of all phases together; 40 by default.")
     ] = None,
-    batch: Annotated[int | None, typer.Option(help="Images of a step.  [default: 128]")] = None,
+    batch: Annotated[int | None, typer.Option(help="Images of a step; 128 by default.")] = None,
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate; by default the model's.")
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(help="Of first weights, order of images and dropout.  [default: 0]"),
+        typer.Option(help="Of first weights, order of images and dropout; 0 by default."),
     ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to use; by default PyTorch's.")
     ] = None,
     time: Annotated[
         Literal["measured", "macs"] | None,
-        typer.Option(help="Where predicted times come from.  [default: measured]"),
+        typer.Option(help="Where predicted times come from; measured by default."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Folder of the training.  [default: training-DATA-MODEL-METHOD-SEED]"),
+        typer.Option(help="Folder of the training; training-DATA-MODEL-METHOD-SEED by default."),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the training in --output stopped.")
@@ -107,7 +109,8 @@ def train(
             on_notice=print_notice,
         )
     except KeyboardInterrupt:
-        print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
+        if training.Folder(folder).begun:
+            print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
         raise
     if as_json:
         print_json(result.to_json())

@@ -21,6 +21,7 @@ from espalier.fssl.members import (
     SparseMember,
 )
 from espalier.fssl.spaces import Call, Observation, Space, Spaces
+from espalier.nn.sparse_linear import SparseLinear
 
 
 def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) -> Groups:
@@ -73,7 +74,8 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
 
 
 def is_sparse(module: nn.Module) -> bool:
-    return hasattr(module, "row_offsets")
+    """Whether a layer keeps its weights on a sparse pattern."""
+    return isinstance(module, SparseLinear)
 
 
 def is_norm(module: nn.Module) -> bool:

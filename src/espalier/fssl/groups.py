@@ -137,6 +137,13 @@ class Groups:
         """The size of each family."""
         return [units.size for units in self.units]
 
+    @property
+    def full_nonzeros(self) -> list[int | None]:
+        """The weights of each layer that is sparse from the start; None for the others."""
+        return [
+            self.weight(layer).numel() if layer.kind == SPARSE else None for layer in self.layers
+        ]
+
     def alive(self) -> list[Tensor]:
         """For each family, bool ``[size]``: which groups hold anything but zeros."""
         return [units.alive() for units in self.units]

@@ -22,7 +22,7 @@ class TimeLeft:
 
     def __init__(self, groups: Groups, times: Times) -> None:
         self._times = times
-        self._full = times.seconds(groups.full_widths)
+        self._full = times.seconds(groups.full_widths, groups.full_nonzeros)
 
     def left(self, widths: Sequence[int], nonzeros: Sequence[int | None]) -> float:
         return self._times.seconds(widths, nonzeros) / self._full

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError
-from espalier.fssl.control import PACE, WARM_UP, Strength, least_useful, wanted
+from espalier.fssl.control import WARM_UP, Strength, least_useful, wanted
 from espalier.fssl.groups import SPARSE, Groups, LayerUse
 from espalier.fssl.measures import Measure, TimeLeft, UnitsLeft, WeightsLeft
 from espalier.fssl.penalty import Times, unit_prices
@@ -218,7 +218,7 @@ class FSSLOptimizer(Optimizer):
     def _shape(self) -> None:
         """The proximal step, and every few of them a check."""
         if self._by_weights:
-            self._shrinker.shrink_weights(self._cut, self._cut / PACE)
+            self._shrinker.shrink_weights(self._cut, self._strength.value)
         else:
             self._feel()
             backwards = self._step // self._every % 2 == 0
@@ -243,6 +243,7 @@ class FSSLOptimizer(Optimizer):
         behind, self._path = self._path, wanted(self._target, self._done)
         if self._by_weights:
             self._cut = _magnitude(self.groups, self._path)
+            self._strength.set(self._cut, self._left(self._seen[0]), behind)
             return
         for lives, dead in zip(alive, self._dead_checks, strict=True):
             dead.add_(1.0).masked_fill_(lives, 0.0)

@@ -117,6 +117,7 @@ class Course:
     def _state(self) -> dict[str, Any]:
         return {
             "trainer": self.trainer.state_dict(),
+            "teacher": self.job.teacher.state_dict(),
             "history": [asdict(record) for record in self.history],
         }
 
@@ -128,4 +129,5 @@ class Course:
             model.load_state_dict(origin)
         self.trainer = stretch.begin(self.job, model)
         self.trainer.load_state_dict(state["trainer"])
+        self.job.teacher.load_state_dict(state["teacher"], self.job.build())
         self.history = [Record(**record) for record in state["history"]]

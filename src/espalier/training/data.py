@@ -31,7 +31,8 @@ class Split:
     """Images with their classes.
 
     Attributes:
-        images: float32 ``[images, 1, side, side]``, standardised.
+        images: float32 ``[images, 1, side, side]``, of unit standard deviation; blank stays 0,
+            so that a pixel which is blank in every image feeds nothing and can be dropped.
         labels: int64 ``[images]``, 0 to 9.
     """
 
@@ -56,14 +57,12 @@ class Data:
     """A training set and a test set.
 
     Attributes:
-        mean: of all pixels of the training set, on the scale of the files.
-        std: their standard deviation.
+        std: of all pixels of the training set, on the scale of the files.
         fingerprint: SHA-256 of the images and labels as they were read and split.
     """
 
     train: Split
     test: Split
-    mean: float
     std: float
     fingerprint: str
     classes: int = CLASSES
@@ -100,11 +99,13 @@ def load(source: str, *, seed: int = 0) -> Data:
     halves = _load_digits(seed) if source == DIGITS else _load_folder(Path(source))
     pixels = halves["train"][0]
     # In float64: sums of many float32 pixels would depend on their order.
-    mean, std = float(pixels.mean(dtype=np.float64)), float(pixels.std(dtype=np.float64))
+    std = float(pixels.std(dtype=np.float64))
     if std == 0.0:
-        raise FileError(f"{source}: all pixels of the training images are {mean:g}: nothing to see")
-    train, test = (_standardised(halves[name], mean, std) for name in FILES)
-    return Data(train, test, mean, std, _fingerprint(halves))
+        raise FileError(
+            f"{source}: all pixels of the training images are {pixels.flat[0]}: nothing to see"
+        )
+    train, test = (_scaled(halves[name], std) for name in FILES)
+    return Data(train, test, std, _fingerprint(halves))
 
 
 def _load_digits(seed: int) -> dict[str, Half]:
@@ -176,9 +177,9 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
-def _standardised(half: Half, mean: float, std: float) -> Split:
+def _scaled(half: Half, std: float) -> Split:
     images, labels = half
-    pixels = ((images.astype(np.float32) - np.float32(mean)) / np.float32(std))[:, None]
+    pixels = (images.astype(np.float32) / np.float32(std))[:, None]
     return Split(torch.from_numpy(pixels), torch.from_numpy(labels))
 
 

@@ -47,13 +47,18 @@ class Folder:
         self._run, self._metrics = path / "run.json", path / "metrics.jsonl"
         self._checkpoints = path / "checkpoints"
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a training to go on with."""
+        return self._run.exists()
+
     def check_free(self) -> None:
         """Refuse a folder that holds a training already.
 
         Raises:
             FileError: it does.
         """
-        if self._run.exists():
+        if self.begun:
             raise FileError(
                 f"{self.path} holds a training already: resume it, or give another folder"
             )
@@ -85,7 +90,7 @@ class Folder:
         Raises:
             FileError: there is no training here, or its description is damaged.
         """
-        if not self._run.exists():
+        if not self.begun:
             raise FileError(f"{self.path} holds no training: there is no {self._run.name} in it")
         with reading(self._run):
             text = self._run.read_text(errors="replace")
@@ -108,7 +113,7 @@ class Folder:
         return Settings.from_json(self.run()["settings"])
 
     def check_same(self, settings: Settings, fingerprint: str) -> None:
-        """Refuse to go on with something else than was begun.
+        """Refuse to go on with something else than was begun; data may have moved.
 
         Raises:
             InputError: names what differs.
@@ -117,7 +122,7 @@ class Folder:
         differences = [
             f"{name} is {value!r}, was {run['settings'].get(name)!r}"
             for name, value in settings.to_json().items()
-            if value != run["settings"].get(name)
+            if name != "data" and value != run["settings"].get(name)
         ]
         if differences:
             raise InputError(
@@ -175,7 +180,7 @@ def save_model(result: TrainingResult, path: Path, data: Data) -> None:
         "size": side,
         "num_classes": data.classes,
     }
-    inputs = {"mean": data.mean, "std": data.std}
+    inputs = {"std": data.std}
     fssl.save(result.model, path, spec=spec, metadata={"inputs": inputs})
 
 

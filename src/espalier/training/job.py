@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -13,8 +13,7 @@ from espalier.nn.networks import build
 from espalier.training.data import Data
 from espalier.training.settings import Settings
 from espalier.training.size import weights_of
-
-SPARSE = "sparse"
+from espalier.training.teacher import Teacher
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +24,13 @@ class Job:
         settings: checked.
         data: of the size the model wants.
         time: predicts the time of the start network and of everything cut from it.
+        teacher: what the network was when it was dense; knows nothing until then.
     """
 
     settings: Settings
     data: Data
     time: TimeModel
+    teacher: Teacher = field(default_factory=Teacher)
 
     @property
     def example(self) -> Tensor:
@@ -53,12 +54,8 @@ class Job:
 
     @cached_property
     def seconds(self) -> float:
-        """Predicted time of the start network; only layers that start sparse have zeros."""
-        start = self.start
-        sparse = [
-            start.weight(layer).numel() if layer.kind == SPARSE else None for layer in start.layers
-        ]
-        return self.time.seconds(start.full_widths, sparse)
+        """Predicted time of the start network."""
+        return self.time.seconds(self.start.full_widths, self.start.full_nonzeros)
 
     def build(self) -> nn.Module:
         """The start network, with weights that the seed alone decides."""

@@ -39,7 +39,7 @@ def train_epoch(
         trainer: changed in place.
         split: the training set.
         batch: images of a step.
-        seed, epoch: decide the order of images and dropout; nothing else does.
+        seed, epoch: decide the order of images, their noise and dropout; nothing else does.
         progress: called with (done, total) after every step.
 
     Raises:
@@ -53,6 +53,7 @@ def train_epoch(
         torch.manual_seed(_dropout_seed(seed, epoch))
         for images, labels in split.batches(batch, seed=seed, epoch=epoch):
             trainer.optimizer.zero_grad()
+            images = trainer.disturb(images)
             scores = trainer.model(images)
             loss = trainer.loss(scores, images, labels)
             losses.append(loss.item())

@@ -30,7 +30,7 @@ BATCH = 256  # images of a predicted and a measured time
 
 def train(
     settings: Settings,
-    output: Path | None = None,
+    output: str | Path | None = None,
     *,
     resume: bool = False,
     watch: Watch = unwatched,
@@ -67,7 +67,7 @@ def train(
     plan = stretches(settings)
     with _threads(settings.threads) as threads:
         settings = settings.with_threads(threads)
-        folder = None if output is None else Folder(output)
+        folder = None if output is None else Folder(Path(output))
         data = _load(settings)
         check_steps(plan, len(data.train) // settings.batch)
         times = _times(settings, data, folder, resume, watch)

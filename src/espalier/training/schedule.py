@@ -15,7 +15,7 @@ from espalier.training.settings import Optimizer, Settings
 Schedule = Callable[[float], float]
 
 MOMENTUM = 0.9
-STEADY_PART, LATE_FACTOR = 0.7, 0.1
+STEADY_PART, LAST_FACTOR = 0.7, 0.1
 
 
 def cosine(t: float) -> float:
@@ -30,28 +30,31 @@ def cosine(t: float) -> float:
 
 
 def steady_then_tenth(t: float) -> float:
-    """1 for the first 70 %, then a tenth: zeros appear late, at a rate that does not sink.
+    """1 for the first 70 %, then down to a tenth: zeros need a rate that does not sink.
 
-    Source: Wen et al., "Learning Structured Sparsity in Deep Neural Networks", NIPS 2016.
+    Source: the steady rate from Wen et al., "Learning Structured Sparsity in Deep Neural
+    Networks", NIPS 2016.
 
-    >>> steady_then_tenth(0.5), steady_then_tenth(0.9)
+    >>> steady_then_tenth(0.5), round(steady_then_tenth(1.0), 3)
     (1.0, 0.1)
     """
-    return 1.0 if t < STEADY_PART else LATE_FACTOR
+    late = max(0.0, t - STEADY_PART) / (1.0 - STEADY_PART)
+    return 1.0 - late * (1.0 - LAST_FACTOR)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The optimiser that suits a model, and its peak learning rate."""
+    """What suits a model: an optimiser, its peak learning rate, and the part of pixels to hide."""
 
     optimizer: Optimizer
     lr: float
+    input_dropout: float = 0.0
 
 
 # By the first word of the model. Without batch norm deep networks want small steps; the fixed
 # sparse patterns of radixnet have few weights a row, which Adam scales each on its own.
 RECIPES = {
-    "mlp": Recipe("sgd", 0.1),
+    "mlp": Recipe("sgd", 0.05, input_dropout=0.2),
     "lenet5": Recipe("sgd", 0.05),
     "vgg-small": Recipe("sgd", 0.02),
     "radixnet": Recipe("adam", 1e-3),
@@ -66,12 +69,13 @@ def recipe(settings: Settings) -> Recipe:
     """What the settings say, and the model's own for what they leave open.
 
     >>> recipe(Settings(model="mlp:300-100", optimizer="adam"))
-    Recipe(optimizer='adam', lr=0.001)
+    Recipe(optimizer='adam', lr=0.001, input_dropout=0.2)
     """
     own = RECIPES[settings.model.partition(":")[0]]
     optimizer = settings.optimizer or own.optimizer
     usual = own.lr if optimizer == own.optimizer else {"adam": ADAM_LR, "sgd": 0.05}[optimizer]
-    return Recipe(optimizer, settings.lr or usual)
+    hidden = own.input_dropout if settings.input_dropout is None else settings.input_dropout
+    return Recipe(optimizer, settings.lr or usual, hidden)
 
 
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.Optimizer:

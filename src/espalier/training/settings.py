@@ -64,6 +64,12 @@ class Settings:
         dense_part: part of the epochs that train the dense network first.
         sparsify_part: part of the epochs that make zeros; what is left fine-tunes.
         finetune_lr: learning rate of fine-tuning, as a part of ``lr``.
+        input_dropout: part of the pixels that training hides at random in every image; by
+            default what suits the model.
+        shift: pixels by which training moves images at random, up, down and sideways; 0 for a
+            training that knows nothing of where pixels lie.
+        distill: weight, against the labels, of the answers that the network gave when it was
+            dense; 0 to learn from labels alone.
         mix: FSSL's weight of processing time against sparsity, 0 to 1.
         time: where processing times come from: ``"measured"`` on this machine, or ``"macs"``,
             multiply-adds in their place.
@@ -85,12 +91,15 @@ class Settings:
     batch: int = 128
     lr: float | None = None
     optimizer: Optimizer | None = None
-    weight_decay: float = 5e-4
+    weight_decay: float = 3e-4
     seed: int = 0
     threads: int | None = None
-    dense_part: float = 0.4
+    dense_part: float = 0.3
     sparsify_part: float = 0.4
-    finetune_lr: float = 0.1
+    finetune_lr: float = 0.4
+    input_dropout: float | None = None
+    shift: int = 0
+    distill: float = 0.5
     mix: float = 0.5
     time: TimeSource = "measured"
 
@@ -155,7 +164,13 @@ class Settings:
                 raise InputError(f"{name} is {value!r}, wanted a number above 0")
         if not 0.0 <= self.weight_decay < float("inf"):
             raise InputError(f"weight_decay is {self.weight_decay!r}, wanted a number from 0 up")
-        for name in ("dense_part", "sparsify_part", "mix"):
+        if type(self.shift) is not int or self.shift < 0:
+            raise InputError(f"shift is {self.shift!r}, wanted a number of pixels from 0 up")
+        if self.input_dropout is not None and not 0.0 <= self.input_dropout < 1.0:
+            raise InputError(
+                f"input_dropout is {self.input_dropout!r}, wanted a part from 0 to below 1"
+            )
+        for name in ("dense_part", "sparsify_part", "mix", "distill"):
             value = getattr(self, name)
             if not 0.0 <= value <= 1.0:
                 raise InputError(f"{name} is {value!r}, wanted a number from 0 to 1")

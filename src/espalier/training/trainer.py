@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from espalier import fssl
 from espalier.fssl import Groups
 from espalier.training.job import Job
+from espalier.training.noise import hide_pixels, shift
 from espalier.training.schedule import Schedule, cosine, make_optimizer, recipe
 from espalier.training.shape import Shape, shape_of
 
@@ -54,9 +55,18 @@ class Trainer:
         """The strength of the penalty on weights, where a method has one."""
         return 0.0
 
+    def disturb(self, images: Tensor) -> Tensor:
+        """The images of a batch as training shows them."""
+        settings = self.job.settings
+        return hide_pixels(shift(images, settings.shift), recipe(settings).input_dropout)
+
     def loss(self, scores: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised: the mean cross-entropy of a batch."""
-        return cross_entropy(scores, labels)
+        """What is minimised: cross-entropy, in part with the answers of the dense network."""
+        by_labels = cross_entropy(scores, labels)
+        weight, teacher = self.job.settings.distill, self.job.teacher
+        if not (weight and teacher.knows):
+            return by_labels
+        return (1.0 - weight) * by_labels + weight * teacher.loss(scores, images)
 
     def update(self) -> None:
         """One step along the gradients."""

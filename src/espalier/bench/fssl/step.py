@@ -24,7 +24,7 @@ from espalier.bench.watch import Watch
 
 NAME = "step"
 SIZES = (1024, 4096)
-DENSITIES = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+DENSITIES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
 BATCH = 128
 PEERS = (DENSE, HAND, SPARSELAB)
 # Above this density only dense matters: sparse peers are slower than that.

@@ -39,6 +39,7 @@ class SparsifyTrainer(Trainer):
 
     def __init__(self, job: Job, model: nn.Module, steps: int) -> None:
         super().__init__(job, model, job.groups(model), steps, schedule=steady_then_tenth)
+        job.teacher.learn_from(model)
         target = job.settings.target
         assert target is not None
         parts = {target.measure: target.value}

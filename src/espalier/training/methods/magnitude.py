@@ -82,6 +82,7 @@ class PruningTrainer(MaskedTrainer):
 
 
 def _prune(job: Job, model: nn.Module, steps: int) -> Trainer:
+    job.teacher.learn_from(model)
     return PruningTrainer(job, model, job.groups(model), steps, schedule=steady_then_tenth)
 
 

@@ -1,0 +1,176 @@
+"""Which units a model has, what belongs to them, and what is left alone."""
+
+import pytest
+import torch
+from torch import nn
+
+from espalier.errors import InputError
+from espalier.fssl import find_groups
+from espalier.nn import SparseLinear, accelerate
+from espalier.nn.networks import LeNet5, fixup_resnet50, resnet34, resnet50, vgg_small
+
+
+def roles(units):
+    return sorted((member.name, member.role) for member in units.members)
+
+
+def test_a_perceptron():
+    model = nn.Sequential(
+        *(nn.Flatten(), nn.Linear(36, 8), nn.BatchNorm1d(8), nn.ReLU()),
+        *(nn.Dropout(0.5), nn.Linear(8, 5, bias=False), nn.Tanh(), nn.Linear(5, 3)),
+    )
+    groups = find_groups(model, torch.zeros(2, 1, 6, 6))
+    assert [(units.name, units.size, units.kind) for units in groups.units] == [
+        ("input", 36, "input"),
+        ("1", 8, "hidden"),
+        ("5", 5, "hidden"),
+    ]
+    assert roles(groups.units[1]) == [
+        ("1.bias", "bias"),
+        ("1.weight", "in"),
+        ("2.bias", "norm"),
+        ("2.weight", "norm"),
+        ("5.weight", "out"),
+    ]
+    assert list(groups.unsupported) == ["7"]
+    assert model.training and model[4].training
+
+
+def test_inputs_may_be_kept():
+    groups = find_groups(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), torch.zeros(1, 4))
+    kept = find_groups(groups.model, torch.zeros(1, 4), inputs=False)
+    assert [units.kind for units in groups.units] == ["input", "hidden"]
+    assert [units.kind for units in kept.units] == ["hidden"]
+
+
+def test_filters_behind_a_flatten_own_all_their_positions():
+    groups = find_groups(LeNet5(), torch.zeros(1, 1, 28, 28))
+    filters = groups.units[1]
+    assert filters.size == 16
+    assert [member.repeat for member in filters.members if member.role == "out"] == [25]
+    assert groups.layers[2].repeat == 25 and groups.layers[2].in_width == 16
+    assert [layer.positions for layer in groups.layers] == [784, 100, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("network", "families", "layers"),
+    [(vgg_small, 7, 8), (resnet34, 20, 37), (resnet50, 37, 54), (fixup_resnet50, 37, 54)],
+)
+def test_networks(network, families, layers):
+    size, channels = (28, 1) if network is vgg_small else (64, 3)
+    groups = find_groups(network(10), torch.zeros(1, channels, size, size))
+    assert (len(groups.units), len(groups.layers)) == (families, layers)
+    assert len(groups.unsupported) == 1
+    assert groups.weights() == sum(groups.weight(layer).numel() for layer in groups.layers)
+
+
+@pytest.mark.parametrize("network", [resnet34, fixup_resnet50])
+def test_a_removed_group_takes_nothing_with_it(network):
+    torch.manual_seed(0)
+    model = network(10).eval()
+    for parameter in model.parameters():
+        if not parameter.detach().any():
+            nn.init.normal_(parameter, 0.1, 0.2)
+    x = torch.randn(2, 3, 64, 64)
+    groups = find_groups(model, x)
+    for units in groups.units:
+        factors = torch.ones(units.size)
+        factors[::3] = 0.0
+        units.scale_(factors)
+    y = model(x)
+    for units in groups.units:  # whatever a dead unit puts out, nobody reads it
+        for member in units.members:
+            if member.role in ("bias", "norm"):
+                with torch.no_grad():
+                    dead = member.spread((~units.alive()).float())
+                    member.parameter.add_(dead * 0.7)
+        assert [int(each.sum()) for each in groups.alive()]
+    torch.testing.assert_close(model(x), y)
+
+
+def test_sparse_layers():
+    model = nn.Sequential(
+        SparseLinear(12, 8, density=0.5), nn.ReLU(), SparseLinear(8, 6, density=0.5)
+    )
+    groups = find_groups(model, torch.zeros(1, 12))
+    dense = model[0].to_dense().detach()
+    torch.testing.assert_close(
+        groups.units[1].members[0].squares(), dense.square().sum(1), rtol=1e-5, atol=0
+    )
+    assert [layer.kind for layer in groups.layers] == ["sparse", "sparse"]
+
+
+def test_an_accelerated_model_has_the_same_groups():
+    torch.manual_seed(0)
+    plain = vgg_small(width=8)
+    names = [units.name for units in find_groups(plain, torch.rand(2, 1, 28, 28)).units]
+    model = accelerate(plain, torch.rand(2, 1, 28, 28))
+    assert [each.name for each in find_groups(model, torch.rand(2, 1, 28, 28)).units] == names
+
+
+class Joined(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(4, 3), nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.last(self.join(self.first(x), self.second(x)))
+
+
+class Added(Joined):
+    join = staticmethod(torch.add)
+
+
+class Concatenated(Joined):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(6, 2)
+
+    @staticmethod
+    def join(a, b):
+        return torch.cat([a, b], dim=1)
+
+
+class Softened(Joined):
+    @staticmethod
+    def join(a, b):
+        return torch.softmax(a, 1) + b
+
+
+def test_an_addition_ties_units():
+    groups = find_groups(Added(), torch.zeros(1, 4), inputs=False)
+    (units,) = groups.units
+    assert [name for name, role in roles(units) if role == "in"] == [
+        "first.weight",
+        "second.weight",
+    ]
+
+
+@pytest.mark.parametrize("model", [Concatenated, Softened])
+def test_functions_not_known_keep_their_units_and_are_named(model):
+    groups = find_groups(model(), torch.zeros(1, 4))
+    assert [units.kind for units in groups.units] == ["input"]
+    assert "first" in groups.unsupported
+    assert ("cat" if model is Concatenated else "softmax") in groups.unsupported["first"]
+
+
+def test_a_layer_called_on_different_units_keeps_them():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.c(self.b(self.b(self.a(x))))
+
+    groups = find_groups(Twice(), torch.zeros(1, 3))
+    assert "b" in groups.unsupported and "a" in groups.unsupported
+
+
+def test_what_cannot_be_shaped_is_refused():
+    with pytest.raises(InputError, match=r"wanted a torch\.nn\.Module"):
+        find_groups("model", torch.zeros(1))
+    with pytest.raises(InputError, match="no unit of this model"):
+        find_groups(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(InputError, match="does not run on example_input"):
+        find_groups(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), torch.zeros(1, 5))

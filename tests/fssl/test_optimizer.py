@@ -1,0 +1,190 @@
+"""Shaping a network: targets, exact zeros, any optimiser, and going on from a state."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from espalier.errors import InputError
+from espalier.fssl import FSSLOptimizer, compact, find_groups
+from espalier.nn import SparseLinear
+
+STEPS = 60
+X = torch.randn(64, 20, generator=torch.Generator().manual_seed(1))
+Y = X[:, :5].argmax(1)
+BASES = {
+    "sgd": lambda p: torch.optim.SGD(p, lr=0.1),
+    "momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
+    "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+    "adamw": lambda p: torch.optim.AdamW(p, lr=0.01),
+    "rmsprop": lambda p: torch.optim.RMSprop(p, lr=0.003),
+}
+
+
+class MultiplyAdds:
+    """A model of time that needs no clock."""
+
+    def __init__(self, groups):
+        self.groups = groups
+
+    def seconds(self, widths, nonzeros=None):
+        layers = self.groups.layers
+        return float(sum(x.multiply_adds(*self.groups.layer_widths(x, widths)) for x in layers))
+
+    def marginals(self, widths):
+        now = self.seconds(widths)
+        fewer = [[w - (i == j) for j, w in enumerate(widths)] for i in range(len(widths))]
+        return [now - self.seconds(each) for each in fewer]
+
+
+def mlp():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Linear(20, 32),
+        nn.BatchNorm1d(32),
+        nn.ReLU(),
+        nn.Linear(32, 16),
+        nn.ReLU(),
+        nn.Linear(16, 5),
+    )
+
+
+def train(model, optimizer, steps=STEPS):
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = cross_entropy(model(X), Y)
+        loss.backward()
+        optimizer.step()
+    return loss.item()
+
+
+def shaping(model, base="momentum", timed=True, steps=STEPS, **target):
+    groups = find_groups(model, X)
+    time = MultiplyAdds(groups) if timed else None
+    return FSSLOptimizer(BASES[base](model.parameters()), groups, time, steps=steps, **target)
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_every_optimiser_meets_its_target(base):
+    model = mlp()
+    optimizer = shaping(model, base, target_time=0.3)
+    loss = train(model, optimizer)
+    groups = optimizer.groups
+    assert optimizer.finished and optimizer.reached
+    assert optimizer.time.seconds(groups.widths()) <= 0.3 * optimizer.time.seconds(
+        groups.full_widths
+    )
+    assert loss < 1.4  # guessing gives 1.6
+    model.eval()
+    torch.testing.assert_close(compact(model, groups)(X), model(X), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("mix", [0.0, 1.0])
+def test_units(mix):
+    model = mlp()
+    optimizer = shaping(model, target_units=0.4, mix=mix)
+    train(model, optimizer)
+    assert sum(optimizer.groups.widths()) <= 0.4 * (20 + 32 + 16)
+    assert min(optimizer.groups.widths()) >= 2
+
+
+def test_weights_one_by_one():
+    model = mlp()
+    total = 20 * 32 + 32 * 16 + 16 * 5
+    optimizer = shaping(model, timed=False, target_zeros=0.9)
+    train(model, optimizer)
+    assert optimizer.reached
+    assert sum(optimizer.groups.nonzeros()) == pytest.approx(0.1 * total, abs=1)
+    before = optimizer.groups.nonzeros()
+    train(model, optimizer, 5)
+    assert optimizer.groups.nonzeros() == before
+
+
+def test_zeros_stay_zeros_once_the_target_is_met():
+    model = mlp()
+    optimizer = shaping(model, target_time=0.4)
+    train(model, optimizer, 55)
+    alive = optimizer.groups.alive()
+    train(model, optimizer, 20)
+    for before, after in zip(alive, optimizer.groups.alive(), strict=True):
+        assert torch.equal(before, after)
+
+
+def test_sparse_layers_lose_units_too():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        SparseLinear(20, 32, density=0.4), nn.ReLU(), SparseLinear(32, 5, density=0.5)
+    )
+    optimizer = shaping(model, timed=False, target_units=0.5)
+    train(model, optimizer)
+    assert optimizer.reached
+    dense = model[0].to_dense()
+    assert torch.equal(dense.abs().sum(0) > 0, optimizer.groups.alive()[0] & (dense != 0).any(0))
+
+
+@pytest.mark.parametrize("target", [{"target_time": 0.3}, {"target_zeros": 0.8}])
+@pytest.mark.parametrize("at", [7, 40, 57])
+def test_going_on_from_a_state_is_bit_for_bit(at, target):
+    model = mlp()
+    optimizer = shaping(model, "adam", **target)
+    train(model, optimizer, at)
+    weights, state = copy.deepcopy(model.state_dict()), copy.deepcopy(optimizer.state_dict())
+    train(model, optimizer, STEPS - at)
+
+    again = mlp()
+    resumed = shaping(again, "adam", **target)
+    again.load_state_dict(weights)
+    resumed.load_state_dict(state)
+    train(again, resumed, STEPS - at)
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, again.state_dict()[name]), name
+    assert resumed.progress() == optimizer.progress()
+
+
+def test_schedulers_and_clipping_know_it():
+    model = mlp()
+    optimizer = shaping(model, target_units=0.5)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    cross_entropy(model(X), Y).backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    scheduler.step()
+    assert optimizer.base.param_groups[0]["lr"] == 0.025
+
+
+def test_progress_tells_where_it_stands():
+    optimizer = shaping(mlp(), target_time=0.3)
+    progress = optimizer.progress()
+    assert (progress.step, progress.left, progress.wanted) == (0, 1.0, 1.0)
+    assert progress.seconds == optimizer.time.seconds([20, 32, 16])
+    train(optimizer.groups.model, optimizer)
+    assert optimizer.progress().left <= 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "exactly one of target_time, target_zeros, target_units, came none"),
+        ({"target_units": 0.5, "target_zeros": 0.5}, "came target_zeros, target_units"),
+        ({"target_units": 0.0}, "target_units is 0.0, wanted a part between 0 and 1"),
+        ({"target_time": 1.5}, "target_time is 1.5"),
+        ({"target_units": 0.5, "mix": 2.0}, "mix is 2.0, wanted 0 to 1"),
+        ({"target_units": 0.5, "steps": 3}, "steps is 3, wanted 20 or more"),
+        ({"target_units": 0.5, "min_width": 0}, "min_width is 0"),
+    ],
+)
+def test_bad_arguments(options, words):
+    with pytest.raises(InputError, match=words):
+        shaping(mlp(), **options)
+    with pytest.raises(InputError, match="needs a time model"):
+        shaping(mlp(), timed=False, target_time=0.5)
+
+
+def test_a_target_out_of_reach_leaves_the_least_width_and_says_so():
+    model = mlp()
+    optimizer = shaping(model, target_units=0.05, min_width=4)
+    train(model, optimizer)
+    assert optimizer.groups.widths() == [4, 4, 4]
+    assert optimizer.finished and not optimizer.reached
