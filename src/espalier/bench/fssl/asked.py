@@ -7,7 +7,8 @@ from pathlib import Path
 from espalier.bench.fssl.goals import DENSE, METHODS, Goal
 from espalier.bench.fssl.settings import LENET_5, Settings
 from espalier.bench.fssl.trial import Trial
-from espalier.bench.fssl.trials import Trials
+from espalier.bench.fssl.trials import Made, Trials
+from espalier.bench.watch import Watch
 from espalier.errors import InputError
 
 
@@ -53,3 +54,18 @@ def trial(
         batch=settings.batch,
         time=settings.time,
     )
+
+
+def every_seed(
+    settings: Settings,
+    trials: Trials,
+    method: str,
+    goal: Goal | None,
+    watch: Watch,
+    model: str | None = None,
+) -> list[Made]:
+    """The trainings of one method with one goal, a seed each."""
+    return [
+        trials.make(trial(settings, method, goal, seed, model), watch)
+        for seed in range(settings.seeds)
+    ]

@@ -80,17 +80,22 @@ class SmallTrainer(Trainer):
 
 def fresh(job: Job, kept: Kept) -> nn.Module:
     """A network of this shape with weights as its own initialisation would draw them."""
-    import torch
-
     full = build_start(replace(job.settings, seed=job.settings.seed + FRESH), job.data)
     groups = job.groups(full)
-    for units, each in zip(groups.units, kept, strict=True):
-        if each is not None:
-            chosen = torch.zeros(units.size)
-            chosen[list(each)] = 1.0
-            units.scale_(chosen)
+    keep_only(groups, kept)
     for layer in groups.layers:
         inputs, _ = groups.layer_widths(layer, groups.widths())
         # Weights are drawn with a spread of one over the root of a unit's inputs.
         groups.weight(layer).data *= (layer.in_width / inputs) ** 0.5
     return fssl.compact(full, groups, time=job.time)
+
+
+def keep_only(groups: Groups, kept: Kept) -> None:
+    """Set all other units of a network to 0."""
+    import torch
+
+    for units, each in zip(groups.units, kept, strict=True):
+        if each is not None:
+            chosen = torch.zeros(units.size)
+            chosen[list(each)] = 1.0
+            units.scale_(chosen)

@@ -63,6 +63,7 @@ class SSLTrainer(Trainer):
 
     def __init__(self, job: Job, model: nn.Module, steps: int, strength: float) -> None:
         super().__init__(job, model, job.groups(model), steps, schedule=steady_then_tenth)
+        job.teacher.learn_from(model)
         self._strength = strength
 
     @property

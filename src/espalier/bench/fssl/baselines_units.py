@@ -63,6 +63,7 @@ class UnitPruningTrainer(Trainer):
 
     def __init__(self, job: Job, model: nn.Module, steps: int, criterion: Criterion) -> None:
         super().__init__(job, model, job.groups(model), steps, schedule=steady_then_tenth)
+        job.teacher.learn_from(model)
         self._criterion = criterion
         self._gone = [~alive for alive in self.groups.alive()]
 

@@ -27,9 +27,7 @@ def sparse_form(model: nn.Module) -> nn.Module:
     """A copy with a `SparseLinear` for every linear layer; no unit is cut out."""
     from torch import nn
 
-    return _with(
-        model, nn.Linear, lambda layer: SparseLinear.from_dense(layer.weight, layer.bias)
-    )
+    return _with(model, nn.Linear, lambda layer: SparseLinear.from_dense(layer.weight, layer.bias))
 
 
 def torch_csr_form(model: nn.Module) -> nn.Module:
@@ -65,9 +63,7 @@ def predicted_seconds(model: nn.Module, groups: Groups, time: TimeModel) -> floa
     return seconds
 
 
-def _with(
-    model: nn.Module, kind: type[nn.Module], make: Callable[..., nn.Module]
-) -> nn.Module:
+def _with(model: nn.Module, kind: type[nn.Module], make: Callable[..., nn.Module]) -> nn.Module:
     """A copy with other modules for all of one kind."""
     model = copy.deepcopy(model)
     for layer in [module for module in model.modules() if isinstance(module, kind)]:

@@ -11,8 +11,8 @@ from espalier.bench.fssl.asked import goals_of, methods_of, trial, trials_of
 from espalier.bench.fssl.forms import predicted_seconds
 from espalier.bench.fssl.forward import batch_of, time_forward
 from espalier.bench.fssl.goals import DENSE, METHODS
-from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.seeds import grouped, over_seeds, percent
+from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Made, Trials
 from espalier.bench.section import Column, Job, Record, Section, Table, skipped
 from espalier.bench.watch import Watch
@@ -41,9 +41,7 @@ def measure(settings: Settings, trials: Trials, seed: int, watch: Watch) -> list
     return [*_timed(settings, trials, made, watch), *failures]
 
 
-def _timed(
-    settings: Settings, trials: Trials, made: Sequence[Made], watch: Watch
-) -> list[Record]:
+def _timed(settings: Settings, trials: Trials, made: Sequence[Made], watch: Watch) -> list[Record]:
     dense = next(each for each in made if each.trial.method == DENSE)
     records = {each.name: _record(each) for each in made}
     models = {each.name: each.model() for each in made}
@@ -51,9 +49,7 @@ def _timed(
     images = batch_of(job.data.test.images, settings.batch)
     for threads in settings.forward_threads:
         times = trials.workshop.times(dense.trial, threads, watch)
-        seconds = time_forward(
-            models, images, threads=threads, rounds=settings.rounds, watch=watch
-        )
+        seconds = time_forward(models, images, threads=threads, rounds=settings.rounds, watch=watch)
         for name, record in records.items():
             spent = seconds[name]
             record["predicted"][str(threads)] = predicted_seconds(models[name], job.start, times)
@@ -92,12 +88,13 @@ def _over_seeds(records: Sequence[Record]) -> Record:
     def by_threads(read: Callable[[Record, str], float]) -> dict[str, float]:
         return {each: fmean(read(record, each) for record in records) for each in first["seconds"]}
 
+    widths = [record["widths"] for record in records]
     counts = ("weights", "nonzeros", "of_weights", "bytes", "multiply_adds", "training_seconds")
     return {
         "method": first["method"],
         "goal": first["goal"],
         "error": over_seeds([record["error"] for record in records]),
-        "widths": [round(fmean(widths)) for widths in zip(*(r["widths"] for r in records))],
+        "widths": [round(fmean(each)) for each in zip(*widths, strict=True)],
         **{name: mean(name) for name in counts},
         "predicted": by_threads(lambda record, each: float(record["predicted"][each])),
         "seconds": by_threads(lambda record, each: float(record["seconds"][each]["median"])),
@@ -113,8 +110,9 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         f"{settings.model} on {data}, {settings.seeds} seeds, {settings.epochs} epochs of every "
         "method, all phases together, one recipe for all; error: of the test images after the last "
         "epoch, mean and standard deviation; all other figures are means over the seeds.",
-        "Methods that remove units first train the dense network, then remove, then fine-tune the "
-        "compact one at a tenth of the learning rate. Weights are those stored, biases not counted.",
+        "Methods that prune train the dense network first, then prune, then fine-tune, and learn "
+        "from the dense network meanwhile; the others have none to learn from. Weights are those "
+        "stored, biases not counted.",
         f"Times: one forward pass of {settings.batch} images on one and two threads, all networks "
         "of a seed in turns; predicted by the time model of the dense network.",
         *said,
@@ -122,13 +120,13 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
 
 
 def _seconds(name: str, kind: str, threads: int) -> Column:
-    return Column(
-        f"{name}, {threads} thr.", lambda r: text.seconds(r[kind].get(str(threads)))
-    )
+    return Column(f"{name}, {threads} thr.", lambda r: text.seconds(r[kind].get(str(threads))))
 
 
 def _speedup(threads: int) -> Column:
-    return Column(f"over dense, {threads} thr.", lambda r: text.ratio(r["speedup"].get(str(threads))))
+    return Column(
+        f"over dense, {threads} thr.", lambda r: text.ratio(r["speedup"].get(str(threads)))
+    )
 
 
 CASE = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from espalier.bench.fssl.goals import DENSE, FSSL, MAGNITUDE, METHODS, MIX, RIGL, Goal
+from espalier.bench.fssl.goals import DENSE, MAGNITUDE, METHODS, MIX, RIGL, Goal
 from espalier.training import Settings as Training
 from espalier.training.settings import Method as TrainingMethod
 from espalier.training.settings import TimeSource
@@ -56,7 +56,7 @@ class Trial:
         return Training(
             data=self.data,
             model=self.model,
-            method=METHOD_OF.get(self.method, FSSL),
+            method=METHOD_OF.get(self.method, "fssl"),
             target_time=goal.value if goal is not None and by_units else None,
             target_zeros=goal.value if goal is not None and goal.measure == "zeros" else None,
             epochs=self.epochs,

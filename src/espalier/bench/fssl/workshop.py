@@ -18,7 +18,7 @@ from espalier.fssl.time_measure import torch_threads
 from espalier.nn.networks import image_side
 from espalier.training import Data, load_data
 from espalier.training.course import Course
-from espalier.training.data import check_batch
+from espalier.training.data import DIGITS, check_batch
 from espalier.training.job import Job, build_start
 from espalier.training.loop import accuracy
 from espalier.training.phases import Stretch, check_steps
@@ -37,7 +37,7 @@ class Workshop:
     """What the trainings of one benchmark share."""
 
     def __init__(self) -> None:
-        self._data: dict[tuple[str, int, str], Data] = {}
+        self._data: dict[tuple[str, int | None], Data] = {}
         self._times: dict[tuple[str, int, int, int, TimeSource], TimeModel] = {}
         self._starts: dict[str, Start] = {}
 
@@ -46,12 +46,12 @@ class Workshop:
 
         The digits are split anew for every seed.
         """
-        key = (trial.data, trial.seed, trial.model)
+        key = (trial.data, trial.seed if trial.data == DIGITS else None)
         if key not in self._data:
-            data = load_data(trial.data, seed=trial.seed)
-            # Of one trial alone: images take more memory than anything else here.
-            self._data = {key: data.resized(image_side(trial.model, data.side))}
-        return self._data[key]
+            # Of one source alone: images take more memory than anything else here.
+            self._data = {key: load_data(trial.data, seed=trial.seed)}
+        data = self._data[key]
+        return data.resized(image_side(trial.model, data.side))
 
     def times(self, trial: Trial, threads: int, watch: Watch) -> TimeModel:
         """Times of a trial's network on so many threads."""
@@ -71,6 +71,10 @@ class Workshop:
         """A trial as `espalier.training` sees it."""
         times = self.times(trial, trial.threads, watch)
         return Job(trial.training(), self.data(trial), times)
+
+    def start(self, trial: Trial) -> nn.Module:
+        """The dense network that a trial begins with."""
+        return build_start(trial.training(), self.data(trial)).eval()
 
     def train(
         self, trial: Trial, found: Kept | None, watch: Watch
