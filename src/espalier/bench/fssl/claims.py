@@ -53,6 +53,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "standard deviation of the test error after the last epoch. A claim holds if the means do.",
         "Equal error: of each kind the fastest network at batch "
         f"{settings.batch} on one thread whose mean error is at most 0.2 points over dense. "
+        "Where a kind has none, its most accurate one is shown and the claim does not hold. "
         "Unstructured: global magnitude, no unit cut out, all layers CSR; torch CSR with samples "
         "side by side.",
         *left_open,

@@ -67,7 +67,7 @@ def _with_csr(
 ) -> Record:
     made = every_seed(settings, trials, FSSL, zeros_goal(compression), watch)
     missed = errors(made)
-    times = over_seeds([each.said["of_weights"] / each.said["nonzeros"] for each in made])
+    times = over_seeds([each.said["of_weights"] / max(1, each.said["nonzeros"]) for each in made])
     return claim(
         settings,
         "structured and CSR: compression at error",

@@ -69,10 +69,10 @@ class Race:
 
     seconds: Mapping[Case, Mapping[str, Sequence[float]]]
 
-    def fastest(self, entrants: Sequence[Entrant], case: Case) -> Entrant | None:
-        """The one of least mean seconds, if there is any."""
+    def fastest(self, entrants: Sequence[Entrant], case: Case) -> Entrant:
+        """The one of least mean seconds."""
         seconds = self.seconds[case]
-        return min(entrants, key=lambda each: fmean(seconds[each.label]), default=None)
+        return min(entrants, key=lambda each: fmean(seconds[each.label]))
 
     def ratio(self, slow: Entrant, fast: Entrant, case: Case) -> dict[str, Any]:
         """Seconds of one over those of another, seed by seed."""

@@ -27,7 +27,7 @@ def time_forward(
     task = f"{len(models)} networks, batch {len(images)}, {threads} threads"
     with torch.inference_mode(), torch_threads(threads), watch(task, "timings") as progress:
         works = {name: (lambda model=model: model(images)) for name, model in models.items()}
-        return race(works, rounds, progress)
+        return race(works, rounds, progress, settle=0.0)
 
 
 def batch_of(images: Tensor, size: int) -> Tensor:

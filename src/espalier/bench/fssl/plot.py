@@ -60,6 +60,10 @@ def _pareto(means: list[Record], label: str, value: Callable[[Record], float]) -
         )
     panel.set_xscale("log")
     panel.set_yscale("log")
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter("")
     panel.set_xlabel(label, fontsize=8)
     panel.set_ylabel("test error after the last epoch, %", fontsize=8)
     panel.tick_params(which="both", labelsize=7)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from espalier.bench.timing import Spread, time_in_turns
+from espalier.bench.timing import SETTLE, Spread, time_in_turns
 from espalier.bench.watch import Progress
 
 TURN = 0.02  # seconds
@@ -14,8 +14,14 @@ TURN = 0.02  # seconds
 Work = Callable[[], object]
 
 
-def race(works: Mapping[str, Work], rounds: int, progress: Progress) -> dict[str, Spread]:
+def race(
+    works: Mapping[str, Work], rounds: int, progress: Progress, *, settle: float = SETTLE
+) -> dict[str, Spread]:
     """Seconds of one call of every work, all in turns of some calls each.
+
+    Arguments:
+        rounds: turns of each.
+        settle: seconds of rest before every turn; 0 where all share one OpenMP runtime.
 
     >>> seconds = race({"sum": lambda: sum(range(99))}, 2, lambda done, total: None)
     >>> 0.0 < seconds["sum"].median < 1e-3
@@ -23,7 +29,7 @@ def race(works: Mapping[str, Work], rounds: int, progress: Progress) -> dict[str
     """
     counts = {name: _calls_a_turn(work) for name, work in works.items()}
     turns = {name: partial(_repeat, work, counts[name]) for name, work in works.items()}
-    seconds = time_in_turns(turns, rounds=rounds, progress=progress)
+    seconds = time_in_turns(turns, rounds=rounds, settle=settle, progress=progress)
     return {name: spread.times(1.0 / counts[name]) for name, spread in seconds.items()}
 
 
