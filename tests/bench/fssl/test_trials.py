@@ -12,12 +12,13 @@ import torch
 from espalier import FileError
 from espalier.bench.fssl import Settings
 from espalier.bench.fssl.asked import trials_of
-from espalier.bench.fssl.goals import FSSL, MAGNITUDE, RANDOM, SCRATCH, Goal
+from espalier.bench.fssl.goals import FSSL, MAGNITUDE, RANDOM, SCRATCH, WIDTH, Goal
 from espalier.bench.fssl.trial import Trial
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.fssl.workshop import Workshop
 from espalier.bench.watch import silent
 from espalier.errors import TrainingError
+from espalier.training.trainer import Trainer
 
 TIME, ZEROS = Goal("time", 0.4), Goal("zeros", 0.8)
 
@@ -98,3 +99,22 @@ def test_other_data_and_settings_have_other_keys(ask: Callable[..., Trial]) -> N
     keys = [json.dumps(trial.key(data)) for trial in trials for data in ("one", "two")]
     assert len(set(keys)) == len(keys)
     assert not any("digits" in key for key in keys), "the data is known by its fingerprint alone"
+
+
+def test_small_networks_learn_from_the_dense_one(
+    tiny: Settings, ask: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught: list[bool] = []
+    loss = Trainer.loss
+
+    def watched(self: Trainer, *arguments: torch.Tensor) -> torch.Tensor:
+        taught.append(self.job.teacher.knows)
+        return loss(self, *arguments)
+
+    monkeypatch.setattr(Trainer, "loss", watched)
+    steps = 1442 // 128
+    trials_of(tiny).make(ask(WIDTH, TIME), silent)
+    assert taught == [False] * 2 * steps + [True] * 7 * steps, "a dense phase, then its own epochs"
+    taught.clear()
+    trials_of(tiny).make(ask(), silent)
+    assert taught == [False] * 7 * steps

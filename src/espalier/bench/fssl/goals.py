@@ -81,3 +81,5 @@ METHODS: dict[str, Method] = {
 }
 MIX = {FSSL_WEIGHTS: 0.0, FSSL: 0.5, FSSL_TIME: 1.0}
 UNSTRUCTURED = (MAGNITUDE, RIGL)
+# Without a dense phase of their own; they learn from the one that others begin with.
+TAUGHT = (WIDTH, SCRATCH, RIGL)

@@ -111,7 +111,8 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "method, all phases together, one recipe for all; error: of the test images after the last "
         "epoch, mean and standard deviation; all other figures are means over the seeds.",
         "Methods that prune train the dense network first, then prune, then fine-tune, and learn "
-        "from the dense network meanwhile; the others have none to learn from. Weights are those "
+        "from the dense network meanwhile. Small networks that are trained from the start learn "
+        "from the same dense network, whose epochs are not counted as theirs. Weights are those "
         "stored, biases not counted.",
         f"Times: one forward pass of {settings.batch} images on one and two threads, all networks "
         "of a seed in turns; predicted by the time model of the dense network.",

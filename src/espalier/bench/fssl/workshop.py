@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from espalier.bench.fssl.baselines_shape import Kept, kept_units
 from espalier.bench.fssl.forms import dense_form, run_form
-from espalier.bench.fssl.goals import DENSE, UNSTRUCTURED
+from espalier.bench.fssl.goals import DENSE, TAUGHT, UNSTRUCTURED
 from espalier.bench.fssl.plans import plan_of
 from espalier.bench.fssl.trial import Trial
 from espalier.bench.watch import Watch
@@ -21,6 +20,7 @@ from espalier.training.course import Course
 from espalier.training.data import DIGITS, check_batch
 from espalier.training.job import Job, build_start
 from espalier.training.loop import accuracy
+from espalier.training.methods import stretches
 from espalier.training.phases import Stretch, check_steps
 from espalier.training.settings import TimeSource
 from espalier.training.size import size_of
@@ -92,39 +92,50 @@ class Workshop:
             InputError: the epochs or the batch do not fit.
             TrainingError: the loss is no finite number.
         """
-        started = time.perf_counter()
         with torch_threads(trial.threads):
             job = self.job(trial, watch)
             check_batch(job.data, job.settings.batch)
             plan = plan_of(trial, job, found)
             check_steps(plan, job.steps)
             course = Course(job, plan, None)
-            self._begin_dense(course, plan, watch)
+            self._begin(trial, course, plan, watch)
             course.run(watch)
             model = _kept(trial, course)
-            return model, _said(trial, job, model) | {"seconds": time.perf_counter() - started}
+            return model, _said(trial, course, model)
 
-    def _begin_dense(self, course: Course, plan: list[Stretch], watch: Watch) -> None:
-        """Go on from the dense phase that trainings of one seed have in common.
+    def _begin(self, trial: Trial, course: Course, plan: list[Stretch], watch: Watch) -> None:
+        """Give a training the dense network of its seed, to go on from or to learn from.
 
-        The order of images depends on seed and epoch alone, so that the result is the same as
-        without.
+        The order of images depends on seed and epoch alone, so that a training that goes on from
+        a dense phase of another becomes what it would have become without.
         """
-        first, job = plan[0], course.job
-        if first.phase.name != "dense" or len(plan) == 1:
+        dense = None if trial.method == DENSE else self._dense(course.job, watch)
+        if dense is None:
             return
+        weights, history = dense
+        if trial.method in TAUGHT:
+            teacher = course.job.build()
+            teacher.load_state_dict(weights)
+            course.job.teacher.learn_from(teacher)
+        elif plan[0].phase.name == DENSE:
+            course.trainer.model.load_state_dict(weights)
+            course.history = list(history)
+
+    def _dense(self, job: Job, watch: Watch) -> Start | None:
+        """The network after the dense phase of FSSL, None where it has no such phase."""
         alike = replace(
             job.settings, method="fssl", target_time=None, target_zeros=None, mix=0.0, time="macs"
         )
-        key = f"{alike} {first.end} {job.data.fingerprint}"
+        first = stretches(alike)[0]
+        if first.phase.name != DENSE:
+            return None
+        key = f"{alike} {job.data.fingerprint}"
         if key not in self._starts:
             short = replace(job, settings=replace(job.settings, epochs=first.end))
-            dense = Course(short, plan[:1], None)
-            dense.run(watch)
-            self._starts = {key: (dense.trainer.model.state_dict(), dense.history)}
-        weights, history = self._starts[key]
-        course.trainer.model.load_state_dict(weights)
-        course.history = list(history)
+            course = Course(short, [first], None)
+            course.run(watch)
+            self._starts[key] = course.trainer.model.state_dict(), course.history
+        return self._starts[key]
 
 
 def _kept(trial: Trial, course: Course) -> nn.Module:
@@ -134,7 +145,8 @@ def _kept(trial: Trial, course: Course) -> nn.Module:
     return course.trainer.compact().eval()
 
 
-def _said(trial: Trial, job: Job, model: nn.Module) -> dict[str, Any]:
+def _said(trial: Trial, course: Course, model: nn.Module) -> dict[str, Any]:
+    job = course.job
     running = run_form(trial.method, model)
     size = size_of(running, job.example)
     compact = find_report(model) is not None
@@ -146,6 +158,7 @@ def _said(trial: Trial, job: Job, model: nn.Module) -> dict[str, Any]:
         "bytes": size.parameter_bytes,
         "multiply_adds": size.multiply_adds,
         "kept": [_plain(each) for each in kept_units(model, job.start)] if compact else None,
+        "seconds": sum(record.seconds for record in course.history),
         "widths": _widths(model, job) if compact else job.start.full_widths,
     }
 
