@@ -21,5 +21,5 @@ def test_readme_names_every_command_and_target():
     readme = (REPOSITORY / "README.md").read_text()
     targets = re.findall(r"^(demo|test):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
     assert all(f"make {target}" in readme for target in targets)
-    commands = {"demo", "infer", "generate", "convert", "bench", "info"}
+    commands = {"demo", "infer", "train", "compact", "generate", "convert", "bench", "info"}
     assert commands <= set(re.findall(r"(?:espalier|make) (\w+)", readme))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espalier.errors import FileError
@@ -31,6 +31,7 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert newest is not None and newest.epochs == 100_000 and not refused
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_a_flipped_bit_is_refused(tmp_path_factory: pytest.TempPathFactory, data) -> None:
     folder = tmp_path_factory.mktemp("flipped")
@@ -43,6 +44,7 @@ def test_a_flipped_bit_is_refused(tmp_path_factory: pytest.TempPathFactory, data
         checkpoint.read(path)
 
 
+@settings(max_examples=30)
 @given(st.floats(0.0, 0.999))
 def test_a_cut_is_refused_and_the_previous_one_used(
     tmp_path_factory: pytest.TempPathFactory, part: float

@@ -140,7 +140,7 @@ def test_the_seed_decides_everything(quick: Quick) -> None:
 
 
 def test_images_are_resized_for_the_network(quick: Quick) -> None:
-    result = train(quick(model="lenet5", method="dense", epochs=1, batch=720))
+    result = train(quick(model="lenet5", method="dense", epochs=1, batch=1442))
     assert result.compact.weights == 430_500 and result.compact.multiply_adds == 2_293_000
 
 

@@ -51,5 +51,5 @@ def compact(
     if as_json:
         print_json({"networks": [asdict(row) for row in networks], "model": str(output)})
     else:
-        print_networks(f"{model}; times of a batch of {training.BATCH}", networks)
+        print_networks(f"{model}; times of a batch of {training.BATCH}", *networks)
         print_facts("the end", {"model": str(output)})

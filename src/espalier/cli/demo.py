@@ -97,7 +97,8 @@ def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:
 def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> None:
     print_networks(
         f"{result.settings.model} on digits; times of a batch of {result.batch}",
-        (result.dense, result.compact),
+        result.dense,
+        result.compact,
     )
     same = "the same answers as" if run["same_answers"] else "OTHER answers than"
     print_facts(

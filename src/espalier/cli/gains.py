@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from espalier.cli import units
 from espalier.cli.console import print_facts, print_notice, print_rows
@@ -11,18 +11,6 @@ from espalier.cli.console import print_facts, print_notice, print_rows
 if TYPE_CHECKING:
     from espalier.training import Network, TrainingResult
     from espalier.training.record import Record
-
-HEADER = (
-    "",
-    "test error",
-    "zeros",
-    "weights",
-    "bytes",
-    "multiply-adds",
-    "predicted",
-    "measured",
-    "units",
-)
 
 
 def print_epoch(record: Record, *, epochs: int) -> None:
@@ -39,39 +27,36 @@ def print_result(result: TrainingResult) -> None:
     settings = result.settings
     print_networks(
         f"{settings.method} on {settings.data}; times of a batch of {result.batch}",
-        (result.dense, result.compact),
+        result.dense,
+        result.compact,
     )
     verdict = None if settings.target is None else result.verdict()
     facts = {} if result.path is None else {"model": str(result.path)}
     print_facts("the end", facts, verdict=verdict)
 
 
-def print_networks(title: str, networks: Sequence[Network]) -> None:
-    """One row for each network, and one of how much smaller the last is than the first."""
-    rows = [_row(network) for network in networks]
-    print_rows(title, HEADER, [*rows, _gain(networks[0], networks[-1])])
-
-
-def _row(network: Network) -> list[str]:
-    return [
-        network.name,
-        "-" if network.error is None else f"{network.error:.2%}",
-        f"{network.zeros:.1%}",
-        units.count(network.weights),
-        units.size(network.bytes),
-        units.count(network.multiply_adds),
-        units.seconds(network.predicted_seconds),
-        units.seconds(network.measured_seconds),
-        "-".join(map(str, network.units)),
+def print_networks(title: str, before: Network, after: Network) -> None:
+    """A row for each quantity, of both networks, and how much smaller it became."""
+    rows = [
+        ["test error", _error(before), _error(after), ""],
+        ["zeros", f"{before.zeros:.1%}", f"{after.zeros:.1%}", ""],
+        _row("weights", units.count, before.weights, after.weights),
+        _row("bytes", units.size, before.bytes, after.bytes),
+        _row("multiply-adds", units.count, before.multiply_adds, after.multiply_adds),
+        _row("time, predicted", units.seconds, before.predicted_seconds, after.predicted_seconds),
+        _row("time, measured", units.seconds, before.measured_seconds, after.measured_seconds),
+        ["units", _units(before), _units(after), ""],
     ]
+    print_rows(title, ["", before.name, after.name, "gain"], rows)
 
 
-def _gain(first: Network, last: Network) -> list[str]:
-    pairs = (
-        (first.weights, last.weights),
-        (first.bytes, last.bytes),
-        (first.multiply_adds, last.multiply_adds),
-        (first.predicted_seconds, last.predicted_seconds),
-        (first.measured_seconds, last.measured_seconds),
-    )
-    return ["gain", "", "", *(f"{before / after:.1f}x" for before, after in pairs), ""]
+def _row(name: str, text: Callable[[Any], str], before: float, after: float) -> list[str]:
+    return [name, text(before), text(after), f"{before / after:.1f}x"]
+
+
+def _error(network: Network) -> str:
+    return "-" if network.error is None else f"{network.error:.2%}"
+
+
+def _units(network: Network) -> str:
+    return "-".join(map(str, network.units))

@@ -58,6 +58,20 @@ def train(
         int | None,
         typer.Option(help="Of first weights, order of images and dropout; 0 by default."),
     ] = None,
+    shift: Annotated[
+        int | None,
+        typer.Option(min=0, help="Pixels by which images are moved at random; 0 by default."),
+    ] = None,
+    input_dropout: Annotated[
+        float | None,
+        typer.Option(help="Part of the pixels hidden at random; by default the model's."),
+    ] = None,
+    distill: Annotated[
+        float | None,
+        typer.Option(
+            help="Weight of the dense network's answers against the labels; 0.5 by default."
+        ),
+    ] = None,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads to use; by default PyTorch's.")
     ] = None,
@@ -91,6 +105,9 @@ def train(
         "batch": batch,
         "lr": lr,
         "seed": seed,
+        "shift": shift,
+        "input_dropout": input_dropout,
+        "distill": distill,
         "threads": threads,
         "time": time,
     }

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 WARM_UP = 0.05  # part of the steps before the first group is penalised
-PACE = 30  # proximal steps in which a usual penalised group shrinks to nothing
+PACE = 15  # proximal steps in which a usual penalised group shrinks to nothing
 _BEHIND, _HARDER, _SOFTER = 1.02, 1.25, 0.9
 
 

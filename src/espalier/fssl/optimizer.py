@@ -14,14 +14,16 @@ from espalier.errors import InputError
 from espalier.fssl.control import WARM_UP, Strength, least_useful, wanted
 from espalier.fssl.groups import SPARSE, Groups, LayerUse
 from espalier.fssl.measures import Measure, TimeLeft, UnitsLeft, WeightsLeft
+from espalier.fssl.members import OUTGOING
 from espalier.fssl.penalty import Times, unit_prices
 from espalier.fssl.shrink import Shrinker
 
 LEAST_STEPS = 20
+LEAST_SHRINKS = 50  # proximal steps, however short the shaping
 CHECKS = 100  # of the target, while shaping lasts
 BUDGET_AT = 0.9  # part of the steps after which the target must hold
 COMMIT_CHECKS = 3  # in a row that find a unit dead
-MEMORY = 0.02  # weight of the newest batch in what is known of a unit's use
+MEMORY = 0.04  # weight of the newest batch in what is known of a unit's use
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class FSSLOptimizer(Optimizer):
         target_zeros: float | None = None,
         target_units: float | None = None,
         mix: float = 0.5,
-        every: int = 10,
+        every: int = 20,
         min_width: int = 2,
     ) -> None:
         _check("steps", steps, LEAST_STEPS, None)
@@ -107,7 +109,7 @@ class FSSLOptimizer(Optimizer):
             groups, time, target_time, target_zeros, target_units
         )
         self._mix, self._min_width = mix, min_width
-        self._every = min(every, max(1, steps // CHECKS))
+        self._every = min(every, max(1, steps // LEAST_SHRINKS))
         self._check_every = self._every * max(1, steps // (CHECKS * self._every))
         self._counts = [units.counts() for units in groups.units]
         self._shrinker = Shrinker(base, groups, self._counts)
@@ -228,11 +230,15 @@ class FSSLOptimizer(Optimizer):
         self._lr = 0.0
 
     def _feel(self) -> None:
-        """Average the square of what the loss would change, to first order, without each unit."""
+        """Average the square of what the loss would change, to first order, without each unit.
+
+        What a unit puts out reaches the loss through its outgoing weights alone, so that their
+        sum of weight times gradient is the loss's slope along the whole unit.
+        """
         for units, salience in zip(self.groups.units, self._saliences, strict=True):
             change = torch.zeros(units.size)
             for member in units.members:
-                if member.parameter.grad is not None:
+                if member.role == OUTGOING and member.parameter.grad is not None:
                     change += member.sums(member.parameter * member.parameter.grad)
             salience.lerp_(change.square(), MEMORY)
 

@@ -42,7 +42,7 @@ class Masks:
     def apply(self) -> None:
         """Set to 0 what is masked."""
         for weight, mask in zip(self._weights, self._masks, strict=True):
-            weight.mul_(mask)
+            weight.masked_fill_(~mask, 0.0)
 
     def state_dict(self) -> list[Tensor]:
         """The masks themselves."""

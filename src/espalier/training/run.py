@@ -57,7 +57,7 @@ def train(
         FileError: damaged or missing data, or a folder that cannot be read or written.
         TrainingError: the loss is no finite number; the folder keeps the last good checkpoint.
 
-    >>> result = train(Settings(model="mlp:16", method="dense", epochs=2, time="macs", threads=1))
+    >>> result = train(Settings(model="mlp:16", method="dense", epochs=6, time="macs", threads=1))
     >>> result.history[-1].test_accuracy > 0.5, result.verdict()
     (True, 'no target')
     """

@@ -31,7 +31,12 @@ class Shape(NamedTuple):
 def shape_of(groups: Groups, time: TimeModel) -> Shape:
     """The shape of a network of full size whose zeros are not cut out yet."""
     widths, nonzeros = groups.widths(), groups.nonzeros()
-    return Shape(sum(nonzeros), widths, time.seconds(widths, nonzeros))
+    # Layers without zeros between living units run as they are, dense.
+    sparse = [
+        count if count < layer.weights(*groups.layer_widths(layer, widths)) else None
+        for layer, count in zip(groups.layers, nonzeros, strict=True)
+    ]
+    return Shape(sum(nonzeros), widths, time.seconds(widths, sparse))
 
 
 def compact_shape(small: nn.Module, time: TimeModel) -> Shape:
