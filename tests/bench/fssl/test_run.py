@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from espalier import InputError
 from espalier.bench.fssl import METHODS, SECTIONS, Settings, run
 from espalier.bench.fssl.claims_size import weights_goal, zeros_goal
-from espalier.bench.fssl.goals import FSSL, MAGNITUDE, SCRATCH, WIDTH
+from espalier.bench.fssl.goals import FSSL, MAGNITUDE, SCRATCH, SSL, WIDTH
+from espalier.bench.fssl.trial import Trial
+from espalier.bench.fssl.workshop import Workshop
 from espalier.bench.report import Report
+from espalier.errors import TrainingError
 
 
 def records_of(report: Report, section: str) -> list[dict]:
@@ -44,6 +48,25 @@ def test_every_method_is_compared(tiny: Settings, tmp_path: Path) -> None:
     written = json.loads((tmp_path / "fssl.json").read_text())
     assert written == json.loads(report.to_json())
     assert written["settings"]["runs"] is None, "no path of this machine"
+
+
+def test_a_training_that_fails_is_skipped_by_name(
+    tiny: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = Workshop.train
+
+    def fail(self: Workshop, trial: Trial, *rest: Any) -> Any:
+        if trial.method == SSL:
+            raise TrainingError("the loss is nan")
+        return train(self, trial, *rest)
+
+    monkeypatch.setattr(Workshop, "train", fail)
+    report = run(replace(tiny, seeds=1, methods=(SSL,)), ["pareto"])
+    dense, skipped = records_of(report, "pareto")
+    assert dense["method"] == "dense" and "the loss is nan" in skipped["skipped"]
+    assert any(
+        "SSL, sub-gradient, strength 0.05, seed 0" in n for n in report.notes(report.answers[0])
+    )
 
 
 def test_claims_are_measured_and_not_judged_on_digits(tiny: Settings) -> None:

@@ -42,6 +42,15 @@ def test_what_is_known_is_not_trained_again(
         again.make(ask(FSSL, TIME, seed=1), silent)
 
 
+def test_benchmarks_at_once_share_their_trainings(
+    tiny: Settings, ask: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, theirs = trials_of(tiny), trials_of(tiny)
+    made = theirs.make(ask(), silent)
+    monkeypatch.setattr(Workshop, "train", refuse)
+    assert mine.make(ask(), silent).said == made.said
+
+
 def test_a_network_that_is_gone_is_trained_again(tiny: Settings, ask: Callable[..., Trial]) -> None:
     made = trials_of(tiny).make(ask(), silent)
     weights = [p.clone() for p in made.model().parameters()]

@@ -21,6 +21,7 @@ from espalier.bench.section import Record
 from espalier.bench.watch import Watch
 
 SMALL_BATCH = 256
+THREADS = {1: "one thread", 2: "two threads"}
 LENET_5_ERROR = 0.010
 
 
@@ -92,7 +93,7 @@ def _compared(
     equal = max(fast.error, slow.error) <= aim.error
     return claim(
         settings,
-        f"{aim.what}, batch {batch:,}, {threads} threads",
+        f"{aim.what}, batch {batch:,}, {THREADS[threads]}",
         f"at least {aim.least:g}x, at most {aim.error:.2%} error",
         f"{ratio['mean']:.2f}x: {fast.told} over {slow.told}",
         equal and ratio["mean"] >= aim.least,

@@ -38,11 +38,14 @@ def measure(settings: Settings, trials: Trials, seed: int, watch: Watch) -> list
                 made.append(trials.make(asked, watch))
             except TrainingError as failure:
                 failures.append(skipped(settings.model, asked.label, failure))
-    return [*_timed(settings, trials, made, watch), *failures]
+    dense = next((each for each in made if each.trial.method == DENSE), None)
+    timed = [] if dense is None else _timed(settings, trials, made, dense, watch)
+    return [*timed, *failures]
 
 
-def _timed(settings: Settings, trials: Trials, made: Sequence[Made], watch: Watch) -> list[Record]:
-    dense = next(each for each in made if each.trial.method == DENSE)
+def _timed(
+    settings: Settings, trials: Trials, made: Sequence[Made], dense: Made, watch: Watch
+) -> list[Record]:
     records = {each.name: _record(each) for each in made}
     models = {each.name: each.model() for each in made}
     job = trials.workshop.job(dense.trial, watch)

@@ -50,8 +50,8 @@ class Settings:
     methods: tuple[str, ...] = tuple(METHODS)
     times: tuple[float, ...] = (0.3, 0.13, 0.07)
     zeros: tuple[float, ...] = (0.9, 0.95, 0.98)
-    strengths: tuple[float, ...] = (5e-4, 1e-3, 2e-3)
-    lenet5_times: tuple[float, ...] = (0.19, 0.16)
+    strengths: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
+    lenet5_times: tuple[float, ...] = (0.19, 0.17)
     lenet5_epochs: int | None = None
     threads: int = 1
     rounds: int = ROUNDS

@@ -1,10 +1,12 @@
 """The results of trials, kept so that a benchmark that was interrupted goes on where it was.
 
-A folder holds ``runs.jsonl``, one line for each training, and the networks they made.
+A folder holds ``runs.jsonl``, one line for each training, and the networks they made. Several
+benchmarks at once may share it.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -62,7 +64,8 @@ class Trials:
         self.workshop = Workshop()
         self._lines, self._models = folder / "runs.jsonl", folder / "models"
         self._models.mkdir(parents=True, exist_ok=True)
-        self._known = {digest(line["key"]): line["said"] for line in _read(self._lines)}
+        self._known: dict[str, dict[str, Any]] = {}
+        self._look()
 
     def make(self, trial: Trial, watch: Watch) -> Made:
         """The result of a trial, trained now if it was not before.
@@ -73,6 +76,8 @@ class Trials:
         key = trial.key(self.workshop.data(trial).fingerprint)
         name = digest(key)
         path = self._models / f"{name}.safetensors"
+        if name not in self._known:
+            self._look()
         if name not in self._known or not (path.exists() or "failed" in self._known[name]):
             self._known[name] = self._train(trial, path, watch)
             _append(self._lines, {"key": key, "said": self._known[name]})
@@ -80,6 +85,10 @@ class Trials:
         if "failed" in said:
             raise TrainingError(f"{trial.label}: {said['failed']}")
         return Made(trial, said, path)
+
+    def _look(self) -> None:
+        """Learn what was trained, here or by another benchmark."""
+        self._known |= {digest(line["key"]): line["said"] for line in _read(self._lines)}
 
     def _train(self, trial: Trial, path: Path, watch: Watch) -> dict[str, Any]:
         found = None
@@ -124,7 +133,8 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
 def _append(path: Path, line: dict[str, Any]) -> None:
     """Add a line; a torn one before it is taken off first."""
     with path.open("a+b") as file:
-        end = file.tell()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        end = file.seek(0, os.SEEK_END)
         file.seek(0)
         whole = file.read().rfind(b"\n") + 1
         if whole != end:
