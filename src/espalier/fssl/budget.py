@@ -1,0 +1,264 @@
+"""What goes, while a budget tightens along its path: whole units, or single weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from espalier.fssl.control import Strength, least_useful, wanted
+from espalier.fssl.groups import SPARSE, Groups, LayerUse
+from espalier.fssl.measures import Measure
+from espalier.fssl.members import OUTGOING
+from espalier.fssl.penalty import Times, unit_prices
+from espalier.fssl.shrink import Shrinker
+
+COMMIT_CHECKS = 3  # in a row that find a unit dead
+MEMORY = 0.04  # weight of the newest batch in what is known of a unit's use
+_LEAST_SCORE = 1e-30  # of a unit that lives, however useless
+
+# Parameters, and 1 where they may still change.
+Masks = list[tuple[Tensor, Tensor]]
+
+
+class Budget:
+    """Takes a network to a target; subclasses know what goes.
+
+    Arguments:
+        measure, target: what is to become small, and the part of it to end with.
+
+    Attributes:
+        widths, nonzeros: units of each family and non-zeros of each layer, when last looked.
+        strength: of the penalty.
+    """
+
+    sparse = False  # whether single weights of dense layers count
+
+    def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
+        self._groups, self._measure, self._target = groups, measure, target
+        self._shrinker = shrinker
+        self._path = 1.0
+        self.strength = Strength()
+        self.widths, self.nonzeros = groups.widths(), groups.nonzeros()
+
+    def shrink(self, lr: float, *, backwards: bool) -> None:
+        """One proximal step on what is to go."""
+        raise NotImplementedError
+
+    def choose(self, part: float, lr: float) -> float:
+        """Choose what is to go until this part is left; returns the strength that kills at once."""
+        raise NotImplementedError
+
+    def remove(self) -> None:
+        """Remove at once what the target has no room for."""
+        raise NotImplementedError
+
+    def masks(self) -> Masks:
+        """Where what is 0 now stays 0."""
+        raise NotImplementedError
+
+    def tighten(self, done: float, lr: float) -> None:
+        """See how far it is, and follow the path to where it is when `done` is over."""
+        self._look()
+        before, self._path = self._path, self.path(done)
+        fatal = self.choose(self._path, lr)
+        self.strength.set(fatal, self.left(self.widths), before)
+
+    def meet(self) -> None:
+        """Make the target hold, as far as it can."""
+        self.remove()
+        self._look()
+
+    def path(self, done: float) -> float:
+        """The part that should be left when so much of the shaping is over."""
+        return wanted(self._target, done)
+
+    def left(self, widths: Sequence[int]) -> float:
+        """The part of the measure that is left with so many units alive."""
+        return self._measure.left(widths, self.counted(widths))
+
+    @property
+    def reached(self) -> bool:
+        """Whether the target held when last looked."""
+        return self.left(self.widths) <= self._target + 1e-9
+
+    def counted(self, widths: Sequence[int]) -> list[int | None]:
+        """Non-zeros of each layer with so many units alive; None for layers that run dense."""
+        counted: list[int | None] = []
+        for layer, count in zip(self._groups.layers, self.nonzeros, strict=True):
+            full = layer.weights(*self._groups.layer_widths(layer, self.widths))
+            share = layer.weights(*self._groups.layer_widths(layer, widths)) / max(1, full)
+            counts = self.sparse or layer.kind == SPARSE
+            counted.append(round(share * count) if counts else None)
+        return counted
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain numbers."""
+        return {
+            "path": self._path,
+            "strength": vars(self.strength).copy(),
+            "widths": self.widths,
+            "nonzeros": self.nonzeros,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._path = state["path"]
+        self.strength = Strength(**state["strength"])
+        self.widths, self.nonzeros = list(state["widths"]), list(state["nonzeros"])
+
+    def _look(self) -> None:
+        self.widths, self.nonzeros = self._groups.widths(), self._groups.nonzeros()
+
+
+class UnitBudget(Budget):
+    """Whole units go: the least useful for what they cost.
+
+    Arguments:
+        counts: entries of each group, ``[size]`` for each family.
+        times: by whose marginals units are priced; without, by their weights.
+        mix: 0 for weights alone, 1 for time alone.
+        min_width: units that each family keeps.
+    """
+
+    def __init__(
+        self,
+        groups: Groups,
+        measure: Measure,
+        target: float,
+        shrinker: Shrinker,
+        *,
+        counts: Sequence[Tensor],
+        times: Times | None,
+        mix: float,
+        min_width: int,
+    ) -> None:
+        super().__init__(groups, measure, target, shrinker)
+        self._counts, self._times, self._mix, self._min_width = counts, times, mix, min_width
+        sizes = groups.full_widths
+        self._doomed = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+        self._dead_checks = [torch.zeros(size) for size in sizes]
+        self._saliences = [torch.zeros(size) for size in sizes]
+
+    def shrink(self, lr: float, *, backwards: bool) -> None:
+        """One proximal step on the doomed groups, from what the newest gradients say."""
+        self._feel()
+        self._shrinker.shrink(self.strength.value, lr, self._doomed, backwards=backwards)
+
+    def choose(self, part: float, lr: float) -> float:
+        """Doom units until this part is left."""
+        for units, dead in zip(self._groups.units, self._dead_checks, strict=True):
+            dead.add_(1.0).masked_fill_(units.alive(), 0.0)
+        self._doomed = self._least_useful(part)
+        return self._shrinker.fatal_strength(lr, self._doomed)
+
+    def remove(self) -> None:
+        """Remove the least useful units."""
+        self._shrinker.remove(self._least_useful(self._target))
+
+    def masks(self) -> Masks:
+        """Dead units stay dead."""
+        masks: dict[Tensor, Tensor] = {}
+        for units in self._groups.units:
+            alive = units.alive().float()
+            for member in units.members:
+                mask = masks.setdefault(member.parameter, torch.ones_like(member.parameter))
+                mask *= member.spread(alive)
+        return list(masks.items())
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is known of every unit, too."""
+        known = {name: [each.clone() for each in tensors] for name, tensors in self._known.items()}
+        return {**super().state_dict(), **known}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """What is known of every unit, too."""
+        super().load_state_dict(state)
+        for name, tensors in self._known.items():
+            for mine, given in zip(tensors, state[name], strict=True):
+                mine.copy_(given)
+
+    @property
+    def _known(self) -> dict[str, list[Tensor]]:
+        return {
+            "doomed": self._doomed,
+            "dead_checks": self._dead_checks,
+            "saliences": self._saliences,
+        }
+
+    def _feel(self) -> None:
+        """Average the square of what the loss would change, to first order, without each unit.
+
+        What a unit puts out reaches the loss through its outgoing weights alone, so that their
+        sum of weight times gradient is the loss's slope along the whole unit.
+        """
+        for units, salience in zip(self._groups.units, self._saliences, strict=True):
+            change = torch.zeros(units.size)
+            for member in units.members:
+                if member.role == OUTGOING and member.parameter.grad is not None:
+                    change += member.sums(member.parameter * member.parameter.grad)
+            salience.lerp_(change.square(), MEMORY)
+
+    def _least_useful(self, part: float) -> list[Tensor]:
+        """The units dead for good, and the least useful for what they cost."""
+        prices = unit_prices(self._groups, self._counts, self.widths, self._times, self._mix)
+        scores = [
+            (salience.sqrt() / price + _LEAST_SCORE) * (units.alive() & (dead < COMMIT_CHECKS))
+            for units, salience, price, dead in zip(
+                self._groups.units, self._saliences, prices, self._dead_checks, strict=True
+            )
+        ]
+        return least_useful(scores, self.left, part, self._min_width)
+
+
+class WeightBudget(Budget):
+    """Single weights go: the smallest of all layers that may be sparse."""
+
+    sparse = True
+
+    def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
+        super().__init__(groups, measure, target, shrinker)
+        self._cut = 0.0
+
+    def shrink(self, lr: float, *, backwards: bool) -> None:
+        """A soft threshold on weights below the cut."""
+        self._shrinker.shrink_weights(self._cut, self.strength.value)
+
+    def choose(self, part: float, lr: float) -> float:
+        """Move the cut to where this part of all weights is above it."""
+        self._cut = self._magnitude(part)
+        return self._cut
+
+    def remove(self) -> None:
+        """Remove all weights below the target's cut."""
+        cut = self._magnitude(self._target)
+        self._shrinker.shrink_weights(cut, cut)
+
+    def masks(self) -> Masks:
+        """Weights that are 0 stay 0."""
+        weights = map(self._groups.weight, self._layers)
+        return [(weight, (weight != 0.0).float()) for weight in weights]
+
+    def state_dict(self) -> dict[str, Any]:
+        """The cut, too."""
+        return {**super().state_dict(), "cut": self._cut}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """The cut, too."""
+        super().load_state_dict(state)
+        self._cut = state["cut"]
+
+    @property
+    def _layers(self) -> list[LayerUse]:
+        return [layer for layer in self._groups.layers if layer.prunable_elements]
+
+    def _magnitude(self, left: float) -> float:
+        """The size below which weights go, so that this part of all weights is left."""
+        sizes = torch.cat([self._groups.weight(layer).abs().flatten() for layer in self._layers])
+        total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
+        kept = round(left * total) - (total - len(sizes))
+        if kept <= 0:
+            return float(sizes.max()) + 1.0
+        return float(sizes.topk(min(kept, len(sizes))).values[-1])
