@@ -62,11 +62,11 @@ def _pareto(means: list[Record], label: str, value: Callable[[Record], float]) -
     panel.set_yscale("log")
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_formatter("{x:g}")
-    panel.yaxis.set_minor_formatter("{x:g}")
-    panel.xaxis.set_minor_formatter("")
+        axis.set_minor_formatter("{x:g}")
     panel.set_xlabel(label, fontsize=8)
     panel.set_ylabel("test error after the last epoch, %", fontsize=8)
     panel.tick_params(which="both", labelsize=7)
+    panel.tick_params(which="both", axis="x", rotation=45)
     panel.grid(alpha=0.3, which="both")
     panel.legend(fontsize=7)
     return figure
