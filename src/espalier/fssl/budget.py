@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from espalier.fssl.control import Strength, least_useful, wanted
-from espalier.fssl.groups import SPARSE, Groups, LayerUse
+from espalier.fssl.groups import SPARSE, Groups
 from espalier.fssl.measures import Measure
 from espalier.fssl.members import OUTGOING
 from espalier.fssl.penalty import Times, unit_prices
@@ -220,43 +220,42 @@ class WeightBudget(Budget):
 
     def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
         super().__init__(groups, measure, target, shrinker)
-        self._cut = 0.0
+        self._weights = [groups.weight(layer) for layer in groups.layers if layer.prunable_elements]
+        self._doomed = [torch.zeros_like(weight, dtype=torch.bool) for weight in self._weights]
 
     def shrink(self, lr: float, *, backwards: bool) -> None:
-        """A soft threshold on weights below the cut."""
-        self._shrinker.shrink_weights(self._cut, self.strength.value)
+        """A soft threshold on the doomed weights."""
+        doomed = list(zip(self._weights, self._doomed, strict=True))
+        self._shrinker.shrink_weights(self.strength.value, doomed)
 
     def choose(self, part: float, lr: float) -> float:
-        """Move the cut to where this part of all weights is above it."""
-        self._cut = self._magnitude(part)
-        return self._cut
+        """Doom the smallest weights until this part of all is left."""
+        cut = self._magnitude(part)
+        self._doomed = [weight.abs() < cut for weight in self._weights]
+        return cut
 
     def remove(self) -> None:
-        """Remove all weights below the target's cut."""
+        """Remove the smallest weights."""
         cut = self._magnitude(self._target)
-        self._shrinker.shrink_weights(cut, cut)
+        for weight in self._weights:
+            weight.mul_(weight.abs() >= cut)
 
     def masks(self) -> Masks:
         """Weights that are 0 stay 0."""
-        weights = map(self._groups.weight, self._layers)
-        return [(weight, (weight != 0.0).float()) for weight in weights]
+        return [(weight, (weight != 0.0).float()) for weight in self._weights]
 
     def state_dict(self) -> dict[str, Any]:
-        """The cut, too."""
-        return {**super().state_dict(), "cut": self._cut}
+        """Which weights are doomed, too."""
+        return {**super().state_dict(), "doomed": [each.clone() for each in self._doomed]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The cut, too."""
+        """Which weights are doomed, too."""
         super().load_state_dict(state)
-        self._cut = state["cut"]
-
-    @property
-    def _layers(self) -> list[LayerUse]:
-        return [layer for layer in self._groups.layers if layer.prunable_elements]
+        self._doomed = [each.clone() for each in state["doomed"]]
 
     def _magnitude(self, left: float) -> float:
         """The size below which weights go, so that this part of all weights is left."""
-        sizes = torch.cat([self._groups.weight(layer).abs().flatten() for layer in self._layers])
+        sizes = torch.cat([weight.abs().flatten() for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
         kept = round(left * total) - (total - len(sizes))
         if kept <= 0:

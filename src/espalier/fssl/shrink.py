@@ -57,12 +57,15 @@ class Shrinker:
             thresholds = strength * self._omega[index] * doomed[index]
             self._shrink_units(self._groups.units[index], thresholds, lr)
 
-    def shrink_weights(self, cut: float, step: float) -> None:
-        """Move single weights below `cut` towards 0 by `step`, where layers may be sparse."""
-        for layer in self._groups.layers:
-            if layer.prunable_elements:
-                weight = self._groups.weight(layer)
-                weight.copy_(torch.where(weight.abs() < cut, soft_threshold(weight, step), weight))
+    def shrink_weights(self, step: float, doomed: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Move some weights towards 0 by `step`.
+
+        Arguments:
+            doomed: parameters, each with a bool tensor of its shape: the weights that are
+                penalised.
+        """
+        for weight, chosen in doomed:
+            weight.copy_(torch.where(chosen, soft_threshold(weight, step), weight))
 
     def remove(self, doomed: Sequence[Tensor]) -> None:
         """Set some groups to 0."""
