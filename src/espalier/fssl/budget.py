@@ -222,7 +222,7 @@ class WeightBudget(Budget):
     def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
         super().__init__(groups, measure, target, shrinker)
         self._weights = [groups.weight(layer) for layer in groups.layers if layer.prunable_elements]
-        self._doomed = [torch.zeros_like(weight, dtype=torch.bool) for weight in self._weights]
+        self._doomed = [torch.zeros_like(weight) for weight in self._weights]
 
     def shrink(self, lr: float, *, backwards: bool) -> None:
         """A soft threshold on the doomed weights."""
@@ -232,7 +232,7 @@ class WeightBudget(Budget):
     def choose(self, part: float, lr: float) -> float:
         """Doom the smallest weights until this part of all is left."""
         cut = self._magnitude(part)
-        self._doomed = [weight.abs() < cut for weight in self._weights]
+        self._doomed = [(weight.abs() < cut).float() for weight in self._weights]
         return cut
 
     def remove(self) -> None:

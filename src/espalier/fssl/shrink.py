@@ -61,11 +61,11 @@ class Shrinker:
         """Move some weights towards 0 by `step`.
 
         Arguments:
-            doomed: parameters, each with a bool tensor of its shape: the weights that are
-                penalised.
+            doomed: parameters, each with a tensor of its shape: 1 for weights that are penalised,
+                else 0.
         """
         for weight, chosen in doomed:
-            weight.copy_(torch.where(chosen, soft_threshold(weight, step), weight))
+            weight.lerp_(soft_threshold(weight, step), chosen)
 
     def remove(self, doomed: Sequence[Tensor]) -> None:
         """Set some groups to 0."""
