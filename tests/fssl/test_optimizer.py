@@ -171,7 +171,10 @@ def test_progress_tells_where_it_stands():
         ({"target_units": 0.0}, "target_units is 0.0, wanted a part between 0 and 1"),
         ({"target_time": 1.5}, "target_time is 1.5"),
         ({"target_units": 0.5, "mix": 2.0}, "mix is 2.0, wanted 0 to 1"),
-        ({"target_units": 0.5, "steps": 3}, "steps is 3, wanted 20 or more"),
+        ({"target_units": 0.5, "mix": float("nan")}, "mix is nan, wanted 0 to 1"),
+        ({"target_units": 0.5, "steps": 3}, "steps is 3, wanted a whole number, 20 or more"),
+        ({"target_units": 0.5, "steps": "60"}, "steps is '60'"),
+        ({"target_units": "0.5"}, "target_units is '0.5'"),
         ({"target_units": 0.5, "min_width": 0}, "min_width is 0"),
     ],
 )
@@ -188,3 +191,91 @@ def test_a_target_out_of_reach_leaves_the_least_width_and_says_so():
     train(model, optimizer)
     assert optimizer.groups.widths() == [4, 4, 4]
     assert optimizer.finished and not optimizer.reached
+
+
+def base_of_groups(model, first, rest):
+    parameters = [*model[1:].parameters()]
+    groups = [{"params": [*model[0].parameters()], "lr": first}, {"params": parameters}]
+    return torch.optim.Adam(groups, lr=rest), torch.optim.SGD(groups, lr=rest, momentum=0.9)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("rates", [(0.0, 0.02), (0.02, 0.0), (0.0, 0.0)])
+def test_a_learning_rate_of_0_removes_no_more_than_the_target(which, rates):
+    model = mlp()
+    groups = find_groups(model, X)
+    base = base_of_groups(model, *rates)[which]
+    optimizer = FSSLOptimizer(base, groups, steps=STEPS, target_units=0.5)
+    loss = train(model, optimizer)
+    assert loss == loss
+    assert sum(groups.widths()) in ({68} if max(rates) == 0.0 else range(30, 35))
+
+
+def test_parameters_that_do_not_learn_stay_bit_for_bit():
+    model = mlp()
+    model[0].requires_grad_(False)
+    before = copy.deepcopy(model[0].state_dict())
+    groups = find_groups(model, X)
+    optimizer = FSSLOptimizer(
+        BASES["momentum"](model.parameters()), groups, steps=STEPS, target_units=0.9
+    )
+    train(model, optimizer)
+    assert groups.widths()[:2] == [20, 32] and groups.widths()[2] < 16 and optimizer.reached
+    for name, tensor in model[0].state_dict().items():
+        assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize("base", ["momentum", "adam"])
+def test_parameters_beside_the_base_stay_and_leave_no_trace_in_its_state(base):
+    model = mlp()
+    groups = find_groups(model, X)
+    optimizer = FSSLOptimizer(
+        BASES[base](model[3:].parameters()), groups, steps=STEPS, target_units=0.9
+    )
+    train(model, optimizer)
+    assert groups.widths()[:2] == [20, 32] and groups.widths()[2] < 16
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+def test_units_of_which_no_gradient_tells_stay():
+    model = mlp()
+    groups = find_groups(model, X)
+    optimizer = FSSLOptimizer(
+        BASES["momentum"](model.parameters()), groups, steps=STEPS, target_units=0.8
+    )
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        cross_entropy(model(X), Y).backward()
+        model[3].weight.grad = None
+        optimizer.step()
+    assert groups.widths()[1] == 32 and optimizer.reached
+
+
+def test_a_model_that_does_not_learn_is_refused():
+    model = mlp()
+    groups = find_groups(model, X)
+    strange = BASES["sgd"](nn.Linear(2, 2).parameters())
+    with pytest.raises(InputError, match="not among those of base"):
+        FSSLOptimizer(strange, groups, steps=STEPS, target_units=0.5)
+    with pytest.raises(InputError, match=r"only 0\.0% of the weights"):
+        FSSLOptimizer(strange, groups, steps=STEPS, target_zeros=0.5)
+    with pytest.raises(InputError, match="base is a str"):
+        FSSLOptimizer("sgd", groups, steps=STEPS, target_units=0.5)
+    with pytest.raises(InputError, match="groups is a Sequential"):
+        FSSLOptimizer(strange, model, steps=STEPS, target_units=0.5)
+
+
+def test_zeros_that_linear_layers_cannot_hold_are_refused():
+    layers = (nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Flatten(), nn.Linear(128, 4))
+    model = nn.Sequential(*layers)
+    groups = find_groups(model, torch.randn(2, 1, 8, 8))
+    with pytest.raises(InputError, match=r"target_zeros is 0\.9, but only 4"):
+        FSSLOptimizer(BASES["sgd"](model.parameters()), groups, steps=STEPS, target_zeros=0.9)
+
+
+def test_the_state_of_another_is_refused():
+    optimizer = shaping(mlp(), target_units=0.5)
+    with pytest.raises(InputError, match="the state does not fit"):
+        optimizer.load_state_dict(optimizer.base.state_dict())
+    with pytest.raises(InputError, match="the state does not fit"):
+        optimizer.load_state_dict(shaping(mlp(), target_zeros=0.5).state_dict())

@@ -12,7 +12,7 @@ from tests.support.times import PretendedMachine, convnet, groups_of, mlp
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.fssl import TimeModel, time_model
+from espalier.fssl import TimeModel, time_layer, time_model
 from espalier.fssl.time_points import CSR, DENSE
 
 GROUPS = groups_of(mlp(), 64)
@@ -71,6 +71,16 @@ def test_each_layer_runs_the_cheaper_way(time):
     assert time.seconds(FULL, few) < time.seconds(FULL)
     slopes = time.nonzero_seconds(FULL, [64 * 40 // 10, 40 * 24, 240])
     assert slopes == [pytest.approx(4e-9, rel=0.05), 0.0, 0.0]
+
+
+def test_a_layer_that_is_hardly_sparse_runs_dense_whatever_was_measured(monkeypatch):
+    monkeypatch.setattr(time_layer, "_CSR_SLOWDOWN", 0.5)
+    model = TimeModel.from_macs(GROUPS)
+    layer, weights = GROUPS.layers[0], 64 * 40
+    assert model.backend(layer, 64, 40, int(0.69 * weights)) == CSR
+    assert model.backend(layer, 64, 40, int(0.71 * weights)) == DENSE
+    counts = [int(0.71 * weights), None, None]
+    assert model.seconds(FULL, counts) == model.seconds(FULL)
 
 
 @given(widths=all_widths)

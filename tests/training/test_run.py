@@ -191,3 +191,23 @@ def test_a_training_stopped_halfway_can_be_compacted(quick: Quick, tmp_path: Pat
     assert isinstance(result, TrainingResult) and result.compact.weights < result.dense.weights
     assert (tmp_path / "compact.safetensors").exists()
     assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_two_trainings_do_not_share_a_folder(quick: Quick, tmp_path: Path) -> None:
+    settings = quick(method="dense", epochs=2)
+    refused = []
+
+    def meddle(record: object) -> None:
+        with pytest.raises(FileError, match=f"another training runs in {tmp_path}") as caught:
+            train(settings, tmp_path, resume=True)
+        refused.append(caught)
+
+    train(settings, tmp_path, on_epoch=meddle)
+    assert len(refused) == 2
+    assert train(settings, tmp_path, resume=True).path is not None
+
+
+def test_images_that_are_moved_out_of_sight_are_refused(quick: Quick, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="shift is 8, .* 8 pixels a side .* wanted 0 to 7"):
+        train(quick(shift=8), tmp_path / "none")
+    assert not (tmp_path / "none").exists()

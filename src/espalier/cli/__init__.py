@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",  # which fills paragraphs to the terminal's width
     help="Train sparse neural networks, shape them for the hardware, and run them fast.",
 )
 

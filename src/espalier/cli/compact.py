@@ -51,5 +51,6 @@ def compact(
     if as_json:
         print_json({"networks": [asdict(row) for row in networks], "model": str(output)})
     else:
-        print_networks(f"{model}; times of a batch of {training.BATCH}", *networks)
+        title = f"{model}; times of a batch of {training.BATCH}"
+        print_networks(title, *networks, time=time)
         print_facts("the end", {"model": str(output)})

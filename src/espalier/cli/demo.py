@@ -99,6 +99,7 @@ def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> 
         f"{result.settings.model} on digits; times of a batch of {result.batch}",
         result.dense,
         result.compact,
+        time=result.settings.time,
     )
     same = "the same answers as" if run["same_answers"] else "OTHER answers than"
     print_facts(

@@ -29,21 +29,27 @@ def print_result(result: TrainingResult) -> None:
         f"{settings.method} on {settings.data}; times of a batch of {result.batch}",
         result.dense,
         result.compact,
+        time=settings.time,
     )
     verdict = None if settings.target is None else result.verdict()
     facts = {} if result.path is None else {"model": str(result.path)}
     print_facts("the end", facts, verdict=verdict)
 
 
-def print_networks(title: str, before: Network, after: Network) -> None:
-    """A row for each quantity, of both networks, and how much smaller it became."""
+def print_networks(title: str, before: Network, after: Network, *, time: str) -> None:
+    """A row for each quantity, of both networks, and how much smaller it became.
+
+    Arguments:
+        time: where predictions come from; multiply-adds tell the gain alone, no seconds.
+    """
+    predicted = units.seconds if time == "measured" else _unknown
     rows = [
         ["test error", _error(before), _error(after), ""],
         ["zeros", f"{before.zeros:.1%}", f"{after.zeros:.1%}", ""],
         _row("weights", units.count, before.weights, after.weights),
         _row("bytes", units.size, before.bytes, after.bytes),
         _row("multiply-adds", units.count, before.multiply_adds, after.multiply_adds),
-        _row("time, predicted", units.seconds, before.predicted_seconds, after.predicted_seconds),
+        _row("time, predicted", predicted, before.predicted_seconds, after.predicted_seconds),
         _row("time, measured", units.seconds, before.measured_seconds, after.measured_seconds),
         ["units", _units(before), _units(after), ""],
     ]
@@ -52,6 +58,10 @@ def print_networks(title: str, before: Network, after: Network) -> None:
 
 def _row(name: str, text: Callable[[Any], str], before: float, after: float) -> list[str]:
     return [name, text(before), text(after), f"{before / after:.1f}x"]
+
+
+def _unknown(value: float) -> str:
+    return "-"
 
 
 def _error(network: Network) -> str:

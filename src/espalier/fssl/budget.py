@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from espalier.fssl.control import Strength, least_useful, wanted
 from espalier.fssl.groups import SPARSE, Groups
@@ -122,6 +122,7 @@ class UnitBudget(Budget):
         times: by whose marginals units are priced; without, by their weights.
         mix: 0 for weights alone, 1 for time alone.
         min_width: units that each family keeps.
+        whole: families that keep all their units.
     """
 
     def __init__(
@@ -135,9 +136,11 @@ class UnitBudget(Budget):
         times: Times | None,
         mix: float,
         min_width: int,
+        whole: Sequence[bool],
     ) -> None:
         super().__init__(groups, measure, target, shrinker)
         self._counts, self._times, self._mix, self._min_width = counts, times, mix, min_width
+        self._whole = whole
         sizes = groups.full_widths
         self._doomed = [torch.zeros(size, dtype=torch.bool) for size in sizes]
         self._dead_checks = [torch.zeros(size) for size in sizes]
@@ -198,12 +201,18 @@ class UnitBudget(Budget):
         for units, salience in zip(self._groups.units, self._saliences, strict=True):
             change = torch.zeros(units.size)
             for member in units.members:
-                if member.role == OUTGOING and member.parameter.grad is not None:
+                if member.role == OUTGOING:
+                    if member.parameter.grad is None:
+                        break
                     change += member.sums(member.parameter * member.parameter.grad)
-            salience.lerp_(change.square(), MEMORY)
+            else:
+                salience.lerp_(change.square(), MEMORY)
 
     def _least_useful(self, part: float) -> list[Tensor]:
-        """The units dead for good, and the least useful for what they cost."""
+        """The units dead for good, and the least useful for what they cost.
+
+        Of a family that no gradient has reached nothing is known, and it stays.
+        """
         prices = unit_prices(self._groups, self._counts, self.widths, self._times, self._mix)
         scores = [
             (salience.sqrt() / price + _LEAST_SCORE) * (units.alive() & (dead < COMMIT_CHECKS))
@@ -211,17 +220,31 @@ class UnitBudget(Budget):
                 self._groups.units, self._saliences, prices, self._dead_checks, strict=True
             )
         ]
+        for score, salience, stays in zip(scores, self._saliences, self._whole, strict=True):
+            if stays or not salience.any():
+                score.fill_(torch.inf)
         return least_useful(scores, self.left, part, self._min_width)
 
 
 class WeightBudget(Budget):
-    """Single weights go: the smallest of all layers that may be sparse."""
+    """Single weights go: the smallest of some layers.
+
+    Arguments:
+        weights: of the layers that may become sparse.
+    """
 
     sparse = True
 
-    def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
+    def __init__(
+        self,
+        groups: Groups,
+        measure: Measure,
+        target: float,
+        shrinker: Shrinker,
+        weights: Sequence[nn.Parameter],
+    ) -> None:
         super().__init__(groups, measure, target, shrinker)
-        self._weights = [groups.weight(layer) for layer in groups.layers if layer.prunable_elements]
+        self._weights = weights
         self._doomed = [torch.zeros_like(weight) for weight in self._weights]
 
     def shrink(self, lr: float, *, backwards: bool) -> None:

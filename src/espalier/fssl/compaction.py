@@ -21,7 +21,7 @@ from espalier.fssl.compact_report import (
     measure,
 )
 from espalier.fssl.equality import check_equal, draw_probe, evaluating
-from espalier.fssl.find import is_sparse
+from espalier.fssl.find import is_sparse, without_compiler
 from espalier.fssl.groups import INPUT, Groups, LayerUse
 from espalier.fssl.layers import taps
 from espalier.fssl.manifest import describe
@@ -94,6 +94,7 @@ def compact(
     >>> small[0], compact_report(small).weights
     (Linear(in_features=4, out_features=2, bias=True), (18, 12))
     """
+    model = without_compiler(model)
     _check(model, groups, rtol)
     small = copy.deepcopy(model)
     small.zero_grad(set_to_none=True)
@@ -152,6 +153,11 @@ def _backend(use: LayerUse, module: nn.Module, layer: Layer, time: Backends | No
     return time.backend(use, layer.inputs // use.repeat, layer.outputs, layer.nonzeros)
 
 
+def _stays(use: LayerUse) -> bool:
+    """Whether nothing about a layer can change."""
+    return use.inputs is None and use.outputs is None and not use.prunable_elements
+
+
 def _features(use: LayerUse, module: nn.Module, columns: Any) -> Any:
     """The columns of a layer's weight that belong to units."""
     return None if columns is None else np.repeat(columns, use.repeat * taps(module))
@@ -177,9 +183,10 @@ def _check(model: Any, groups: Any, rtol: float) -> None:
     if not any(isinstance(each, Tensor) and each.numel() for each in groups.example):
         raise InputError("the example of the groups is empty, wanted at least one sample")
     owners: dict[int, str] = {}
+    stay = {use.name for use in groups.layers if _stays(use)}
     for name in [*(use.name for use in groups.layers), *groups.norms]:
         module = model.get_submodule(name)
-        if parametrize.is_parametrized(module):
+        if name not in stay and parametrize.is_parametrized(module):
             raise InputError(
                 f"{name} has a parametrization, which fixes its shape; call "
                 "torch.nn.utils.parametrize.remove_parametrizations first"
@@ -190,7 +197,7 @@ def _check(model: Any, groups: Any, rtol: float) -> None:
                     f"{name}.{key} is {tensor.dtype} on {tensor.device}, wanted float32 on the "
                     "CPU: call model.float().cpu()"
                 )
-            if owners.setdefault(id(tensor), name) != name:
+            if name not in stay and owners.setdefault(id(tensor), name) != name:
                 raise InputError(
                     f"{name} and {owners[id(tensor)]} share {key}; a layer must own its weights "
                     "to be made smaller"

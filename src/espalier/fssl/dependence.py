@@ -25,8 +25,17 @@ from espalier.fssl.channels import (
     read_constants,
 )
 from espalier.fssl.find import is_norm
+from espalier.fssl.functions import (
+    ARITHMETIC,
+    AVERAGING,
+    CONSTANT,
+    ELEMENTWISE,
+    POOLING,
+    RESHAPING,
+    keeps_channels,
+    name_of,
+)
 from espalier.fssl.layers import is_layer
-from espalier.fssl.spaces import ARITHMETIC, AVERAGING, CONSTANT, ELEMENTWISE, RESHAPING
 from espalier.inference.decompose import Expansion
 from espalier.nn import SparseLinear, ZeroSkipConv2d, ZeroSkipLinear
 
@@ -34,7 +43,7 @@ from espalier.nn import SparseLinear, ZeroSkipConv2d, ZeroSkipLinear
 _TRUSTED = (nn.Linear, nn.Conv2d, SparseLinear, ZeroSkipConv2d, ZeroSkipLinear)
 _TRUSTED_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # Functions that of tensors without the sample make another such tensor, the same each time.
-_FUNCTIONS = ELEMENTWISE | ARITHMETIC | RESHAPING | AVERAGING | {"conv2d", "linear"}
+_FUNCTIONS = ELEMENTWISE | POOLING | ARITHMETIC | RESHAPING | AVERAGING | {"conv2d", "linear"}
 
 
 class Dependence(TorchFunctionMode):
@@ -99,7 +108,7 @@ class Dependence(TorchFunctionMode):
         if not self._inside:
             given = list(_tensors((args, kwargs)))
             self.borrowed.update(self._owners[id(x)] for x in given if id(x) in self._owners)
-            if getattr(function, "__name__", "") == "__setitem__":
+            if name_of(function) == "setitem":
                 self._forget(args[0])
             for tensor in _tensors(result):
                 self._follow(function, given, tensor)
@@ -135,7 +144,7 @@ class Dependence(TorchFunctionMode):
         return known if known and known.axis == axis else Channels.unknown(axis, x.shape[axis])
 
     def _follow(self, function: Callable[..., Any], given: list[Tensor], result: Tensor) -> None:
-        name = getattr(function, "__name__", str(function)).strip("_")
+        name = name_of(function)
         fixed = bool(given) and all(id(x) in self._fixed for x in given)
         known = None if fixed else self._known_of(name, given, result)
         if any(result is x for x in given):
@@ -158,7 +167,7 @@ class Dependence(TorchFunctionMode):
         if len(known) > 1:
             return None
         ((source, channels),) = known
-        if name in ELEMENTWISE and result.dim() == source.dim():
+        if keeps_channels(name, channels.axis, source.dim()) and result.dim() == source.dim():
             if _is_random(name, given, result):
                 return None
             return channels.apart() if fixed else channels

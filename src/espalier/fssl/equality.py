@@ -53,7 +53,9 @@ def check_equal(model: nn.Module, small: nn.Module, probe: tuple[Any, ...], rtol
     try:
         wanted = _run(model, probe)
     except _FAILURES as error:
-        raise InputError(f"the model does not run on the probe: {error}") from error
+        raise InputError(
+            f"the model does not run on the probe, pass samples for it with probe=...: {error}"
+        ) from error
     if not wanted or not all(torch.isfinite(each).all() for each in wanted):
         raise InputError(
             "the model gives no tensor, NaN or infinity on the probe: nothing compares"

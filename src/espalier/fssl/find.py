@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
 from espalier.fssl.groups import CONV, HIDDEN, INPUT, LINEAR, SPARSE, Groups, LayerUse, Units
@@ -22,6 +23,8 @@ from espalier.fssl.members import (
 )
 from espalier.fssl.spaces import Call, Observation, Space, Spaces
 from espalier.nn.sparse_linear import SparseLinear
+
+ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) -> Groups:
@@ -50,20 +53,28 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
+    model = without_compiler(model)
+    _check_values(model)
     example = example_input if isinstance(example_input, tuple) else (example_input,)
     spaces = _run(model, example)
     seen = spaces.seen
-    _freeze_the_rest(seen, inputs)
     names = {module: name for name, module in model.named_modules()}
+    _freeze_the_rest(seen, inputs)
+    lent = _freeze_lent_weights(seen, names)
     units = _units(seen, names)
     if not units:
+        reasons = "".join(f"; {name}: {why}" for name, why in _unsupported(seen, names).items())
         raise InputError(
             "no unit of this model could be removed; it needs two Linear, Conv2d or SparseLinear "
             "layers in a row, with elementwise functions, pooling or flattening between them"
+            + reasons
         )
     places = {space: each.index for space, each in units.items()}
     calls = {call.module: call for call in seen.calls}
-    layers = [_layer_use(call, names[call.module], seen, places) for call in calls.values()]
+    layers = [
+        _layer_use(call, names[call.module], seen, places, prunable=call.module not in lent)
+        for call in calls.values()
+    ]
     norms = {
         names[module]: places[read[0].space.root()]
         for module, read in seen.read.items()
@@ -73,6 +84,12 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     return Groups(model, list(units.values()), layers, left, norms, example)
 
 
+def without_compiler(model: ModelT) -> ModelT:
+    """The module that `torch.compile` was given, or the module itself."""
+    original: ModelT = getattr(model, "_orig_mod", model)
+    return original
+
+
 def is_sparse(module: nn.Module) -> bool:
     """Whether a layer keeps its weights on a sparse pattern."""
     return isinstance(module, SparseLinear)
@@ -80,6 +97,14 @@ def is_sparse(module: nn.Module) -> bool:
 
 def is_norm(module: nn.Module) -> bool:
     return isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+
+def _check_values(model: nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise InputError(
+                f"{name} is on the meta device and has no values; load or draw the weights first"
+            )
 
 
 def _run(model: nn.Module, arguments: tuple[Any, ...]) -> Spaces:
@@ -115,8 +140,7 @@ def _freeze_the_rest(seen: Observation, inputs: bool) -> None:
         if space.root() not in read:
             space.freeze("", "no layer that could be made smaller reads them")
         if isinstance(module, nn.Conv2d) and module.groups > 1:
-            for each in (space, *(place.space for place in seen.read.get(module, []))):
-                each.freeze("", "a convolution in groups makes or reads them")
+            _freeze_layer(seen, module, "a convolution in groups makes or reads them")
     calls: dict[nn.Module, Space | None] = {}
     for call in seen.calls:
         read_now = None if call.inputs is None else call.inputs.space.root()
@@ -124,6 +148,31 @@ def _freeze_the_rest(seen: Observation, inputs: bool) -> None:
             for other in (read_now, calls[call.module]):
                 if other is not None:
                     other.freeze("", "a layer that is called twice reads other units beside them")
+
+
+def _freeze_lent_weights(seen: Observation, names: dict[nn.Module, str]) -> set[nn.Module]:
+    """Keep the units of layers that do not own their weights, or not alone; return the layers."""
+    lent = set()
+    owners: dict[int, nn.Module] = {}
+    for module in seen.made:
+        why, where = "", ""
+        others = {owners.setdefault(id(each), module) for each in module.parameters(recurse=False)}
+        if others - {module}:
+            why = f"{', '.join(sorted(names[each] for each in others | {module}))} share weights"
+        elif parametrize.is_parametrized(module):
+            why = "its weights are computed, by a parametrization"
+        elif module in seen.borrowed:
+            why, where = "a function beside the layer uses its weights", seen.borrowed[module]
+        for each in others | {module} if why else ():
+            _freeze_layer(seen, each, why, where)
+            lent.add(each)
+    return lent
+
+
+def _freeze_layer(seen: Observation, module: nn.Module, why: str, where: str = "") -> None:
+    """Keep the units that a layer makes, and those that it reads."""
+    for space in (seen.made[module], *(place.space for place in seen.read.get(module, []))):
+        space.freeze(where, why)
 
 
 def _units(seen: Observation, names: dict[nn.Module, str]) -> dict[Space, Units]:
@@ -169,7 +218,9 @@ def _read_members(module: Any, name: str, repeat: int) -> Iterable[Member]:
         yield DenseMember(f"{name}.weight", module.weight, OUTGOING, axis=1, repeat=repeat)
 
 
-def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int]) -> LayerUse:
+def _layer_use(
+    call: Call, name: str, seen: Observation, places: dict[Space, int], *, prunable: bool
+) -> LayerUse:
     module: Any = call.module
     made = seen.made[module]
     repeat = 1 if call.inputs is None else call.inputs.repeat
@@ -181,7 +232,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
         in_width=call.shape[-1] // repeat,
         out_width=made.size,
         repeat=repeat,
-        prunable_elements=True,
+        prunable_elements=prunable,
     )
     if not isinstance(module, nn.Conv2d):
         return layer
@@ -192,7 +243,7 @@ def _layer_use(call: Call, name: str, seen: Observation, places: dict[Space, int
         kernel=_pair(module.kernel_size),
         stride=_pair(module.stride),
         padding=(0, 0) if isinstance(module.padding, str) else _pair(module.padding),
-        size=_pair(call.shape[2:]),
+        size=_pair(call.shape[-2:]),
         prunable_elements=False,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from espalier.errors import InputError
@@ -15,7 +16,7 @@ from espalier.fssl.control import WARM_UP
 from espalier.fssl.groups import Groups
 from espalier.fssl.measures import TimeLeft, UnitsLeft, WeightsLeft
 from espalier.fssl.penalty import Times
-from espalier.fssl.shrink import Shrinker
+from espalier.fssl.shrink import Shrinker, learnt
 
 LEAST_STEPS = 20
 LEAST_SHRINKS = 50  # proximal steps, however short the shaping
@@ -56,7 +57,8 @@ class FSSLOptimizer(Optimizer):
 
     Arguments:
         base: an optimiser of the model's parameters. The proximal step follows the metric of Adam
-            and its kin; any other optimiser is taken to make steps of size ``lr``.
+            and its kin; any other optimiser is taken to make steps of size ``lr``, the largest of
+            its parameter groups'. Units with parameters that it does not change all stay.
         groups: from `find_groups`.
         time: a `TimeModel`, needed for ``target_time``; else units are priced by their weights.
         steps: optimiser steps that the shaping takes.
@@ -68,7 +70,7 @@ class FSSLOptimizer(Optimizer):
         min_width: units that stay in each layer.
 
     Raises:
-        InputError: not exactly one target, or a number out of range.
+        InputError: not exactly one target, a number out of range, or nothing that learns.
 
     >>> from espalier.fssl import find_groups
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
@@ -97,10 +99,16 @@ class FSSLOptimizer(Optimizer):
         every: int = 20,
         min_width: int = 2,
     ) -> None:
-        _check("steps", steps, LEAST_STEPS, None)
-        _check("mix", mix, 0.0, 1.0)
-        _check("every", every, 1, None)
-        _check("min_width", min_width, 1, None)
+        _check_parts(base, groups)
+        for name, count, least in (
+            ("steps", steps, LEAST_STEPS),
+            ("every", every, 1),
+            ("min_width", min_width, 1),
+        ):
+            if type(count) is not int or count < least:
+                raise InputError(f"{name} is {count!r}, wanted a whole number, {least} or more")
+        if not _is_number(mix) or not 0.0 <= mix <= 1.0:
+            raise InputError(f"mix is {mix!r}, wanted 0 to 1")
         self.base, self.groups, self.time, self.steps = base, groups, time, steps
         targets = {"time": target_time, "zeros": target_zeros, "units": target_units}
         self._budget = _budget(base, groups, time, targets, mix, min_width)
@@ -150,8 +158,8 @@ class FSSLOptimizer(Optimizer):
             self._budget.meet()
             self._masks = self._budget.masks()
         else:
-            self._lr += float(self.param_groups[0]["lr"])
-            if self._step % self._every == 0:
+            self._lr += max(float(group["lr"]) for group in self.param_groups)
+            if self._step % self._every == 0 and self._lr > 0.0:
                 self._shape()
         return loss
 
@@ -180,10 +188,20 @@ class FSSLOptimizer(Optimizer):
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` gave; load the model's weights before."""
-        self.base.load_state_dict(state["base"])
-        self._budget.load_state_dict(state["budget"])
-        self._step, self._lr = state["step"], state["lr"]
+        """Go on from a state that `state_dict` gave; load the model's weights before.
+
+        Raises:
+            InputError: the state is of another optimiser, model or target.
+        """
+        try:
+            self.base.load_state_dict(state["base"])
+            self._budget.load_state_dict(state["budget"])
+            self._step, self._lr = state["step"], state["lr"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                "the state does not fit, wanted one that state_dict gave of an FSSLOptimizer for "
+                f"the same model, base and target: {error!r}"
+            ) from error
         self._masks = self._budget.masks() if self._done >= 1.0 else []
 
     @property
@@ -198,10 +216,17 @@ class FSSLOptimizer(Optimizer):
         self._lr = 0.0
 
 
-def _check(name: str, value: float, least: float, most: float | None) -> None:
-    if value < least or (most is not None and value > most):
-        upper = "or more" if most is None else f"to {most:g}"
-        raise InputError(f"{name} is {value}, wanted {least:g} {upper}")
+def _check_parts(base: Any, groups: Any) -> None:
+    if not isinstance(base, Optimizer):
+        raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
+    if not isinstance(groups, Groups):
+        raise InputError(
+            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _budget(
@@ -218,12 +243,13 @@ def _budget(
         names, came = (", ".join(f"target_{name}" for name in each) for each in (targets, given))
         raise InputError(f"wanted exactly one of {names}, came {came or 'none'}")
     ((name, value),) = given.items()
-    if not 0.0 < value < 1.0:
-        raise InputError(f"target_{name} is {value}, wanted a part between 0 and 1")
+    if not _is_number(value) or not 0.0 < value < 1.0:
+        raise InputError(f"target_{name} is {value!r}, wanted a part between 0 and 1")
     counts = [units.counts() for units in groups.units]
     shrinker = Shrinker(base, groups, counts)
     if name == "zeros":
-        return WeightBudget(groups, WeightsLeft(groups), 1.0 - value, shrinker)
+        weights = _prunable_weights(base, groups, value)
+        return WeightBudget(groups, WeightsLeft(groups), 1.0 - value, shrinker, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
     measure = UnitsLeft(groups) if name == "units" or time is None else TimeLeft(groups, time)
@@ -236,4 +262,32 @@ def _budget(
         times=time,
         mix=mix,
         min_width=min_width,
+        whole=_whole(base, groups),
     )
+
+
+def _whole(base: Optimizer, groups: Groups) -> list[bool]:
+    """Which families have parameters that the base does not change, and so keep their units."""
+    changes = learnt(base)
+    whole = [any(each.parameter not in changes for each in units.members) for units in groups.units]
+    if all(whole):
+        raise InputError(
+            "no unit of this model could be removed: of each family some parameter is not among "
+            "those of base, or has requires_grad=False"
+        )
+    return whole
+
+
+def _prunable_weights(base: Optimizer, groups: Groups, zeros: float) -> list[nn.Parameter]:
+    """The weights that may go one by one, which must be enough for so many zeros."""
+    changes = learnt(base)
+    layers = [layer for layer in groups.layers if layer.prunable_elements]
+    weights = [weight for layer in layers if (weight := groups.weight(layer)) in changes]
+    total = sum(groups.weight(layer).numel() for layer in groups.layers)
+    part = sum(weight.numel() for weight in weights) / total
+    if part <= zeros:
+        raise InputError(
+            f"target_zeros is {zeros}, but only {part:.1%} of the weights are in linear layers "
+            "that base changes, which alone become sparse; want fewer zeros, or target_units"
+        )
+    return weights

@@ -6,14 +6,14 @@ from torch import Tensor, nn
 
 
 class Select(nn.Module):
-    """Hands on some features of each sample: ``x.index_select(1, indices)``.
+    """Hands on some features of each sample: ``x.index_select(-1, indices)``.
 
     Stands before a layer whose inputs shrank, where nothing made those inputs that could have
     shrunk with it: the pixels of an image.
 
     Arguments:
         indices: int64 ``[kept]``, rising, below `in_features`.
-        in_features: features (or channels) along axis 1 of what comes.
+        in_features: features along the last axis of what comes.
 
     >>> import torch
     >>> Select(torch.tensor([0, 2]), 3)(torch.tensor([[5.0, 6.0, 7.0]])).tolist()
@@ -28,8 +28,8 @@ class Select(nn.Module):
         self.register_buffer("indices", indices)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[samples, kept, ...]`` of ``[samples, in_features, ...]``."""
-        return x.index_select(1, self.indices)
+        """``[..., kept]`` of ``[..., in_features]``."""
+        return x.index_select(-1, self.indices)
 
     def extra_repr(self) -> str:
         return f"{len(self.indices)} of {self.in_features}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,16 @@ from espalier.fssl.proximal import adaptive_norms, group_factors, soft_threshold
 # State of torch's optimisers: what a removed unit would remember, and Adam's metric.
 MOMENTA = ("momentum_buffer", "exp_avg")
 ADAPTIVE = "exp_avg_sq"
+
+
+def learnt(base: Optimizer) -> set[Tensor]:
+    """The parameters that an optimiser changes."""
+    return {
+        parameter
+        for group in base.param_groups
+        for parameter in group["params"]
+        if parameter.requires_grad
+    }
 
 
 class Shrinker:
@@ -93,7 +104,7 @@ class Shrinker:
             return
         for member in members:
             for name in MOMENTA:
-                momentum = self._base.state[member.parameter].get(name)
+                momentum = self._remembered(member.parameter).get(name)
                 if momentum is not None:
                     momentum.mul_(member.spread(lives))
 
@@ -107,7 +118,11 @@ class Shrinker:
         return squares.sqrt()
 
     def _adapts(self, units: Units) -> bool:
-        return all(ADAPTIVE in self._base.state[member.parameter] for member in units.members)
+        return all(ADAPTIVE in self._remembered(member.parameter) for member in units.members)
+
+    def _remembered(self, parameter: Tensor) -> Any:
+        """What the base knows of a parameter; asking makes no entry in its state."""
+        return self._base.state.get(parameter, {})
 
     def _curvatures(self, units: Units, lr: float) -> list[Tensor]:
         return [self._curvature(member.parameter, lr) for member in units.members]

@@ -7,7 +7,7 @@ a function that is not known freezes the spaces it reads, so that their units st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -17,24 +17,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-# By their names without leading and trailing underscores.
-ELEMENTWISE = {
-    *("relu", "leaky_relu", "gelu", "silu", "elu", "hardtanh", "relu6", "softplus", "sigmoid"),
-    *("tanh", "threshold", "clamp", "clamp_min", "clamp_max", "abs", "neg", "square"),
-    *("dropout", "dropout1d", "dropout2d", "feature_dropout", "alpha_dropout"),
-    *("max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d", "interpolate"),
-    *("boolean_dispatch", "contiguous", "to", "float", "double", "clone", "detach"),
-}
-ARITHMETIC = {
-    f"{before}{name}"
-    for name in ("add", "sub", "mul", "div", "truediv")
-    for before in ("", "i", "r")
-}
-RESHAPING = {"flatten", "view", "reshape"}
-AVERAGING = {"mean", "sum"}
-CONSTANT = {f"new_{name}" for name in ("ones", "zeros", "empty", "full")} | {
-    f"{name}_like" for name in ("ones", "zeros", "empty", "full")
-}
+from espalier.fssl.functions import (
+    ARITHMETIC,
+    AVERAGING,
+    CONSTANT,
+    RESHAPING,
+    averaged_axes,
+    describes,
+    keeps_channels,
+    may_divide_by_zero,
+    name_of,
+)
+from espalier.nn import ZeroSkipReLU
 
 
 class Space:
@@ -85,11 +79,20 @@ class Call:
 
 @dataclass
 class Observation:
-    """What one run of a model has shown."""
+    """What one run of a model has shown.
+
+    Attributes:
+        calls: of layers, in order.
+        made: the space of each layer's outputs.
+        read: what each layer and norm read, call by call.
+        borrowed: layers whose weights a function beside them used, and its name.
+        input: the space of the model's inputs, if a linear layer reads them first.
+    """
 
     calls: list[Call] = field(default_factory=list)
     made: dict[nn.Module, Space] = field(default_factory=dict)
     read: dict[nn.Module, list[Place]] = field(default_factory=dict)
+    borrowed: dict[nn.Module, str] = field(default_factory=dict)
     input: Space | None = None
 
 
@@ -104,13 +107,12 @@ class Spaces(TorchFunctionMode):
         self._kept: list[Tensor] = []  # so that no identity is given twice
         self._from_input: set[int] = set()
         self._inside = 0
-        # A tensor made from a layer's weight, along axis 0 still by its outputs.
-        self._weights: dict[int, Space] = {}
+        # The layer of a tensor made from its weight, along axis 0 still by its outputs.
+        self._weights: dict[int, nn.Module] = {}
         for order, (module, outputs) in enumerate(layers.items()):
-            space = Space(outputs, self._names[module], order)
-            self.seen.made[module] = space
+            self.seen.made[module] = Space(outputs, self._names[module], order)
             for parameter in module.parameters(recurse=False):
-                self._weights[id(parameter)] = space
+                self._weights[id(parameter)] = module
 
     @contextmanager
     def watching(self, inputs: Iterable[Tensor]) -> Iterator[None]:
@@ -124,7 +126,8 @@ class Spaces(TorchFunctionMode):
             if self._is_leaf(module)
             for hook in (
                 module.register_forward_pre_hook(self._enter),
-                module.register_forward_hook(self._leave, always_call=True),
+                # Before the module's own hooks, so that what they do is followed too.
+                module.register_forward_hook(self._leave, always_call=True, prepend=True),
             )
         ]
         try:
@@ -136,8 +139,7 @@ class Spaces(TorchFunctionMode):
 
     def freeze_outputs(self, output: Any) -> None:
         """The model's own outputs keep all their units."""
-        for tensor in _tensors(output):
-            self._freeze(tensor, "", "it is an output of the model")
+        self._freeze(_tensors(output), "", "it is an output of the model")
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -145,13 +147,21 @@ class Spaces(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         if not self._inside:
-            given = list(_tensors((args, kwargs)))
-            for tensor in _tensors(result):
-                self._follow(function, given, tensor)
+            self._watch(name_of(function), args, kwargs, list(_tensors(result)))
         return result
 
+    def _watch(self, name: str, args: Any, kwargs: Any, results: list[Tensor]) -> None:
+        """Follow what a call made of tensors, or read of them."""
+        given = list(_tensors((args, kwargs)))
+        for tensor in results:
+            self._follow(name, given, tensor, args, kwargs)
+        writes = name.startswith(".") and len(given) > 1
+        if not results and (writes or not describes(name)):
+            self._freeze(given, name, "the model reads or writes their values")
+
     def _is_leaf(self, module: nn.Module) -> bool:
-        return module in self.seen.made or isinstance(module, nn.modules.batchnorm._BatchNorm)
+        norm = nn.modules.batchnorm._BatchNorm
+        return module in self.seen.made or isinstance(module, (norm, ZeroSkipReLU))
 
     def _enter(self, module: nn.Module, args: Any) -> None:
         self._inside += 1
@@ -161,6 +171,9 @@ class Spaces(TorchFunctionMode):
         if not isinstance(output, Tensor):
             return
         x = args[0]
+        if isinstance(module, ZeroSkipReLU):
+            self._follow("relu", [x], output, args, {})
+            return
         if module not in self.seen.made:
             self._norm(module, x, output)
             return
@@ -168,7 +181,7 @@ class Spaces(TorchFunctionMode):
         if place is not None:
             self.seen.read.setdefault(module, []).append(place)
         self.seen.calls.append(Call(module, place, x.shape))
-        axis = 1 if isinstance(module, nn.Conv2d) else output.dim() - 1
+        axis = output.dim() - (3 if isinstance(module, nn.Conv2d) else 1)
         self._put(output, Place(self.seen.made[module], axis))
 
     def _norm(self, module: nn.Module, x: Tensor, output: Tensor) -> None:
@@ -178,17 +191,17 @@ class Spaces(TorchFunctionMode):
         if place.repeat == 1 and place.axis == 1:
             self.seen.read.setdefault(module, []).append(place)
         else:
-            self._freeze(x, self._names[module], "this norm is not by its units")
+            self._freeze([x], self._names[module], "this norm is not by its units")
         self._put(output, place)
 
     def _reading(self, module: nn.Module, x: Tensor) -> Place | None:
         """The place of what a layer reads; inputs of a first linear layer become units."""
-        axis = 1 if isinstance(module, nn.Conv2d) else x.dim() - 1
+        axis = x.dim() - (3 if isinstance(module, nn.Conv2d) else 1)
         place = self._places.get(id(x))
         if place is not None:
             if place.axis == axis:
                 return place
-            self._freeze(x, self._names[module], "the layer reads along another axis")
+            self._freeze([x], self._names[module], "the layer reads along another axis")
         elif id(x) in self._from_input and not isinstance(module, nn.Conv2d):
             if self.seen.input is None or self.seen.input.size != x.shape[-1]:
                 self.seen.input = self.seen.input or Space(x.shape[-1], "input")
@@ -196,49 +209,69 @@ class Spaces(TorchFunctionMode):
                 return Place(self.seen.input, axis)
         return None
 
-    def _follow(self, function: Callable[..., Any], given: list[Tensor], result: Tensor) -> None:
-        name = getattr(function, "__name__", str(function)).strip("_")
+    def _follow(
+        self, name: str, given: list[Tensor], result: Tensor, args: Any, kwargs: Any
+    ) -> None:
         if name in CONSTANT:
             return
         placed = [tensor for tensor in given if id(tensor) in self._places]
         if not placed:
-            self._follow_others(name, given, result)
+            self._follow_others(name, given, result, args, kwargs)
             return
-        place = self._places[id(placed[0])]
-        if name in ELEMENTWISE and result.dim() == placed[0].dim():
+        self._borrow(name, given)
+        source, place = placed[0], self._places[id(placed[0])]
+        alone = len(given) == 1 and result.dim() == source.dim()
+        if alone and keeps_channels(name, place.axis, source.dim()):
             self._put(result, place)
         elif name in ARITHMETIC:
             self._combine(name, given, result)
-        elif name in RESHAPING and (reshaped := _reshaped(place, placed[0], result)):
+        elif name in RESHAPING and (reshaped := _reshaped(place, source, result)):
             self._put(result, reshaped)
-        elif name in AVERAGING and (reduced := _reduced(place, placed[0], result)):
-            self._put(result, reduced)
-        elif name == "get" and result.shape == placed[0].shape:
+        elif name in AVERAGING and min(averaged_axes(args, kwargs, source.dim())) > place.axis:
             self._put(result, place)
         else:
-            for tensor in placed:
-                self._freeze(tensor, name, "what this function does with them is not known")
+            self._freeze(placed, name, "what this function does with them is not known")
 
-    def _follow_others(self, name: str, given: list[Tensor], result: Tensor) -> None:
+    def _follow_others(
+        self, name: str, given: list[Tensor], result: Tensor, args: Any, kwargs: Any
+    ) -> None:
         """Tensors made of inputs, or of weights alone."""
         if any(id(tensor) in self._from_input for tensor in given):
             self._from_input.add(id(result))
             self._kept.append(result)
+            self._borrow(name, given)
             return
         made = [self._weights[id(tensor)] for tensor in given if id(tensor) in self._weights]
         if not made:
             return
-        if name == "conv2d":
-            self._put(result, Place(made[0], 1))
-        elif result.dim() and result.shape[0] == made[0].size:
+        if name == "conv2d" and id(given[0]) not in self._weights:
+            self._put(result, Place(self.seen.made[made[0]], 1))
+        elif name in AVERAGING and averaged_axes(args, kwargs, given[0].dim())[0] > 0:
             self._weights[id(result)] = made[0]
             self._kept.append(result)
+        else:
+            self._borrow(name, given)
+
+    def _borrow(self, name: str, given: Iterable[Tensor]) -> None:
+        for tensor in given:
+            if id(tensor) in self._weights:
+                self.seen.borrowed.setdefault(self._weights[id(tensor)], name)
 
     def _combine(self, name: str, given: list[Tensor], result: Tensor) -> None:
         """An addition or product of tensors: their units are the same units."""
         places = [self._places.get(id(tensor)) for tensor in given]
         first = next(place for place in places if place is not None)
-        from_end = first.axis - result.dim()
+        axes = {
+            place.axis - tensor.dim()
+            for tensor, place in zip(given, places, strict=True)
+            if place is not None
+        }
+        if len(axes) > 1:
+            self._freeze(given, name, "units along different axes are joined")
+            return
+        if may_divide_by_zero(name, [place is not None for place in places]):
+            self._freeze(given, name, "a removed unit would divide by 0")
+        (from_end,) = axes
         for tensor, place in zip(given, places, strict=True):
             if place is None:
                 if tensor.dim() < -from_end or tensor.shape[from_end] == 1:
@@ -255,10 +288,11 @@ class Spaces(TorchFunctionMode):
         self._places[id(tensor)] = place
         self._kept.append(tensor)
 
-    def _freeze(self, tensor: Tensor, where: str, why: str) -> None:
-        place = self._places.get(id(tensor))
-        if place is not None:
-            place.space.freeze(where, why)
+    def _freeze(self, tensors: Iterable[Tensor], where: str, why: str) -> None:
+        for tensor in tensors:
+            place = self._places.get(id(tensor))
+            if place is not None:
+                place.space.freeze(where, why)
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -280,14 +314,4 @@ def _reshaped(place: Place, source: Tensor, result: Tensor) -> Place | None:
     flat = result.dim() == place.axis + 1 and result.shape[: place.axis] == before
     if flat and place.repeat == 1 and result.shape[-1] == source.shape[place.axis] * prod(after):
         return Place(place.space, place.axis, prod(after))
-    return None
-
-
-def _reduced(place: Place, source: Tensor, result: Tensor) -> Place | None:
-    """The place behind a mean or sum over the axes behind the units."""
-    behind = source.dim() - place.axis - 1
-    lost = source.dim() - result.dim()
-    kept = source.shape[: place.axis + 1]
-    if behind and lost in (0, behind) and result.shape[: place.axis + 1] == kept:
-        return place
     return None

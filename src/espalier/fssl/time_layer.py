@@ -18,6 +18,9 @@ from espalier.fssl.time_points import CSR, DENSE
 # et al., ICLR 2017, for AVX2).
 _NOMINAL_FLOPS = 2e10
 _CSR_SLOWDOWN = 3.0
+# A weight of CSR takes twice the bytes of a dense one, its column with it; with more weights than
+# this a layer runs dense, even where its CSR happened to be measured faster.
+MOST_CSR_DENSITY = 0.7
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ class LayerTime:
     def cheapest(
         self, inputs: float, outputs: float, density: float | None, smooth: bool = False
     ) -> tuple[str, float]:
-        """The cheapest backend, and its seconds; dense where no weight is known to be zero."""
-        ways = self.fits if density is not None else [DENSE]
+        """The cheapest backend, and its seconds; dense where few weights are known to be zero."""
+        sparse = density is not None and density <= MOST_CSR_DENSITY
+        ways = self.fits if sparse else [DENSE]
         found = {way: self.seconds(inputs, outputs, density, way, smooth) for way in ways}
         best = min(found, key=found.__getitem__)
         return best, found[best]

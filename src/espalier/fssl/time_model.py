@@ -136,7 +136,10 @@ class TimeModel:
     def backend(
         self, layer: LayerUse, inputs: int, outputs: int, nonzeros: int | None = None
     ) -> str:
-        """The cheapest way to run a layer with so many units and non-zeros (None: dense)."""
+        """The cheapest way to run a layer with so many units and non-zeros (None: dense).
+
+        Never CSR where more than 0.7 of the weights are left: it would only take more memory.
+        """
         known = self._known(layer)
         widths = known.widths(inputs, outputs)
         return known.cheapest(*widths, known.density(*widths, nonzeros))[0]

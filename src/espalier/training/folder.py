@@ -6,9 +6,13 @@ each epoch that a checkpoint knows of; ``model.safetensors`` and ``result.json``
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -83,6 +87,29 @@ class Folder:
             "time": json.loads(time),
         }
         _write_json(self._run, run)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the folder for the block; a kill gives it free.
+
+        Raises:
+            FileError: another process trains in it.
+        """
+        with reading(self.path):
+            handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise FileError(f"cannot lock {self.path}: {error.strerror}") from error
+            raise FileError(
+                f"another training runs in {self.path}: wait for its end, or give another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(handle)
 
     def run(self) -> dict[str, Any]:
         """What `create` wrote.

@@ -27,7 +27,8 @@ class Network:
         bytes: of all parameters, buffers and sparse indices.
         multiply_adds: of one image.
         units: inputs first, then layer by layer; outputs not counted.
-        predicted_seconds: of one batch, by the time model.
+        predicted_seconds: of one batch, by the time model; no seconds, but in proportion, where
+            that goes by multiply-adds.
         measured_seconds: of one batch, the median of timings in turns with the other network.
     """
 

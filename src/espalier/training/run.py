@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -54,7 +54,8 @@ def train(
 
     Raises:
         InputError: settings that do not fit together, the data, or those of the folder.
-        FileError: damaged or missing data, or a folder that cannot be read or written.
+        FileError: damaged or missing data, or a folder that cannot be read or written, or that
+            another training uses.
         TrainingError: the loss is no finite number; the folder keeps the last good checkpoint.
 
     >>> result = train(Settings(model="mlp:16", method="dense", epochs=6, time="macs", threads=1))
@@ -72,11 +73,12 @@ def train(
         check_steps(plan, len(data.train) // settings.batch)
         times = _times(settings, data, folder, resume, watch)
         course = Course(Job(settings, data, times), plan, folder)
-        if resume:
-            course.resume(on_notice)
-        course.run(watch, on_epoch)
-        result = finish(course, BATCH)
-        return result if folder is None else folder.save_result(result, data)
+        with nullcontext() if folder is None else folder.locked():
+            if resume:
+                course.resume(on_notice)
+            course.run(watch, on_epoch)
+            result = finish(course, BATCH)
+            return result if folder is None else folder.save_result(result, data)
 
 
 @contextmanager
@@ -94,7 +96,13 @@ def reopen(folder: Folder, on_notice: Callable[[str], None]) -> Iterator[Course]
 def _load(settings: Settings) -> Data:
     data = load(settings.data, seed=settings.seed)
     check_batch(data, settings.batch)
-    return data.resized(image_side(settings.model, data.side))
+    data = data.resized(image_side(settings.model, data.side))
+    if settings.shift >= data.side:
+        raise InputError(
+            f"shift is {settings.shift}, which moves images of {data.side} pixels a side out of "
+            f"sight; wanted 0 to {data.side - 1}"
+        )
+    return data
 
 
 def _times(
