@@ -208,6 +208,6 @@ def test_two_trainings_do_not_share_a_folder(quick: Quick, tmp_path: Path) -> No
 
 
 def test_images_that_are_moved_out_of_sight_are_refused(quick: Quick, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="shift is 8, .* 8 pixels a side .* wanted 0 to 7"):
+    with pytest.raises(InputError, match=r"shift is 8, .* 8 pixels a side .* wanted 0 to 7"):
         train(quick(shift=8), tmp_path / "none")
     assert not (tmp_path / "none").exists()
