@@ -112,6 +112,13 @@ def test_a_sparse_layer_alone_comes_back_with_its_pattern(tmp_path: Path) -> Non
     assert torch.equal(loaded(x), layer(x))
 
 
+def test_a_sparse_layer_without_connections_comes_back(tmp_path: Path) -> None:
+    layer = SparseLinear.from_dense(torch.zeros(2, 3), torch.ones(2))
+    fssl.save(layer, tmp_path / "model.safetensors")
+    same = fssl.load(tmp_path / "model.safetensors", layer)
+    assert same.nonzeros == 0 and torch.equal(same(torch.ones(1, 3)), torch.ones(1, 2))
+
+
 def test_a_norm_does_not_gain_weights(tmp_path: Path) -> None:
     fssl.save(nn.BatchNorm1d(3), tmp_path / "m")
     with pytest.raises(FileError, match="holds 'bias', which no module has"):

@@ -173,6 +173,89 @@ def sparsetrain(
     _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
 
 
+@app.command("fssl")
+def fssl(
+    section: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SECTION]...", help="pareto, claims, step, time or all; all by default."
+        ),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Network of section pareto.  [default: mlp:300-100]")
+    ] = None,
+    mnist: Annotated[
+        Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="dense, width, scratch, random, norm, ssl, magnitude, rigl, fssl-weights, fssl or "
+            "fssl-time; repeat. By default all."
+        ),
+    ] = None,
+    target_time: Annotated[
+        list[float] | None,
+        typer.Option(help="Part of the dense time to reach by removing units; repeat."),
+    ] = None,
+    target_zeros: Annotated[
+        list[float] | None,
+        typer.Option(help="Part of the weights to zero one by one; repeat."),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, help="Trainings of everything.  [default: 5]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of every training.  [default: 40]")
+    ] = None,
+    lenet5_epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of the trainings of LeNet-5; --epochs by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads of trainings; all by default. Times are of one and two."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few seeds, epochs, goals and rounds: half a minute.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for fssl.md, fssl.json, plots and single trainings; with the same folder "
+            "a benchmark that was interrupted goes on."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Structured sparsity beside every baseline, on this machine.
+
+    pareto: all methods at several sizes, by error, weights and time. claims: what must be reached,
+    and whether it is. step: a training step of a sparse layer. time: how far predicted times are
+    off.
+    """
+    from espalier import kernels
+    from espalier.bench import fssl as tables
+
+    defaults = tables.Settings()
+    settings = tables.Settings(
+        model=model or defaults.model,
+        mnist=_word(mnist),
+        methods=tuple(method or defaults.methods),
+        times=tuple(target_time or defaults.times),
+        zeros=tuple(target_zeros or defaults.zeros),
+        seeds=seeds or defaults.seeds,
+        epochs=epochs or defaults.epochs,
+        lenet5_epochs=lenet5_epochs,
+        rounds=rounds,
+        threads=kernels.thread_count(threads),
+    )
+    if quick:
+        settings = settings.quick()
+    wanted = section or tuple(tables.SECTIONS)
+    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+
+
 def _print(report: Report, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())

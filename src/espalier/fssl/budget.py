@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -245,51 +246,59 @@ class WeightBudget(Budget):
     ) -> None:
         super().__init__(groups, measure, target, shrinker)
         self._weights = weights
-        self._cut = 0.0
+        self._doomed = [torch.zeros_like(weight) for weight in self._weights]
 
     def shrink(self, lr: float, *, backwards: bool) -> None:
-        """A soft threshold on weights below the cut."""
-        self._shrinker.shrink_weights(self._weights, self._cut, self.strength.value)
+        """A soft threshold on the doomed weights."""
+        doomed = list(zip(self._weights, self._doomed, strict=True))
+        self._shrinker.shrink_weights(self.strength.value, doomed)
 
     def choose(self, part: float, lr: float) -> float:
-        """Move the cut to where this part of all weights is above it."""
-        self._cut = self._magnitude(part)
-        return self._cut
+        """Doom the smallest weights until this part of all is left."""
+        cut = self._magnitude(part)
+        self._doomed = [_below(weight, cut).to(weight.dtype) for weight in self._weights]
+        return cut
 
     def remove(self) -> None:
-        """Remove all weights below the target's cut."""
+        """Remove the smallest weights."""
         cut = self._magnitude(self._target)
-        self._shrinker.shrink_weights(self._weights, cut, cut)
+        for weight in self._weights:
+            weight.mul_(~_below(weight, cut))
 
     def masks(self) -> Masks:
         """Weights that are 0 stay 0."""
         return [(weight, (weight != 0.0).float()) for weight in self._weights]
 
     def state_dict(self) -> dict[str, Any]:
-        """The cut, too."""
-        return {**super().state_dict(), "cut": self._cut}
+        """Which weights are doomed, too."""
+        return {**super().state_dict(), "weights": [each.clone() for each in self._doomed]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The cut, too."""
+        """Which weights are doomed, too."""
         super().load_state_dict(state)
-        self._cut = state["cut"]
+        for mine, given in zip(self._doomed, state["weights"], strict=True):
+            mine.copy_(given)
 
     def _magnitude(self, left: float) -> float:
-        """The size below which weights go, so that this part of all weights is left.
-
-        The largest of each layer stays, as in the `Shrinker`, lest a layer dies.
-        """
+        """The size below which weights go, so that this part of all weights is left."""
         sizes = torch.cat([_others(weight) for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
         elsewhere = total - len(sizes)
         kept = int(left * total + _ROUNDING) - elsewhere - len(self._weights)
         if kept <= 0:
             return float(sizes.max()) + 1.0
-        return float(sizes.topk(min(kept, len(sizes))).values[-1])
+        place = max(0, len(sizes) - kept)
+        return float(np.partition(sizes.numpy(), place)[place])  # 40 times as fast as torch's
+
+
+def _below(weight: Tensor, cut: float) -> Tensor:
+    """Which weights of a layer are below the cut; never its largest, lest the layer dies."""
+    sizes = weight.detach().abs()
+    return (sizes < cut) & (sizes < sizes.max())
 
 
 def _others(weight: Tensor) -> Tensor:
     """The sizes of a layer's weights, with a 0 in place of the largest."""
-    sizes = weight.abs().flatten()
+    sizes = weight.detach().abs().flatten().float()
     sizes[sizes.argmax()] = 0.0
     return sizes

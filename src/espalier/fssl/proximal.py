@@ -18,13 +18,13 @@ from espalier.fssl.members import Member
 _NEWTON_STEPS = 12
 
 
-def soft_threshold(values: Tensor, thresholds: Tensor | float) -> Tensor:
-    """Move each value towards 0 by its threshold, and no further.
+def soft_threshold(values: Tensor, threshold: float) -> Tensor:
+    """Move each value towards 0 by the threshold, and no further.
 
     >>> soft_threshold(torch.tensor([1.0, -0.2, -3.0]), 0.5).tolist()
-    [0.5, -0.0, -2.5]
+    [0.5, 0.0, -2.5]
     """
-    return values.sign() * (values.abs() - thresholds).clamp_min(0.0)
+    return values - values.clamp(-threshold, threshold)
 
 
 def group_factors(norms: Tensor, thresholds: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -68,12 +68,15 @@ class Shrinker:
             thresholds = strength * self._omega[index] * doomed[index]
             self._shrink_units(self._groups.units[index], thresholds, lr)
 
-    def shrink_weights(self, weights: Iterable[Tensor], cut: float, step: float) -> None:
-        """Move single weights below `cut` towards 0 by `step`; the largest of each tensor stays."""
-        for weight in weights:
-            sizes = weight.abs()
-            moves = (sizes < cut) & (sizes < sizes.max())
-            weight.copy_(torch.where(moves, soft_threshold(weight, step), weight))
+    def shrink_weights(self, step: float, doomed: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Move some weights towards 0 by `step`.
+
+        Arguments:
+            doomed: parameters, each with a tensor of its shape: 1 for weights that are penalised,
+                else 0.
+        """
+        for weight, chosen in doomed:
+            weight.lerp_(soft_threshold(weight, step), chosen)
 
     def remove(self, doomed: Sequence[Tensor]) -> None:
         """Set some groups to 0."""

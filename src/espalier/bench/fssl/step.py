@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -18,17 +17,16 @@ from espalier.bench.fssl.contestants import (
     Contestant,
     Problem,
 )
+from espalier.bench.fssl.race import race
 from espalier.bench.section import Column, Job, Record, Section, Settings, Table
 from espalier.bench.sparsetrain.layers import break_even
-from espalier.bench.timing import Spread, time_in_turns
-from espalier.bench.watch import Progress, Watch
+from espalier.bench.watch import Watch
 
 NAME = "step"
 SIZES = (1024, 4096)
 DENSITIES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
 BATCH = 128
 PEERS = (DENSE, HAND, SPARSELAB)
-TURN = 0.02  # seconds
 # Above this density only dense matters: sparse peers are slower than that.
 PEERS_UP_TO = 0.1
 
@@ -78,7 +76,8 @@ def measure(
             problem.check(name, entry)
         label = f"{size} x {size}, {density:.0%}, {threads} threads"
         with watch(label, "steps") as progress:
-            seconds = _race(entries, settings.rounds, progress)
+            works = {name: entry.step for name, entry in entries.items()}
+            seconds = race(works, settings.rounds, progress)
     finally:
         torch.set_num_threads(before)
     best = min((name for name in entries if name in PEERS), key=lambda name: seconds[name].median)
@@ -97,26 +96,6 @@ def measure(
             "over_dense": seconds[DENSE].over(seconds[ROWS]).to_dict(),
         }
     ]
-
-
-def _race(entries: Mapping[str, Contestant], rounds: int, progress: Progress) -> dict[str, Spread]:
-    """Seconds of a step. A turn is several steps, as in training: a cache is not cold there."""
-    counts = {name: _steps_a_turn(entry.step) for name, entry in entries.items()}
-    turns = {name: partial(_repeat, entry.step, counts[name]) for name, entry in entries.items()}
-    seconds = time_in_turns(turns, rounds=rounds, progress=progress)
-    return {name: spread.times(1.0 / counts[name]) for name, spread in seconds.items()}
-
-
-def _steps_a_turn(step: Callable[[], object]) -> int:
-    step()
-    start = time.perf_counter()
-    step()
-    return max(1, int(TURN / (time.perf_counter() - start)))
-
-
-def _repeat(step: Callable[[], object], count: int) -> None:
-    for _ in range(count):
-        step()
 
 
 def entrants(problem: Problem, density: float) -> dict[str, Contestant]:
