@@ -154,6 +154,15 @@ def test_schedulers_and_clipping_know_it():
     assert optimizer.base.param_groups[0]["lr"] == 0.025
 
 
+def test_hooks_are_the_base_s():
+    model, called = mlp(), []
+    optimizer = shaping(model, target_units=0.5)
+    optimizer.register_step_pre_hook(lambda *_: called.append("before"))
+    optimizer.register_step_post_hook(lambda *_: called.append("after"))
+    train(model, optimizer, 1)
+    assert called == ["before", "after"]
+
+
 def test_progress_tells_where_it_stands():
     optimizer = shaping(mlp(), target_time=0.3)
     progress = optimizer.progress()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,11 @@ def test_images_that_are_moved_out_of_sight_are_refused(quick: Quick, tmp_path: 
     with pytest.raises(InputError, match=r"shift is 8, .* 8 pixels a side .* wanted 0 to 7"):
         train(quick(shift=8), tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_network_that_lost_what_it_knew_is_warned_about(quick: Quick) -> None:
+    result = train(quick(target_units=0.5, epochs=9))
+    row = replace(result.compact, error=result.dense.error + 0.5)
+    assert "milder target" in (replace(result, compact=row).warning() or "")
+    kept = replace(result.compact, error=result.dense.error)
+    assert replace(result, compact=kept).warning() is None

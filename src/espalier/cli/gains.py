@@ -33,6 +33,8 @@ def print_result(result: TrainingResult) -> None:
     )
     verdict = None if settings.target is None else result.verdict()
     facts = {} if result.path is None else {"model": str(result.path)}
+    if warning := result.warning():
+        facts["warning"] = warning
     print_facts("the end", facts, verdict=verdict)
 
 

@@ -135,6 +135,14 @@ class FSSLOptimizer(Optimizer):
         """Drop the gradients."""
         self.base.zero_grad(set_to_none)
 
+    def register_step_pre_hook(self, hook: Any) -> Any:
+        """Call a hook before each step of the base."""
+        return self.base.register_step_pre_hook(hook)
+
+    def register_step_post_hook(self, hook: Any) -> Any:
+        """Call a hook after each step of the base, before the proximal step."""
+        return self.base.register_step_post_hook(hook)
+
     @property
     def finished(self) -> bool:
         """Whether shaping is over: the target is met, as far as it can be, and zeros stay."""

@@ -14,6 +14,8 @@ from espalier.training.settings import Settings
 from espalier.training.shape import Shape
 from espalier.training.size import size_of
 
+MOST_LOST = 0.05  # part of the test images, without a word
+
 
 @dataclass(frozen=True)
 class Network:
@@ -127,6 +129,16 @@ class TrainingResult:
             f"{target.value:g}"
         )
 
+    def warning(self) -> str | None:
+        """One sentence where much of what the dense network knew is lost; None where not."""
+        dense, compact = self.dense.error, self.compact.error
+        if dense is None or compact is None or compact <= dense + MOST_LOST:
+            return None
+        return (
+            f"the compact network errs on {compact:.1%} of the test images, the dense one on "
+            f"{dense:.1%}; give more epochs or a milder target"
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Everything but the network itself, as plain values."""
         target = self.settings.target
@@ -136,6 +148,7 @@ class TrainingResult:
             "target": None if target is None else target._asdict(),
             "reached": self.reached,
             "target_met": self.target_met,
+            "warning": self.warning(),
             "batch": self.batch,
             "epochs": [record.to_json() for record in self.history],
             "model": None if self.path is None else str(self.path),
