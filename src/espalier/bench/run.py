@@ -7,8 +7,8 @@ from pathlib import Path
 
 from espalier.bench.report import Answer, Report
 from espalier.bench.section import Asked, Section
-from espalier.bench.watch import Watch
 from espalier.errors import InputError
+from espalier.watch import Watch
 
 
 def choose(known: Mapping[str, Section[Asked]], names: Sequence[str]) -> list[Section[Asked]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 Record = dict[str, Any]
 Job = Callable[[Watch], list[Record]]  # measures one network

@@ -17,7 +17,7 @@ from espalier.training.run import BATCH, reopen, times_of
 from espalier.training.settings import TimeSource
 from espalier.training.shape import Shape, compact_shape, shape_of
 from espalier.training.size import time_in_turns
-from espalier.training.watch import Watch, unwatched
+from espalier.watch import Watch, silent
 
 
 def compact_folder(path: Path, output: Path, *, on_notice: Callable[[str], None]) -> TrainingResult:
@@ -39,7 +39,7 @@ def compact_folder(path: Path, output: Path, *, on_notice: Callable[[str], None]
 
 
 def compact_file(
-    path: Path, output: Path, *, time: TimeSource = "measured", watch: Watch = unwatched
+    path: Path, output: Path, *, time: TimeSource = "measured", watch: Watch = silent
 ) -> tuple[Network, Network]:
     """Compact a model that `fssl.save` wrote with its spec, and save the result.
 

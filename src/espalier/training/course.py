@@ -14,7 +14,7 @@ from espalier.training.loop import accuracy, train_epoch
 from espalier.training.phases import Stretch
 from espalier.training.record import Record
 from espalier.training.trainer import Trainer
-from espalier.training.watch import Progress, Watch
+from espalier.watch import Progress, Watch
 
 
 class Course:

@@ -12,7 +12,7 @@ from torch import nn
 from espalier.errors import TrainingError
 from espalier.training.data import Split
 from espalier.training.trainer import Trainer
-from espalier.training.watch import Progress
+from espalier.watch import Progress
 
 TEST_BATCH = 1024
 

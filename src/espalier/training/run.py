@@ -23,7 +23,7 @@ from espalier.training.phases import check_steps
 from espalier.training.record import Record
 from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings, TimeSource
-from espalier.training.watch import Watch, unwatched
+from espalier.watch import Watch, silent
 
 BATCH = 256  # images of a predicted and a measured time
 
@@ -33,7 +33,7 @@ def train(
     output: str | Path | None = None,
     *,
     resume: bool = False,
-    watch: Watch = unwatched,
+    watch: Watch = silent,
     on_epoch: Callable[[Record], None] | None = None,
     on_notice: Callable[[str], None] = warnings.warn,
 ) -> TrainingResult:
@@ -120,7 +120,7 @@ def _times(
     return times
 
 
-def times_of(groups: Groups, source: TimeSource, watch: Watch = unwatched) -> TimeModel:
+def times_of(groups: Groups, source: TimeSource, watch: Watch = silent) -> TimeModel:
     """Times of a network on this machine and PyTorch's threads, or multiply-adds for them."""
     if source == "macs":
         return TimeModel.from_macs(groups, BATCH)

@@ -15,7 +15,7 @@ import pytest
 import espalier as esp
 from espalier.bench.challenge import Settings, Size, alone
 from espalier.bench.memory import peak_memory
-from espalier.bench.watch import Progress, silent
+from espalier.watch import Progress, silent
 
 SETTINGS = Settings(networks=(Size(256, 5),), samples=100, rounds=1, threads=1)
 

@@ -16,8 +16,8 @@ from espalier.bench.fssl.baselines_units import UnitPruningTrainer, norm_ranks, 
 from espalier.bench.fssl.goals import NORM, Goal
 from espalier.bench.fssl.trial import Trial
 from espalier.bench.fssl.workshop import Workshop
-from espalier.bench.watch import silent
 from espalier.training.job import Job
+from espalier.watch import silent
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from espalier.bench.fssl.goals import DENSE, FSSL, MAGNITUDE, Goal
 from espalier.bench.fssl.trial import Trial
 from espalier.bench.fssl.trials import Made
 from espalier.bench.section import Record
-from espalier.bench.watch import silent
+from espalier.watch import silent
 
 ON_MNIST = Settings(mnist="folder", seeds=2)
 CASE = (1024, 1)

@@ -12,7 +12,7 @@ import torch
 from espalier import EspalierError
 from espalier.bench.fssl import contestants, step
 from espalier.bench.fssl.contestants import DENSE, HAND, ROWS, SPARSELAB, TRAVELLING, Problem
-from espalier.bench.watch import silent
+from espalier.watch import silent
 
 
 @dataclass(frozen=True)

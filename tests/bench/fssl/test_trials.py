@@ -16,9 +16,9 @@ from espalier.bench.fssl.goals import FSSL, MAGNITUDE, RANDOM, SCRATCH, WIDTH, G
 from espalier.bench.fssl.trial import Trial
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.fssl.workshop import Workshop
-from espalier.bench.watch import silent
 from espalier.errors import TrainingError
 from espalier.training.trainer import Trainer
+from espalier.watch import silent
 
 TIME, ZEROS = Goal("time", 0.4), Goal("zeros", 0.8)
 

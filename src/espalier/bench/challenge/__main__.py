@@ -10,8 +10,8 @@ from typing import Any
 
 from espalier.bench.challenge.settings import Settings
 from espalier.bench.challenge.shortcuts import measure
-from espalier.bench.watch import Progress
 from espalier.errors import EspalierError
+from espalier.watch import Progress
 
 STEPS = 200  # messages of progress of one stage, at most
 

@@ -11,9 +11,9 @@ from espalier.bench.challenge.peer_contestants import enter_peers
 from espalier.bench.challenge.settings import Settings, label
 from espalier.bench.memory import too_large
 from espalier.bench.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.watch import Watch
 from espalier.inference import Plan, compile
 from espalier.network import Network
+from espalier.watch import Watch
 
 NAME = "peers"
 BYTES_PER_CONNECTION = 8 * 8  # espalier's three plans and one copy for each peer

@@ -15,8 +15,8 @@ from typing import Any
 
 from espalier.bench.challenge.settings import Settings, label
 from espalier.bench.section import Record
-from espalier.bench.watch import Watch
 from espalier.errors import EspalierError
+from espalier.watch import Watch
 
 COMMAND = [sys.executable, "-m", "espalier.bench.challenge"]
 

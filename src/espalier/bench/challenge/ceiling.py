@@ -14,9 +14,9 @@ from espalier.bench.challenge.contest import compete
 from espalier.bench.challenge.engine import plan_contestant
 from espalier.bench.challenge.settings import Settings, label
 from espalier.bench.section import Column, Job, Record, Section, Table
-from espalier.bench.watch import Watch
 from espalier.inference import compile
 from espalier.inference.options import Filter
+from espalier.watch import Watch
 
 NAME = "ceiling"
 OURS = "espalier"

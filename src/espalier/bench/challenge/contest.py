@@ -18,10 +18,10 @@ from espalier import kernels
 from espalier.bench.challenge.settings import Settings
 from espalier.bench.section import Record
 from espalier.bench.timing import Spread, time_in_turns
-from espalier.bench.watch import Progress
 from espalier.errors import EspalierError
 from espalier.kernels.reference import activate
 from espalier.network import Network
+from espalier.watch import Progress
 
 LEAST_ROUNDS = 3
 PILOT_SAMPLES = 128

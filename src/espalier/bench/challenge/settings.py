@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from espalier.bench.published import INPUTS, NETWORKS
 from espalier.bench.timing import ROUNDS
-from espalier.bench.watch import Watch
 from espalier.errors import InputError
 from espalier.generate import challenge_images, radixnet
 from espalier.network import Network
+from espalier.watch import Watch
 
 
 class Size(NamedTuple):

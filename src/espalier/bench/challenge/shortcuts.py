@@ -11,8 +11,8 @@ from espalier.bench.challenge.settings import Settings, label
 from espalier.bench.memory import peak_memory
 from espalier.bench.section import Column, Job, Record, Section, Table
 from espalier.bench.timing import Spread, time_in_turns
-from espalier.bench.watch import Watch
 from espalier.inference import Result, compile
+from espalier.watch import Watch
 
 NAME = "shortcuts"
 OURS = "espalier"

@@ -17,8 +17,8 @@ from espalier.bench.challenge.contest import Contestant, Work, compete
 from espalier.bench.challenge.settings import Settings, label
 from espalier.bench.memory import too_large
 from espalier.bench.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.watch import Watch
 from espalier.inference import STRATEGIES, StrategyPlan
+from espalier.watch import Watch
 
 NAME = "strategies"
 PAPER_NAMES: dict[str, published.Strategy] = {

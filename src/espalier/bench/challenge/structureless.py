@@ -14,10 +14,10 @@ from espalier.bench.challenge.peer_contestants import enter_peers
 from espalier.bench.challenge.settings import Settings, Size
 from espalier.bench.memory import too_large
 from espalier.bench.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.watch import Watch
 from espalier.generate import random_network
 from espalier.inference import compile
 from espalier.network import Network
+from espalier.watch import Watch
 
 NAME = "structureless"
 OURS = "espalier"

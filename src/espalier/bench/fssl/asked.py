@@ -8,8 +8,8 @@ from espalier.bench.fssl.goals import DENSE, METHODS, Goal
 from espalier.bench.fssl.settings import LENET_5, Settings
 from espalier.bench.fssl.trial import Trial
 from espalier.bench.fssl.trials import Made, Trials
-from espalier.bench.watch import Watch
 from espalier.errors import InputError
+from espalier.watch import Watch
 
 
 def trials_of(settings: Settings) -> Trials:

@@ -11,8 +11,8 @@ from espalier.bench.fssl.claim import comparable
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.watch import Watch
 from espalier.errors import TrainingError
+from espalier.watch import Watch
 
 NAME = "claims"
 CLAIMS = {

@@ -9,7 +9,7 @@ from espalier.bench.fssl.seeds import over_seeds, percent
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.section import Record
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 LENET_WEIGHTS = 266_200  # of LeNet-300-100
 MOST_WEIGHTS = ((26_000, 0.016), (9_500, 0.016))  # at an error of at most

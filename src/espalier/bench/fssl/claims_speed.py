@@ -18,7 +18,7 @@ from espalier.bench.fssl.goals import DENSE, FSSL, MAGNITUDE, Goal
 from espalier.bench.fssl.settings import LENET_5, Settings
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.section import Record
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 SMALL_BATCH = 256
 THREADS = {1: "one thread", 2: "two threads"}

@@ -14,7 +14,7 @@ from espalier.bench.fssl.goals import METHODS
 from espalier.bench.fssl.seeds import over_seeds, percent
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Made, Trials
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     from torch import nn

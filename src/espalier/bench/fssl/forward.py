@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from espalier.bench.fssl.race import race
 from espalier.bench.timing import Spread
-from espalier.bench.watch import Watch
 from espalier.fssl.time_measure import torch_threads
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -15,8 +15,8 @@ from espalier.bench.fssl.seeds import grouped, over_seeds, percent
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Made, Trials
 from espalier.bench.section import Column, Job, Record, Section, Table, skipped
-from espalier.bench.watch import Watch
 from espalier.errors import TrainingError
+from espalier.watch import Watch
 
 NAME = "pareto"
 

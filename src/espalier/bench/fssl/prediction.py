@@ -15,11 +15,11 @@ from espalier.bench import text
 from espalier.bench.fssl.baselines_shape import keep_only
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.section import Column, Job, Record, Section, Table
-from espalier.bench.watch import Watch
 from espalier.fssl import TimeModel, compact, find_groups
 from espalier.fssl.time_measure import clock_of, torch_threads
 from espalier.nn.networks import build
 from espalier.nn.turns import least_seconds
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     from torch import nn

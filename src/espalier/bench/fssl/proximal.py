@@ -12,11 +12,11 @@ from espalier.bench.fssl.seeds import over_seeds
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.section import Record
-from espalier.bench.watch import Watch
 from espalier.fssl.time_measure import torch_threads
 from espalier.training.loop import train_epoch
 from espalier.training.methods import stretches
 from espalier.training.methods.fssl import SparsifyTrainer
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     from torch import nn

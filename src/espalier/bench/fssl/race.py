@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from espalier.bench.timing import SETTLE, Spread, time_in_turns
-from espalier.bench.watch import Progress
+from espalier.watch import Progress
 
 TURN = 0.02  # seconds
 

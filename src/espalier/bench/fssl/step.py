@@ -20,7 +20,7 @@ from espalier.bench.fssl.contestants import (
 from espalier.bench.fssl.race import race
 from espalier.bench.section import Column, Job, Record, Section, Settings, Table
 from espalier.bench.sparsetrain.layers import break_even
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 NAME = "step"
 SIZES = (1024, 4096)

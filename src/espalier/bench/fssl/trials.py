@@ -19,9 +19,9 @@ from espalier.bench.fssl.forms import run_form
 from espalier.bench.fssl.goals import FSSL, SCRATCH
 from espalier.bench.fssl.trial import Trial, digest
 from espalier.bench.fssl.workshop import Workshop
-from espalier.bench.watch import Watch
 from espalier.errors import FileError, TrainingError
 from espalier.files.streams import reading
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     from torch import nn

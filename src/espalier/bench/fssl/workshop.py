@@ -10,7 +10,6 @@ from espalier.bench.fssl.forms import dense_form, run_form
 from espalier.bench.fssl.goals import DENSE, TAUGHT, UNSTRUCTURED
 from espalier.bench.fssl.plans import plan_of
 from espalier.bench.fssl.trial import Trial
-from espalier.bench.watch import Watch
 from espalier.fssl import TimeModel, find_groups
 from espalier.fssl.compact_report import find_report
 from espalier.fssl.time_measure import torch_threads
@@ -24,6 +23,7 @@ from espalier.training.methods import stretches
 from espalier.training.phases import Stretch, check_steps
 from espalier.training.settings import TimeSource
 from espalier.training.size import size_of
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     from torch import nn

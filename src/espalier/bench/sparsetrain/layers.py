@@ -17,8 +17,8 @@ from espalier.bench.sparsetrain.race import Entry, ceilings, images_per_call, ra
 from espalier.bench.sparsetrain.settings import ZEROS, Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.sparsetrain.variants import PASSES, Pass, Variant, variants
-from espalier.bench.watch import Watch
 from espalier.errors import InputError
+from espalier.watch import Watch
 
 NAME = "layers"
 LINEARS = {  # rows of a batch by layer; the last is the first one of VGG16

@@ -18,7 +18,7 @@ from espalier.bench.sparsetrain.published import (
 from espalier.bench.sparsetrain.race import Entry, images_per_call, race
 from espalier.bench.sparsetrain.settings import Settings
 from espalier.bench.sparsetrain.variants import PASSES, Pass
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 NAME = "networks"
 Measured = dict[Any, Record]

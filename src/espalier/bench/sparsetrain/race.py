@@ -20,9 +20,9 @@ from espalier.bench.sparsetrain.settings import Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.sparsetrain.variants import Pass, Variant
 from espalier.bench.timing import Spread, time_in_turns
-from espalier.bench.watch import Progress
 from espalier.errors import EspalierError
 from espalier.kernels import zeroskip
+from espalier.watch import Progress
 
 DENSE, LOOK = "dense", "look"
 

@@ -15,7 +15,7 @@ from espalier.bench.sparsetrain.settings import Settings
 from espalier.bench.sparsetrain.shapes import LayerShape
 from espalier.bench.sparsetrain.training import Trainer, train_small
 from espalier.bench.sparsetrain.variants import PASSES, Pass, variants
-from espalier.bench.watch import Watch
+from espalier.watch import Watch
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,8 @@ from espalier.bench.section import Section
 from espalier.bench.sparsetrain import layers, networks, replay, steps
 from espalier.bench.sparsetrain.plot import save_plots
 from espalier.bench.sparsetrain.settings import Settings
-from espalier.bench.watch import Watch, silent
 from espalier.errors import MissingExtraError
+from espalier.watch import Watch, silent
 
 SECTIONS: dict[str, Section[Settings]] = {
     module.SECTION.name: module.SECTION for module in (layers, networks, replay, steps)

@@ -11,7 +11,7 @@ from espalier.bench.sparsetrain.alone import measure_memory
 from espalier.bench.sparsetrain.settings import SMALL_MODEL, Settings
 from espalier.bench.sparsetrain.training import Trainer, images_of, train_small
 from espalier.bench.timing import time_in_turns
-from espalier.bench.watch import Progress, Watch
+from espalier.watch import Progress, Watch
 
 NAME = "steps"
 DENSE, ACCELERATED = "dense", "accelerated"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from espalier.bench.sparsetrain.images import LARGE_CLASSES, Images
 from espalier.bench.sparsetrain.settings import SMALL_MODEL, Settings
-from espalier.bench.watch import Progress
+from espalier.watch import Progress
 
 if TYPE_CHECKING:
     import torch

@@ -1,12 +1,12 @@
-"""How a benchmark tells what it is doing and how far it is."""
+"""How long work tells what it is doing and how far it is, without knowing to whom."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Progress = Callable[[int, int], None]
-Watch = Callable[[str, str], AbstractContextManager[Progress]]
+Progress = Callable[[int, int], None]  # (done, total)
+Watch = Callable[[str, str], AbstractContextManager[Progress]]  # opens a task: (its name, the unit)
 
 
 @contextmanager
