@@ -38,6 +38,7 @@ from espalier.fssl.functions import (
 from espalier.fssl.layers import is_layer
 from espalier.inference.decompose import Expansion
 from espalier.nn import SparseLinear, ZeroSkipConv2d, ZeroSkipLinear
+from espalier.nn.tensors import tensors_in
 
 # Layers that compute what their weights say; a subclass may add anything to it.
 _TRUSTED = (nn.Linear, nn.Conv2d, SparseLinear, ZeroSkipConv2d, ZeroSkipLinear)
@@ -106,11 +107,11 @@ class Dependence(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         if not self._inside:
-            given = list(_tensors((args, kwargs)))
+            given = list(tensors_in((args, kwargs)))
             self.borrowed.update(self._owners[id(x)] for x in given if id(x) in self._owners)
             if name_of(function) == "setitem":
                 self._forget(args[0])
-            for tensor in _tensors(result):
+            for tensor in tensors_in(result):
                 self._follow(function, given, tensor)
         return result
 
@@ -193,13 +194,3 @@ class Dependence(TorchFunctionMode):
 def _is_random(name: str, given: list[Tensor], result: Tensor) -> bool:
     """Whether a dropout dropped something, which it does not in evaluation mode."""
     return "dropout" in name and not torch.equal(result, given[0])
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _tensors(each)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError, NetworkError
+from espalier.nn.tensors import tensors_in
 
 PROBE_SAMPLES = 64
 PROBE_SEED = 0
@@ -100,15 +101,7 @@ def _check_classes(before: Tensor, after: Tensor, allowed: float) -> None:
 def _run(model: nn.Module, probe: tuple[Any, ...]) -> list[Tensor]:
     # Layers that work in place must not reach the samples.
     copies = (each.clone() if isinstance(each, Tensor) else each for each in probe)
-    return list(_tensors(model(*copies)))
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value.double()
-    elif isinstance(value, (tuple, list, dict)):
-        for each in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(each)
+    return [each.double() for each in tensors_in(model(*copies))]
 
 
 def _is_batch(example: tuple[Any, ...]) -> bool:

@@ -29,6 +29,7 @@ from espalier.fssl.functions import (
     name_of,
 )
 from espalier.nn import ZeroSkipReLU
+from espalier.nn.tensors import tensors_in
 
 
 class Space:
@@ -139,7 +140,7 @@ class Spaces(TorchFunctionMode):
 
     def freeze_outputs(self, output: Any) -> None:
         """The model's own outputs keep all their units."""
-        self._freeze(_tensors(output), "", "it is an output of the model")
+        self._freeze(tensors_in(output), "", "it is an output of the model")
 
     def __torch_function__(
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
@@ -147,12 +148,12 @@ class Spaces(TorchFunctionMode):
         kwargs = kwargs or {}
         result = function(*args, **kwargs)
         if not self._inside:
-            self._watch(name_of(function), args, kwargs, list(_tensors(result)))
+            self._watch(name_of(function), args, kwargs, list(tensors_in(result)))
         return result
 
     def _watch(self, name: str, args: Any, kwargs: Any, results: list[Tensor]) -> None:
         """Follow what a call made of tensors, or read of them."""
-        given = list(_tensors((args, kwargs)))
+        given = list(tensors_in((args, kwargs)))
         for tensor in results:
             self._follow(name, given, tensor, args, kwargs)
         writes = name.startswith(".") and len(given) > 1
@@ -293,17 +294,6 @@ class Spaces(TorchFunctionMode):
             place = self._places.get(id(tensor))
             if place is not None:
                 place.space.freeze(where, why)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict):
-        for each in value.values():
-            yield from _tensors(each)
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from _tensors(each)
 
 
 def _reshaped(place: Place, source: Tensor, result: Tensor) -> Place | None:

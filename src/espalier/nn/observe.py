@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espalier.nn.tensors import tensors_in
 from espalier.nn.upstream import is_stopped_at_zero
 
 # Denser than this is dense: a zero here and there saves nothing.
@@ -105,10 +106,10 @@ def run_example(model: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, An
     }
     state.update((name, buffer.clone()) for name, buffer in model.named_buffers())
     # Gradients go past those parameters where a module holds them elsewhere, as nn.LSTM does.
-    leaves = [*model.parameters(), *(each for each in _tensors(arguments) if each.is_leaf)]
+    leaves = [*model.parameters(), *(each for each in tensors_in(arguments) if each.is_leaf)]
     with _kept_gradients(leaves), torch.random.fork_rng(devices=[]), torch.enable_grad():
         y = torch.func.functional_call(model, state, *arguments)
-        outputs = [each for each in _tensors(y) if each.requires_grad]
+        outputs = [each for each in tensors_in(y) if each.requires_grad]
         if outputs:
             torch.autograd.backward(outputs, [torch.randn_like(each) for each in outputs])
 
@@ -124,18 +125,6 @@ def _kept_gradients(leaves: list[Tensor]) -> Iterator[None]:
     finally:
         for leaf, gradient in zip(leaves, gradients, strict=True):
             leaf.grad = gradient
-
-
-def _tensors(output: Any) -> Iterator[Tensor]:
-    """All tensors in an output or in arguments, however nested."""
-    if isinstance(output, Tensor):
-        yield output
-    elif isinstance(output, Mapping):
-        for value in output.values():
-            yield from _tensors(value)
-    elif isinstance(output, (list, tuple)):
-        for value in output:
-            yield from _tensors(value)
 
 
 def _density(tensor: Tensor) -> float:

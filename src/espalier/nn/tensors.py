@@ -1,0 +1,24 @@
+"""The tensors in whatever a module takes or gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors in an output or in arguments, however nested.
+
+    >>> from torch import zeros
+    >>> len(list(tensors_in({"x": zeros(1), "rest": (zeros(2), [zeros(3), "no tensor"])})))
+    3
+    """
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from tensors_in(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            yield from tensors_in(each)
