@@ -10,8 +10,9 @@ from tests.support.times import PretendedMachine, convnet, groups_of, mlp
 from torch import nn
 
 from espalier.fssl import TimeModel, time_measure
-from espalier.fssl.time_measure import GATHER, Task, tasks, time_points, torch_threads
+from espalier.fssl.time_measure import GATHER, Task, tasks, time_points
 from espalier.fssl.time_points import BACKENDS, CSR, DENSE, Point, Points
+from espalier.nn.threads import torch_threads
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.metadata import version
@@ -166,14 +165,3 @@ def cache(folder: Path | None = None) -> MachineCache:
     """Where times are kept: a file for each processor and each version of espalier and torch."""
     versions = f"{version('espalier')}-torch-{torch.__version__}"
     return MachineCache(f"times-{FORMAT}-{versions}", folder)
-
-
-@contextmanager
-def torch_threads(threads: int) -> Iterator[None]:
-    """Let torch use so many threads within the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

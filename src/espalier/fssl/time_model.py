@@ -17,11 +17,12 @@ from espalier.fssl.groups import Groups, LayerUse
 from espalier.fssl.time_between import Between
 from espalier.fssl.time_json import between_from_json, layer_from_json, layer_to_json
 from espalier.fssl.time_layer import LayerTime, measured_layers, nominal_layers
-from espalier.fssl.time_measure import cache, tasks, time_gaps, time_layers, torch_threads
+from espalier.fssl.time_measure import cache, tasks, time_gaps, time_layers
 from espalier.fssl.time_points import BACKENDS, CSR, DENSE
 from espalier.fssl.time_report import report
 from espalier.kernels import instruction_set, thread_count
 from espalier.kernels.processor import processor_name
+from espalier.nn.threads import torch_threads
 
 FORMAT = 1
 # A slope is taken over this part of the full width.

@@ -13,6 +13,7 @@ import torch
 from espalier.errors import InputError
 from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import image_side
+from espalier.nn.threads import torch_threads
 from espalier.training.course import Course
 from espalier.training.data import Data, check_batch, load
 from espalier.training.finish import finish
@@ -66,7 +67,7 @@ def train(
         raise InputError("resume wants the output folder of the training")
     image_side(settings.model, 1)  # refuses an unknown model before any data is read
     plan = stretches(settings)
-    with _threads(settings.threads) as threads:
+    with torch_threads(settings.threads) as threads:
         settings = settings.with_threads(threads)
         folder = None if output is None else Folder(Path(output))
         data = _load(settings)
@@ -85,7 +86,7 @@ def train(
 def reopen(folder: Folder, on_notice: Callable[[str], None]) -> Iterator[Course]:
     """A training as its newest whole checkpoint left it, for the block."""
     settings = folder.settings()
-    with _threads(settings.threads):
+    with torch_threads(settings.threads):
         data = _load(settings)
         folder.check_same(settings, data.fingerprint)
         course = Course(Job(settings, data, _begun_with(folder)), stretches(settings), folder)
@@ -136,15 +137,3 @@ def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:
 def _begun_with(folder: Folder) -> TimeModel:
     """The times that a training was begun with: others would shape it otherwise."""
     return TimeModel.from_json(json.dumps(folder.run()["time"]), elsewhere=True)
-
-
-@contextmanager
-def _threads(wanted: int | None) -> Iterator[int]:
-    """PyTorch's number of threads for the block, and back."""
-    before = torch.get_num_threads()
-    if wanted is not None:
-        torch.set_num_threads(wanted)
-    try:
-        yield torch.get_num_threads()
-    finally:
-        torch.set_num_threads(before)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from espalier.bench.fssl.race import race
 from espalier.bench.timing import Spread
-from espalier.fssl.time_measure import torch_threads
+from espalier.nn.threads import torch_threads
 from espalier.watch import Watch
 
 if TYPE_CHECKING:

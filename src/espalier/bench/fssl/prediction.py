@@ -16,8 +16,9 @@ from espalier.bench.fssl.baselines_shape import keep_only
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.section import Column, Job, Record, Section, Table
 from espalier.fssl import TimeModel, compact, find_groups
-from espalier.fssl.time_measure import clock_of, torch_threads
+from espalier.fssl.time_measure import clock_of
 from espalier.nn.networks import build
+from espalier.nn.threads import torch_threads
 from espalier.nn.turns import least_seconds
 from espalier.watch import Watch
 

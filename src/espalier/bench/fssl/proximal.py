@@ -12,7 +12,7 @@ from espalier.bench.fssl.seeds import over_seeds
 from espalier.bench.fssl.settings import Settings
 from espalier.bench.fssl.trials import Trials
 from espalier.bench.section import Record
-from espalier.fssl.time_measure import torch_threads
+from espalier.nn.threads import torch_threads
 from espalier.training.loop import train_epoch
 from espalier.training.methods import stretches
 from espalier.training.methods.fssl import SparsifyTrainer

@@ -16,7 +16,7 @@ from espalier.bench.machine import measure_machine
 from espalier.bench.report import Report
 from espalier.bench.run import choose, measure_sections
 from espalier.bench.section import Section
-from espalier.fssl.time_measure import torch_threads
+from espalier.nn.threads import torch_threads
 from espalier.watch import Watch, silent
 
 SECTIONS: dict[str, Section[Settings]] = {

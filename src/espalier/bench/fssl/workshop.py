@@ -12,8 +12,8 @@ from espalier.bench.fssl.plans import plan_of
 from espalier.bench.fssl.trial import Trial
 from espalier.fssl import TimeModel, find_groups
 from espalier.fssl.compact_report import find_report
-from espalier.fssl.time_measure import torch_threads
 from espalier.nn.networks import image_side
+from espalier.nn.threads import torch_threads
 from espalier.training import Data, load_data
 from espalier.training.course import Course
 from espalier.training.data import DIGITS, check_batch

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from espalier.bench.figure import require_matplotlib
@@ -50,15 +50,11 @@ def run(
         return measure_sections(report, chosen, settings, watch, output=output, plot=save_plots)
 
 
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def _torch_threads(threads: int) -> AbstractContextManager[int]:
     try:
-        import torch
+        import torch  # noqa: F401
     except ImportError:
         raise MissingExtraError("torch", "bench", "the benchmark of training") from None
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    from espalier.nn.threads import torch_threads
+
+    return torch_threads(threads)
