@@ -12,6 +12,9 @@ from espalier.errors import InputError
 from espalier.training.job import Job
 from espalier.training.trainer import Trainer
 
+# Makes the trainer of a job from the network so far, for so many steps.
+Begin = Callable[[Job, nn.Module, int], Trainer]
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -27,7 +30,7 @@ class Phase:
 
     name: str
     part: float
-    begin: Callable[[Job, nn.Module, int], Trainer]
+    begin: Begin
     least_steps: int = 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from espalier.training.methods.dense import dense_phase
+from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
 from espalier.training.phases import Phase
 from espalier.training.schedule import steady_then_tenth
@@ -30,12 +30,7 @@ def phases(settings: Settings, strength: float) -> list[Phase]:
     def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
         return SSLTrainer(job, model, steps, strength)
 
-    rest = 1.0 - settings.dense_part - settings.sparsify_part
-    return [
-        dense_phase(settings.dense_part),
-        Phase("penalise", settings.sparsify_part, begin),
-        Phase("finetune", rest, FinetuneTrainer),
-    ]
+    return pruning_phases(settings, "penalise", begin, FinetuneTrainer)
 
 
 def group_lasso(groups: Groups) -> Tensor:

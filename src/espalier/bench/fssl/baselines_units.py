@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from espalier.fssl.control import least_useful
-from espalier.training.methods.dense import dense_phase
+from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
 from espalier.training.methods.magnitude import PRUNINGS
 from espalier.training.phases import Phase
@@ -94,9 +94,4 @@ def _phases(settings: Settings, criterion: Criterion) -> list[Phase]:
     def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
         return UnitPruningTrainer(job, model, steps, criterion)
 
-    rest = 1.0 - settings.dense_part - settings.sparsify_part
-    return [
-        dense_phase(settings.dense_part),
-        Phase("prune", settings.sparsify_part, begin),
-        Phase("finetune", rest, FinetuneTrainer),
-    ]
+    return pruning_phases(settings, "prune", begin, FinetuneTrainer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from espalier.training.job import Job
-from espalier.training.phases import Phase
+from espalier.training.phases import Begin, Phase
 from espalier.training.settings import Settings
 from espalier.training.trainer import Trainer
 
@@ -23,3 +23,15 @@ def dense_phase(part: float) -> Phase:
 def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
     """A trainer of nothing but the loss."""
     return Trainer(job, model, job.groups(model), steps)
+
+
+def pruning_phases(
+    settings: Settings, name: str, prune: Begin, finetune: Begin, least_steps: int = 1
+) -> list[Phase]:
+    """Dense, then a phase of this name that makes the zeros, then fine-tuning."""
+    rest = 1.0 - settings.dense_part - settings.sparsify_part
+    return [
+        dense_phase(settings.dense_part),
+        Phase(name, settings.sparsify_part, prune, least_steps),
+        Phase("finetune", rest, finetune),
+    ]

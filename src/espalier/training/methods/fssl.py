@@ -10,7 +10,7 @@ from espalier import fssl
 from espalier.fssl.optimizer import LEAST_STEPS
 from espalier.training.job import Job
 from espalier.training.masks import Masks
-from espalier.training.methods.dense import dense_phase
+from espalier.training.methods.dense import pruning_phases
 from espalier.training.phases import Phase
 from espalier.training.schedule import recipe, steady_then_tenth
 from espalier.training.settings import Settings
@@ -26,12 +26,7 @@ def phases(settings: Settings) -> list[Phase]:
     section II; proportions after Wen et al., "Learning Structured Sparsity in Deep Neural
     Networks", NIPS 2016.
     """
-    rest = 1.0 - settings.dense_part - settings.sparsify_part
-    return [
-        dense_phase(settings.dense_part),
-        Phase("sparsify", settings.sparsify_part, SparsifyTrainer, LEAST_STEPS),
-        Phase("finetune", rest, FinetuneTrainer),
-    ]
+    return pruning_phases(settings, "sparsify", SparsifyTrainer, FinetuneTrainer, LEAST_STEPS)
 
 
 class SparsifyTrainer(Trainer):

@@ -14,7 +14,7 @@ from torch import nn
 from espalier.fssl import Groups
 from espalier.training.job import Job
 from espalier.training.masks import Masks
-from espalier.training.methods.dense import dense_phase
+from espalier.training.methods.dense import pruning_phases
 from espalier.training.phases import Phase
 from espalier.training.schedule import Schedule, cosine, recipe, steady_then_tenth
 from espalier.training.settings import Settings
@@ -25,12 +25,7 @@ PRUNINGS = 100  # while the pruning phase lasts
 
 def phases(settings: Settings) -> list[Phase]:
     """Dense, then pruning, then fine-tuning with the zeros fixed."""
-    rest = 1.0 - settings.dense_part - settings.sparsify_part
-    return [
-        dense_phase(settings.dense_part),
-        Phase("prune", settings.sparsify_part, _prune),
-        Phase("finetune", rest, _finetune),
-    ]
+    return pruning_phases(settings, "prune", _prune, _finetune)
 
 
 class MaskedTrainer(Trainer):
