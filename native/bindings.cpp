@@ -6,6 +6,7 @@ NB_MODULE(_native, module) {
   nb::set_leak_warnings(false);
   bind_dispatch(module);
   bind_engine(module);
+  bind_panels(module);
   bind_pattern(module);
   bind_rows(module);
   bind_spgemm(module);

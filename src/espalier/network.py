@@ -107,6 +107,21 @@ class Layer:
         layer._set_response(bias, activation, clip)
         return layer
 
+    def select_rows(self, rows: NDArray[np.int64]) -> Layer:
+        """The layer of some of the outputs, in the order given.
+
+        >>> Layer([[1.0], [2.0], [3.0]], bias=[0.1, 0.2, 0.3]).select_rows(np.array([2, 0])).bias
+        array([0.3, 0.1], dtype=float32)
+        """
+        counts = np.diff(self.row_offsets)[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        entries = np.arange(offsets[-1]) + np.repeat(self.row_offsets[rows] - offsets[:-1], counts)
+        layer = object.__new__(Layer)
+        chosen = self.column_indices[entries], self.values[entries]
+        layer._set_weights(CsrArrays(offsets, *chosen, self.inputs))
+        layer._set_response(self.bias[rows], self.activation, self.clip)
+        return layer
+
     @property
     def weights(self) -> sp.csr_array[np.float32, tuple[int, int]]:
         """The weights as scipy CSR ``[outputs, inputs]``, sharing the layer's arrays."""
@@ -174,6 +189,10 @@ class LayerSource(Sequence[Layer]):
     def nonzeros(self, index: int) -> int:
         """Connections of layer ``index``."""
         return self.layer(index).nonzeros
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        """Some rows of layer ``index``, rising; sources that can do so make no other."""
+        return self.layer(index).select_rows(rows)
 
     @overload
     def __getitem__(self, index: int) -> Layer: ...
@@ -253,6 +272,17 @@ class Network(Sequence[Layer]):
     def shape(self, index: int) -> tuple[int, int]:
         """``(outputs, inputs)`` of one layer, without making it where the source knows."""
         return self._source.shape(range(len(self))[index])
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        """Some rows of one layer, ``[rows, inputs]``; where the source can, no other is made.
+
+        Arguments:
+            rows: rising, below the layer's outputs.
+
+        >>> Network([Layer([[1.0], [2.0]], bias=0.0)]).rows(0, np.array([1])).values
+        array([2.], dtype=float32)
+        """
+        return self._source.rows(range(len(self))[index], rows)
 
     def __len__(self) -> int:
         return len(self._source)
@@ -334,6 +364,9 @@ class _Selection(LayerSource):
 
     def nonzeros(self, index: int) -> int:
         return self._source.nonzeros(self._chosen[index])
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        return self._source.rows(self._chosen[index], rows)
 
 
 def _canonical_bias(bias: ArrayLike, outputs: int) -> NDArray[np.float32]:

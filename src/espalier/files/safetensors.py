@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
@@ -172,19 +173,40 @@ class SafetensorsSource(LayerSource):
             self._kept[index] = self._read(index)
         return self._kept[index]
 
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        """Some rows; of the others no more than their offsets is touched."""
+        if self._kept is not None and index in self._kept:
+            return self._kept[index].select_rows(rows)
+        tensors = self._tensors(index)
+        old = tensors["row_offsets"]
+        counts = np.diff(old)[rows]
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        entries = np.arange(offsets[-1]) + np.repeat(old[rows] - offsets[:-1], counts)
+        chosen = {
+            "row_offsets": offsets,
+            "column_indices": tensors["column_indices"][entries],
+            "values": tensors["values"][entries],
+            "bias": tensors["bias"][rows],
+        }
+        return self._layer_of(index, chosen)
+
     def _read(self, index: int) -> Layer:
-        record = self._records[index]
+        return self._layer_of(index, self._tensors(index))
+
+    def _tensors(self, index: int) -> dict[str, Any]:
         tensors = {name: self._tensor(index, name) for name in DTYPES}
-        offsets, columns = tensors["row_offsets"], tensors["column_indices"]
+        offsets, nonzeros = tensors["row_offsets"], self._records[index].nonzeros
         # Checked before they are narrowed; the rest is Layer's to check.
-        if offsets[0] != 0 or offsets[-1] != record.nonzeros or (offsets[1:] < offsets[:-1]).any():
-            raise FileError(
-                f"{self._path}: {index}.row_offsets must rise from 0 to {record.nonzeros:,}"
-            )
+        if offsets[0] != 0 or offsets[-1] != nonzeros or (offsets[1:] < offsets[:-1]).any():
+            raise FileError(f"{self._path}: {index}.row_offsets must rise from 0 to {nonzeros:,}")
+        return tensors
+
+    def _layer_of(self, index: int, tensors: dict[str, Any]) -> Layer:
+        record = self._records[index]
         try:
             return Layer.from_csr(
-                offsets,
-                columns,
+                tensors["row_offsets"],
+                tensors["column_indices"],
                 tensors["values"],
                 record.inputs,
                 tensors["bias"],

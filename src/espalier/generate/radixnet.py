@@ -106,23 +106,35 @@ class RadixLayers(LayerSource):
         return self.shape(index)[0] * self._connections(index)
 
     def layer(self, index: int) -> Layer:
-        outputs, inputs = self.shape(index)
-        connections = self._connections(index)
-        weight = 2.0 / connections if self._weight is None else self._weight
-        columns = self._base_columns(index)
-        block = index // len(self._radices)
-        if block > 0:
-            columns = self.permutation(block, inputs)[columns]
-        columns.sort(axis=1)
-        columns = np.tile(columns.ravel(), self._copies[index + 1])
-        values = np.full(columns.size, weight, dtype=np.float32)
-        offsets = np.arange(outputs + 1, dtype=np.int32) * np.int32(connections)
-        weights = sp.csr_array((values, columns, offsets), shape=(outputs, inputs))
-        return Layer(weights, self._bias, clip=self._clip)
+        columns = np.tile(self._sorted_columns(index).ravel(), self._copies[index + 1])
+        return self._make(index, columns, self.shape(index)[0])
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        columns = self._sorted_columns(index)[rows % self._base].ravel()
+        return self._make(index, columns, len(rows))
 
     def permutation(self, block: int, inputs: int) -> NDArray[np.int32]:
         """Where block ``block`` finds each of its inputs, int32 ``[inputs]``; block 0 has none."""
         return Stream(self._seed, block).permutation(inputs)
+
+    def _make(self, index: int, columns: NDArray[np.int32], outputs: int) -> Layer:
+        connections = self._connections(index)
+        weight = 2.0 / connections if self._weight is None else self._weight
+        values = np.full(columns.size, weight, dtype=np.float32)
+        offsets = np.arange(outputs + 1, dtype=np.int32) * np.int32(connections)
+        shape = outputs, self.shape(index)[1]
+        return Layer(
+            sp.csr_array((values, columns, offsets), shape=shape), self._bias, clip=self._clip
+        )
+
+    def _sorted_columns(self, index: int) -> NDArray[np.int32]:
+        """Inputs of the base outputs as the layer's block is wired, int32 ``[base, connections]``."""
+        columns = self._base_columns(index)
+        block = index // len(self._radices)
+        if block > 0:
+            columns = self.permutation(block, self.shape(index)[1])[columns]
+        columns.sort(axis=1)
+        return columns
 
     def _connections(self, index: int) -> int:
         return self._radices[index % len(self._radices)] * self._copies[index]

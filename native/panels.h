@@ -1,0 +1,49 @@
+// Activations between two layers of which a part holds some neurons: panels [panel][neuron][lane],
+// and the copies and sums that parts exchange.
+#pragma once
+
+#include <cstdint>
+
+#include "layer.h"
+
+namespace espalier {
+
+// Panels one after the other; `neurons` is what memory holds of each, of which a layer may use the
+// first few.
+template <typename T>
+struct Panels3 {
+  T* data;
+  int64_t panels, neurons, lanes;
+  T* neuron(int64_t panel, int64_t index) const { return data + (panel * neurons + index) * lanes; }
+};
+
+// y = clamp(W x + bias) panel by panel; `alive` [panels][lanes] is 0 where all outputs are 0.
+void run_panels(const PackedLayer& layer, const Panels3<const float>& x, const Panels3<float>& y,
+                float* alive, int threads);
+
+// target[:, first + i] = source[:, index[i]]
+void take_neurons(const Panels3<const float>& source, const int64_t* index, int64_t count,
+                  const Panels3<float>& target, int64_t first);
+
+// target[:, index[i]] += source[:, first + i]
+void add_neurons(const Panels3<const float>& source, int64_t first, const int64_t* index,
+                 int64_t count, const Panels3<float>& target);
+
+// The numbers of steps that parts have announced, each on a cache line of its own, in memory that
+// their processes share.
+class Arrivals {
+ public:
+  static constexpr int64_t stride = 8;  // in uint64_t
+  explicit Arrivals(uint64_t* steps) : steps_(steps) {}
+
+  // Everything this process wrote before is seen by whoever waits for this step.
+  void announce(int64_t part, uint64_t step) const;
+  // Waits until all of these parts have announced the step; returns -1, or the first that has not
+  // when the time is over.
+  int64_t wait(const int64_t* parts, int64_t count, uint64_t step, double seconds) const;
+
+ private:
+  uint64_t* steps_;
+};
+
+}  // namespace espalier
