@@ -13,7 +13,7 @@ from espalier.distributed.cut import cut
 from espalier.distributed.exchange import Exchange
 from espalier.distributed.placement import Placement
 from espalier.distributed.result import DistributedResult, Tally
-from espalier.distributed.slab import LocalStep, Run, Slab
+from espalier.distributed.slab import Buffers, LocalStep, Run, Slab, make_buffers
 from espalier.distributed.transport import TransportName, open_transport
 from espalier.distributed.world import World
 from espalier.errors import InputError
@@ -21,8 +21,8 @@ from espalier.inference.cost import TILES, CostModel
 from espalier.inference.grouping import choose_groups
 from espalier.inference.options import check_choice, check_network
 from espalier.inference.proofs import holds_from, prove
-from espalier.kernels import Groups, pack, thread_count
-from espalier.kernels.samples import Matrix, check_samples
+from espalier.kernels import Groups, pack, pack_by_input, thread_count
+from espalier.kernels.samples import Matrix, check_samples, name_bad_sample
 from espalier.network import Layer, Network
 
 Filter = Literal["none", "zero"]
@@ -81,6 +81,7 @@ class DistributedPlan:
         self.merge, self.group, self.fixed_point = merge, group, fixed_point
         self.transport = open_transport(transport, world)
         self.exchanges: list[Exchange] = []
+        self._buffers: dict[tuple[int, int], Buffers] = {}
         self._layers = self._cut(owners, progress)
         self._steps = self._pack()
         self._prove()
@@ -111,6 +112,7 @@ class DistributedPlan:
         first, last = int(bounds[self.world.replica]), int(bounds[self.world.replica + 1])
         run = Run(
             steps=self._steps,
+            by_input=None if isinstance(matrix, np.ndarray) else self._by_input,
             world=self.world,
             tile=self._tile,
             threads=self.threads,
@@ -140,15 +142,14 @@ class DistributedPlan:
         world, part = self.world, self.world.part
         layers, count = [], len(self.network)
         placement = Placement.of(owners[0], world.parts)
-        self.inputs_read: NDArray[np.int64] = np.empty(0, np.int64)
         for index in range(count):
             world.patience.enter(f"preparing layer {index}")
             rows = self.network.rows(index, np.flatnonzero(owners[index + 1] == part))
+            if index == 0:  # every rank has all inputs
+                placement = Placement.of(np.full(rows.inputs, part, np.int32), world.parts)
             piece = cut(rows, placement, part, merge=self.merge)
             gives = tuple(world.swap(piece.takes))
             self.exchanges.append(Exchange(part, int(placement.counts[part]), gives, piece.takes))
-            if index == 0:
-                self.inputs_read = seen_neurons(placement, part, piece.takes)
             units = world.gather(piece.units, world.within) if self.merge else None
             placement = Placement.of(owners[index + 1], world.parts, units)
             layers.append(piece.layer)
@@ -167,13 +168,14 @@ class DistributedPlan:
         seconds = [sum(self._groups(layer, cost, tile)[1] for layer in head) for tile in TILES]
         totals = np.sum(self.world.gather(np.array(seconds)), axis=0)
         self._tile = TILES[int(np.argmin(totals))]
+        self._by_input = pack_by_input(self._layers[0])
         steps = []
         for index, (layer, exchange) in enumerate(zip(self._layers, self.exchanges, strict=True)):
             groups, _ = self._groups(layer, cost, self._tile)
             exchanges = index > 0 and self.world.parts > 1
             channel = self.transport.channel(exchange) if exchanges else None
             steps.append(LocalStep(pack(layer, groups), exchange.width, channel))
-        widest = self.world.largest([max(step.width for step in steps)])[0]
+        widest = self.world.largest([max(step.width for step in steps[1:] or steps)])[0]
         least, most = SLAB_SAMPLES
         samples = min(max(SLAB_BYTES // (4 * max(widest, 1)), least), most)
         self._slab_samples = samples // self._tile * self._tile
@@ -205,6 +207,13 @@ class DistributedPlan:
         self._full_holds = holds_from((failed[:, 1] == 0).tolist()) & (self._clip is not None)
         self._layers = []
 
+    def _buffers_of(self, seat: int, samples: int) -> Buffers:
+        """The same arrays in every run: requests are made for them once."""
+        key = seat, samples
+        if key not in self._buffers:
+            self._buffers[key] = make_buffers(self._steps, samples, self._tile)
+        return self._buffers[key]
+
     def _run_slabs(
         self, run: Run, matrix: Matrix, first: int, last: int, progress: Progress | None
     ) -> list[Slab]:
@@ -215,12 +224,19 @@ class DistributedPlan:
             size = max(-(-(last - first) // (2 * self._tile)), 1) * self._tile
         starts = list(range(first, last, size))
         for group in range(0, len(starts), together):
-            slabs = []
+            slabs: list[Slab] = []
+            bad = np.zeros(1, np.uint8)
+            self.world.patience.enter(f"sample {starts[group]}, layer 0")
             for seat, start in enumerate(starts[group : group + together]):
-                slab = Slab(run, np.arange(start, min(start + size, last)), run.buffers(seat, size))
-                slab.load(matrix, self.inputs_read)
+                slab = Slab(
+                    run, np.arange(start, min(start + size, last)), self._buffers_of(seat, size)
+                )
+                bad |= not slab.begin(matrix)
                 slabs.append(slab)
-            for layer in range(len(self._steps)):
+            self.world.any_bits(bad)
+            if bad[0]:
+                raise name_bad_sample(matrix)
+            for layer in range(1, len(self._steps)):
                 self.world.patience.enter(f"sample {starts[group]}, layer {layer}")
                 for slab in slabs:
                     slab.advance(layer)
@@ -230,16 +246,6 @@ class DistributedPlan:
             if progress is not None:
                 progress(int(slabs[-1].samples[-1]) + 1 - first, last - first)
         return done
-
-
-def seen_neurons(
-    placement: Placement, part: int, takes: Sequence[NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """The neurons of a boundary without merged ones as a part sees them: own, then received."""
-    return np.concatenate(
-        [placement.neurons(part)]
-        + [placement.neurons(source)[places] for source, places in enumerate(takes)]
-    )
 
 
 def check_owners(owners: Sequence[NDArray[np.int32]], network: Network, world: World) -> None:

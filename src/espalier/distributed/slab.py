@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,8 @@ from espalier.distributed.result import Tally
 from espalier.distributed.transport import Channel
 from espalier.distributed.world import World
 from espalier.kernels.panels import Panels, empty_panels, run_panels
-from espalier.kernels.samples import Matrix
+from espalier.kernels.samples import Matrix, native_samples
+from espalier.kernels.segment import BadSampleError, run_segment
 
 ALIVE, UNSATURATED = 1, 2  # bits of a lane: some neuron is not 0, some neuron is not `clip`
 _LOOK_AT_ALL = 8  # layers; behind them looks at the lanes lie half as far apart again each time
@@ -23,7 +25,7 @@ _LOOK_AT_ALL = 8  # layers; behind them looks at the lanes lie half as far apart
 class LocalStep:
     """One layer of a part: its packed rows, the neurons it sees, and how it gets them.
 
-    The first layer has no channel: every rank has all samples.
+    The first layer has no channel: every rank has all samples, and its columns are the inputs.
     """
 
     packed: _native.PackedLayer
@@ -41,6 +43,7 @@ class Run:
     """
 
     steps: Sequence[LocalStep]
+    by_input: _native.InputMajor | None  # weights of the first layer, for sparse samples
     world: World
     tile: int
     threads: int
@@ -48,20 +51,17 @@ class Run:
     saturated: NDArray[np.bool_]
     clip: float | None
     tally: Tally
-    _buffers: dict[tuple[int, int], tuple[NDArray[np.float32], NDArray[np.float32]]] = field(
-        default_factory=dict
-    )
 
-    def buffers(self, seat: int, samples: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Two arrays that any layer's neurons of so many samples fit in, the same each time."""
-        key = seat, samples
-        if key not in self._buffers:
-            widest = max(step.width for step in self.steps)
-            widest = max(widest, *(step.packed.outputs for step in self.steps))
-            panels = -(-samples // self.tile)
-            made = [empty_panels(panels, widest, self.tile).reshape(-1) for _ in range(2)]
-            self._buffers[key] = made[0], made[1]
-        return self._buffers[key]
+
+Buffers = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def make_buffers(steps: Sequence[LocalStep], samples: int, tile: int) -> Buffers:
+    """Two arrays that the neurons of any layer behind the first fit in, for so many samples."""
+    widest = max(max(step.width, step.packed.outputs) for step in steps[1:] or steps)
+    widest = max(widest, steps[0].packed.outputs)
+    first, second = (empty_panels(-(-samples // tile), widest, tile).reshape(-1) for _ in "12")
+    return first, second
 
 
 class Slab:
@@ -79,7 +79,7 @@ class Slab:
         self,
         run: Run,
         samples: NDArray[np.int64],
-        buffers: tuple[NDArray[np.float32], NDArray[np.float32]],
+        buffers: Buffers,
     ) -> None:
         self._run, self._buffers = run, buffers
         self.samples = self.lanes = samples
@@ -92,13 +92,24 @@ class Slab:
         """Whether no lane is left to compute."""
         return not len(self.lanes)
 
-    def load(self, matrix: Matrix, neurons: NDArray[np.int64]) -> None:
-        """Take what this part sees of the samples: no exchange, since every rank has them all."""
-        rows = matrix[self.samples[0] : self.samples[-1] + 1] if len(self.samples) else matrix[:0]
-        seen = rows[:, neurons]
-        dense = seen if isinstance(seen, np.ndarray) else seen.toarray()
-        self._x = self._panels(len(self.lanes), len(neurons))
-        _store_lanes(np.ascontiguousarray(dense.T), self._x)
+    def begin(self, matrix: Matrix) -> bool:
+        """Through the first layer; returns whether all samples were finite numbers."""
+        run, step = self._run, self._run.steps[0]
+        try:
+            segment = run_segment(
+                [step.packed],
+                native_samples(matrix, self.samples),
+                first=run.by_input,
+                tile=run.tile,
+                threads=run.threads,
+            )
+        except BadSampleError:
+            return False
+        rows = segment.rows[segment.row_of]
+        y = self._panels(len(self.lanes), self._width_behind(0))
+        _store_lanes(rows.T, y)
+        self._go_on(0, y, segment.alive.astype(np.uint8))
+        return True
 
     def advance(self, layer: int) -> None:
         """Through one layer, and on the way to the next."""
@@ -107,17 +118,19 @@ class Slab:
         run, step = self._run, self._run.steps[layer]
         if step.channel is not None:
             step.channel.finish(self._x)
-        last = layer + 1 == len(run.steps)
-        outputs = step.packed.outputs
-        width = outputs if last else run.steps[layer + 1].width
-        y = self._panels(len(self.lanes), width)
-        alive = np.empty((y.shape[0], run.tile), np.float32)
-        run_panels(step.packed, self._x, y, alive, run.threads)
-        run.tally.processed[layer] += len(self.lanes)
-        if step.channel is not None:
             run.tally.words[layer] += step.channel.exchange.words_sent * len(self.lanes)
             run.tally.messages[layer] += step.channel.exchange.messages_sent
-        if last:
+        y = self._panels(len(self.lanes), self._width_behind(layer))
+        alive = np.empty((y.shape[0], run.tile), np.float32)
+        run_panels(step.packed, self._x, y, alive, run.threads)
+        # The kernel leaves the bits of all outputs, which make no number to compare.
+        self._go_on(layer, y, alive.reshape(-1).view(np.uint32)[: len(self.lanes)] != 0)
+
+    def _go_on(self, layer: int, y: Panels, alive: NDArray[Any]) -> None:
+        """Keep the outputs of the last layer, or send those of another."""
+        run, outputs = self._run, self._run.steps[layer].packed.outputs
+        run.tally.processed[layer] += len(self.lanes)
+        if layer + 1 == len(run.steps):
             bits = self._bits(y, alive, layer)
             self.outputs = _lanes_of(y, outputs, len(self.lanes)).T
             self.alive = self.lanes[bits & ALIVE != 0]
@@ -129,6 +142,12 @@ class Slab:
         if following is not None and not self.finished:
             following.start(self._x)
 
+    def _width_behind(self, layer: int) -> int:
+        """Neurons the array after a layer has room for: its outputs, or all the next one sees."""
+        steps = self._run.steps
+        last = layer + 1 == len(steps)
+        return steps[layer].packed.outputs if last else steps[layer + 1].width
+
     def _looks(self, layer: int) -> bool:
         """Whether to look for lanes that are done: at all first layers, then more rarely."""
         if not (self._run.droppable[layer] or self._run.saturated[layer]):
@@ -138,11 +157,10 @@ class Slab:
         self._next_look = layer + 1 if layer < _LOOK_AT_ALL else layer + layer // 2
         return True
 
-    def _bits(self, y: Panels, alive: NDArray[np.float32], layer: int) -> NDArray[np.uint8]:
+    def _bits(self, y: Panels, alive: NDArray[Any], layer: int) -> NDArray[np.uint8]:
         """The bits of every lane, over the neurons of all parts."""
         run, count = self._run, len(self.lanes)
-        # The kernel leaves the bits of all outputs, which make no number to compare.
-        bits = (alive.reshape(-1).view(np.uint32)[:count] != 0).astype(np.uint8) * ALIVE
+        bits = alive.astype(np.uint8) * ALIVE
         if run.saturated[layer]:
             outputs = run.steps[layer].packed.outputs
             unlike = (y[:, :outputs] != np.float32(run.clip)).any(axis=1).reshape(-1)[:count]

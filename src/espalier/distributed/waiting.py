@@ -61,8 +61,11 @@ class Patience:
             if turns > _SPINS:
                 os.sched_yield()
             if turns % _SPINS_A_LOOK == 0 and time.monotonic() > deadline:
-                late = {peer for request, peer in zip(requests, peers, strict=False)
-                        if not request.Test()}
+                late = {
+                    peer
+                    for request, peer in zip(requests, peers, strict=False)
+                    if not request.Test()
+                }
                 self.give_up(sorted(late))
 
     def give_up(self, late: Sequence[int]) -> NoReturn:
