@@ -66,8 +66,9 @@ class SharedMemory:
 
     def next_half(self, panels: int, lanes: int) -> list[NDArray[np.float32]]:
         """The memory of every part for the step that begins now."""
-        if self._words * panels * lanes > self._capacity:
-            self._grow(self._words * panels * lanes)
+        wanted = max(1, self._words * panels * lanes)
+        if wanted > self._capacity:
+            self._grow(wanted)
         self._step += 1
         return self.half
 

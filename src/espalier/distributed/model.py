@@ -1,0 +1,277 @@
+"""From a model whole to the part of it that a rank holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from espalier.distributed.arena import Arena
+from espalier.distributed.exchange import Exchange, find_takes
+from espalier.distributed.linear import DistributedSparseLinear, SummedLinear
+from espalier.distributed.placement import Placement
+from espalier.distributed.plan import check_owners
+from espalier.distributed.sharding import Shard
+from espalier.distributed.transport import TransportName, open_transport
+from espalier.distributed.world import World, add_in_order
+from espalier.errors import InputError
+from espalier.network import Layer, Network
+from espalier.nn import SparseLinear
+
+ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Hardtanh)
+
+
+class DistributedModel(nn.Module):
+    """The part of a model that this rank holds; call it as the whole one, on every rank.
+
+    Arguments:
+        model: an `nn.Sequential` such as `espalier.nn.networks.RadixNet`: modules without
+            parameters, then `SparseLinear` layers with elementwise functions between them, and
+            perhaps an `nn.Linear` at the end. The same on every rank; it is not changed.
+        owners: the part of every input, then of every row of each sparse layer, see
+            `sparse_network` and `espalier.partition`.
+        world: the ranks.
+        transport: ``"shared"`` memory, ``"messages"``, or ``"auto"``.
+
+    Attributes:
+        layers: the modules of this part.
+        shards: which rows of the whole model each parameter here is.
+        exchanges: what this part exchanges before each sparse layer but the first.
+
+    Raises:
+        InputError: a module that cannot be cut, or owners that do not fit.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        owners: Sequence[NDArray[np.int32]],
+        world: World,
+        *,
+        transport: TransportName = "auto",
+    ) -> None:
+        super().__init__()
+        check_owners(owners, sparse_network(model), world)
+        self.world = world
+        self.transport = open_transport(transport, world)
+        self.shards: dict[str, Shard] = {}
+        self.exchanges: list[Exchange] = []
+        arena = Arena()
+        modules = list(model.children())
+        sparse = _sparse_layers(model)
+        pieces = [_cut(link.layer, owners, n, world) for n, link in enumerate(sparse)]
+        layers: list[nn.Module] = []
+        for position, module in enumerate(modules):
+            if position < sparse[0].position or isinstance(module, ELEMENTWISE):
+                layers.append(module)
+            elif isinstance(module, SparseLinear):
+                number = [link.position for link in sparse].index(position)
+                piece = pieces[number]
+                self._add_shards(f"layers.{len(layers) + (number == 0)}", piece, module)
+                if number == 0:
+                    layers += [_Select(piece.inputs), piece.plain(module)]
+                    continue
+                room = 0
+                if number + 1 < len(pieces):
+                    room = pieces[number + 1].exchange.words_received
+                layers.append(piece.distributed(module, self.transport, arena, room, number))
+                self.exchanges.append(piece.exchange)
+            else:
+                assert isinstance(module, nn.Linear)
+                neurons = np.flatnonzero(owners[-1] == world.part)
+                layers.append(_summed(module, neurons, world))
+                name = f"layers.{len(layers) - 1}"
+                counts = np.full(len(neurons), module.out_features)
+                self.shards[f"{name}.weight"] = Shard(neurons, counts, by_column=True)
+                if module.bias is not None:
+                    self.shards[f"{name}.bias"] = Shard.everywhere(module.out_features)
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """What the whole model gives; where no `nn.Linear` ends it, this part's outputs."""
+        output: Tensor = self.layers(input)
+        return output
+
+    def reduce_gradients(self) -> None:
+        """Average the gradients over replicas; call it between backward and the optimiser's step.
+
+        Parts need nothing of the kind: the gradients of their rows are whole.
+        """
+        if self.world.replicas == 1:
+            return
+        self.world.patience.enter("averaging gradients over replicas")
+        gradients = [p.grad for p in self.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        add_in_order(self.world, self.world.across, flat.numpy())
+        flat /= self.world.replicas
+        for gradient, mean in zip(
+            gradients, flat.split([g.numel() for g in gradients]), strict=True
+        ):
+            gradient.copy_(mean.view_as(gradient))
+
+    def close(self) -> None:
+        """Give back requests and shared memory; all ranks do so together."""
+        self.transport.close()
+
+    def _add_shards(self, name: str, piece: _Piece, module: SparseLinear) -> None:
+        self.shards[f"{name}.values"] = Shard(piece.rows, piece.counts, order=piece.order)
+        if module.bias is not None:
+            self.shards[f"{name}.bias"] = Shard(piece.rows, np.ones_like(piece.rows))
+
+
+def sparse_network(model: nn.Module) -> Network:
+    """The sparse layers of a model as a network to partition; biases and functions are left out.
+
+    >>> from espalier.nn.networks import RadixNet
+    >>> sparse_network(RadixNet(64, 2, side=8, num_classes=10))
+    Network(2 layers, 64 -> 64, 4096 connections)
+    """
+    return Network(
+        Layer.from_csr(
+            link.layer.row_offsets.numpy(),
+            link.layer.column_indices.numpy(),
+            link.layer.values.detach().numpy(),
+            link.layer.in_features,
+            bias=0.0,
+        )
+        for link in _sparse_layers(model)
+    )
+
+
+class _Link(NamedTuple):
+    """A sparse layer and its place among the modules."""
+
+    position: int
+    layer: SparseLinear
+
+
+def _sparse_layers(model: nn.Module) -> list[_Link]:
+    """The sparse layers of a model that can be cut.
+
+    Raises:
+        InputError: none, or a module between or behind them that cannot be cut.
+    """
+    if not isinstance(model, nn.Sequential):
+        raise InputError(f"model is a {type(model).__name__}, wanted an nn.Sequential of layers")
+    modules = list(model.children())
+    sparse = [_Link(n, each) for n, each in enumerate(modules) if isinstance(each, SparseLinear)]
+    if not sparse:
+        raise InputError("the model has no SparseLinear layer: there is nothing to distribute")
+    for position, module in enumerate(modules):
+        before = position < sparse[0].position
+        fine = (
+            not any(True for _ in module.parameters())
+            if before
+            else isinstance(module, (SparseLinear, *ELEMENTWISE))
+            or (isinstance(module, nn.Linear) and position == len(modules) - 1)
+        )
+        if not fine:
+            raise InputError(
+                f"module {position} is a {type(module).__name__}, which cannot be cut into parts; "
+                "wanted modules without parameters, then SparseLinear layers with elementwise "
+                "functions, and at most one nn.Linear at the end"
+            )
+    return sparse
+
+
+class _Piece(NamedTuple):
+    """This part's rows of one sparse layer.
+
+    Attributes:
+        rows: the rows, of the whole layer.
+        counts: non-zeros of each.
+        offsets, columns: their pattern over what the part sees.
+        entries: for each non-zero, its place among the values of the whole layer.
+        order: for each non-zero, its place when the rows are as in the whole layer.
+        inputs: the neurons the part sees, of the whole layer.
+    """
+
+    rows: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    entries: NDArray[np.int64]
+    order: NDArray[np.int64]
+    inputs: NDArray[np.int64]
+    exchange: Exchange
+
+    def plain(self, whole: SparseLinear) -> SparseLinear:
+        """These rows as an ordinary layer over the inputs they read."""
+        pattern = self.offsets, self.columns
+        layer = SparseLinear(
+            len(self.inputs), len(self.rows), whole.bias is not None, pattern=pattern
+        )
+        with torch.no_grad():
+            layer.values.copy_(self._values(whole))
+            if whole.bias is not None and layer.bias is not None:
+                layer.bias.copy_(whole.bias[torch.from_numpy(self.rows)])
+        return layer
+
+    def distributed(
+        self, whole: SparseLinear, transport: Any, arena: Arena, room: int, number: int
+    ) -> DistributedSparseLinear:
+        """These rows as a layer that exchanges."""
+        bias = None if whole.bias is None else whole.bias.detach()[torch.from_numpy(self.rows)]
+        return DistributedSparseLinear(
+            self.offsets,
+            self.columns,
+            self._values(whole),
+            bias,
+            transport.channel(self.exchange),
+            arena,
+            room=room,
+            world=transport.world,
+            name=f"layer {number}",
+        )
+
+    def _values(self, whole: SparseLinear) -> Tensor:
+        return whole.values.detach()[torch.from_numpy(self.entries)]
+
+
+def _cut(
+    layer: SparseLinear, owners: Sequence[NDArray[np.int32]], number: int, world: World
+) -> _Piece:
+    part = world.part
+    rows = np.flatnonzero(owners[number + 1] == part)
+    old = layer.row_offsets.numpy()
+    counts = np.diff(old)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    entries = np.arange(offsets[-1]) + np.repeat(old[rows] - offsets[:-1], counts)
+    columns = layer.column_indices.numpy()[entries]
+    if number == 0:  # every rank has all inputs, and takes those its rows read
+        inputs, index = np.unique(columns, return_inverse=True)
+        exchange = Exchange(part, len(inputs), (), ())
+        renumbered = index.astype(np.int32)
+    else:
+        placement = Placement.of(owners[number], world.parts)
+        place, takes = find_takes(columns, placement, part)
+        exchange = Exchange(
+            part, int(placement.counts[part]), tuple(world.swap(takes)), takes
+        )
+        inputs, renumbered = np.empty(0, np.int64), place[columns]
+    order = np.lexsort((renumbered, np.repeat(np.arange(len(rows)), counts)))
+    return _Piece(
+        rows, counts, offsets, renumbered[order], entries[order], order, inputs, exchange
+    )
+
+
+class _Select(nn.Module):
+    """Some inputs of all."""
+
+    def __init__(self, inputs: NDArray[np.int64]) -> None:
+        super().__init__()
+        self.register_buffer("inputs", torch.from_numpy(inputs), persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The columns that this part reads."""
+        return input.index_select(1, self.get_buffer("inputs"))
+
+
+def _summed(module: nn.Linear, neurons: NDArray[np.int64], world: World) -> SummedLinear:
+    bias = None if module.bias is None else module.bias.detach().clone()
+    weight = module.weight.detach()[:, torch.from_numpy(neurons)].contiguous()
+    return SummedLinear(weight, bias, world)
