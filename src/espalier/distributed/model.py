@@ -39,7 +39,8 @@ class DistributedModel(nn.Module):
 
     Attributes:
         layers: the modules of this part.
-        shards: which rows of the whole model each parameter here is.
+        shards: by the name of a parameter in the whole model, which of its rows are here.
+        parts_of: by the same names, the parameters here.
         exchanges: what this part exchanges before each sparse layer but the first.
 
     Raises:
@@ -61,35 +62,36 @@ class DistributedModel(nn.Module):
         self.shards: dict[str, Shard] = {}
         self.exchanges: list[Exchange] = []
         arena = Arena()
-        modules = list(model.children())
         sparse = _sparse_layers(model)
         pieces = [_cut(link.layer, owners, n, world) for n, link in enumerate(sparse)]
+        pieces_at = {link.position: n for n, link in enumerate(sparse)}
         layers: list[nn.Module] = []
-        for position, module in enumerate(modules):
-            if position < sparse[0].position or isinstance(module, ELEMENTWISE):
-                layers.append(module)
-            elif isinstance(module, SparseLinear):
-                number = [link.position for link in sparse].index(position)
+        for position, module in enumerate(model.children()):
+            if position in pieces_at and isinstance(module, SparseLinear):
+                number = pieces_at[position]
                 piece = pieces[number]
-                self._add_shards(f"layers.{len(layers) + (number == 0)}", piece, module)
                 if number == 0:
                     layers += [_Select(piece.inputs), piece.plain(module)]
-                    continue
-                room = 0
-                if number + 1 < len(pieces):
-                    room = pieces[number + 1].exchange.words_received
-                layers.append(piece.distributed(module, self.transport, arena, room, number))
-                self.exchanges.append(piece.exchange)
-            else:
-                assert isinstance(module, nn.Linear)
+                else:
+                    rest = pieces[number + 1 :]
+                    room = rest[0].exchange.words_received if rest else 0
+                    layers.append(piece.distributed(module, self.transport, arena, room, number))
+                    self.exchanges.append(piece.exchange)
+                self.shards[f"{position}.values"] = Shard(piece.rows, piece.counts, piece.order)
+                if module.bias is not None:
+                    one = np.ones_like(piece.rows)
+                    self.shards[f"{position}.bias"] = Shard(piece.rows, one)
+            elif isinstance(module, nn.Linear):
                 neurons = np.flatnonzero(owners[-1] == world.part)
                 layers.append(_summed(module, neurons, world))
-                name = f"layers.{len(layers) - 1}"
                 counts = np.full(len(neurons), module.out_features)
-                self.shards[f"{name}.weight"] = Shard(neurons, counts, by_column=True)
+                self.shards[f"{position}.weight"] = Shard(neurons, counts, by_column=True)
                 if module.bias is not None:
-                    self.shards[f"{name}.bias"] = Shard.everywhere(module.out_features)
+                    self.shards[f"{position}.bias"] = Shard.everywhere(module.out_features)
+            else:
+                layers.append(module)
         self.layers = nn.Sequential(*layers)
+        self.parts_of = dict(zip(self.shards, self.parameters(), strict=True))
 
     def forward(self, input: Tensor) -> Tensor:
         """What the whole model gives; where no `nn.Linear` ends it, this part's outputs."""
@@ -117,10 +119,27 @@ class DistributedModel(nn.Module):
         """Give back requests and shared memory; all ranks do so together."""
         self.transport.close()
 
-    def _add_shards(self, name: str, piece: _Piece, module: SparseLinear) -> None:
-        self.shards[f"{name}.values"] = Shard(piece.rows, piece.counts, order=piece.order)
-        if module.bias is not None:
-            self.shards[f"{name}.bias"] = Shard(piece.rows, np.ones_like(piece.rows))
+    @torch.no_grad()
+    def gather_into(self, whole: nn.Module) -> None:
+        """On rank 0, put the parameters of all parts into the whole model; all ranks call it."""
+        targets = dict(whole.named_parameters())
+        for name, shard in self.shards.items():
+            pieces = self._gather(shard.pack(self.parts_of[name]).numpy())
+            rows, counts = self._gather(shard.rows), self._gather(shard.counts)
+            if self.world.rank:
+                continue
+            count = 1 if shard.replicated else self.world.parts
+            written, sizes = np.concatenate(rows[:count]), np.concatenate(counts[:count])
+            all_counts = np.empty_like(sizes)
+            all_counts[written] = sizes
+            every = Shard(np.arange(len(written)), all_counts, by_column=shard.by_column)
+            places = every.find(written, sizes)
+            assert places is not None
+            packed = torch.from_numpy(np.concatenate(pieces[:count])[places])
+            targets[name].copy_(every.unpack(packed, targets[name]))
+
+    def _gather(self, array: NDArray[Any]) -> list[NDArray[Any]]:
+        return self.world.gather(np.ascontiguousarray(array), self.world.within)
 
 
 def sparse_network(model: nn.Module) -> Network:
@@ -249,14 +268,10 @@ def _cut(
     else:
         placement = Placement.of(owners[number], world.parts)
         place, takes = find_takes(columns, placement, part)
-        exchange = Exchange(
-            part, int(placement.counts[part]), tuple(world.swap(takes)), takes
-        )
+        exchange = Exchange(part, int(placement.counts[part]), tuple(world.swap(takes)), takes)
         inputs, renumbered = np.empty(0, np.int64), place[columns]
     order = np.lexsort((renumbered, np.repeat(np.arange(len(rows)), counts)))
-    return _Piece(
-        rows, counts, offsets, renumbered[order], entries[order], order, inputs, exchange
-    )
+    return _Piece(rows, counts, offsets, renumbered[order], entries[order], order, inputs, exchange)
 
 
 class _Select(nn.Module):

@@ -59,9 +59,7 @@ class Shard:
             return flat.view(like.shape[::-1]).t().contiguous()
         return flat.view(like.shape)
 
-    def find(
-        self, rows: NDArray[np.int64], counts: NDArray[np.int64]
-    ) -> NDArray[np.int64] | None:
+    def find(self, rows: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Where this shard's numbers lie among those of other rows; None where some are missing.
 
         Arguments:
@@ -72,8 +70,9 @@ class Shard:
         if len(self.rows) and (found.max() >= len(rows)):
             return None
         places = sorter[found]
-        if not (np.array_equal(rows[places], self.rows)
-                and np.array_equal(counts[places], self.counts)):
+        if not (
+            np.array_equal(rows[places], self.rows) and np.array_equal(counts[places], self.counts)
+        ):
             return None
         starts = np.concatenate([[0], np.cumsum(counts)])[places]
         own = np.concatenate([[0], np.cumsum(self.counts)])

@@ -32,18 +32,27 @@ class Patience:
         rank: of this process.
         abort: ends all processes with an exit code.
         seconds: the limit; None for the environment's ``ESPALIER_PATIENCE``, or 60.
+
+    Attributes:
+        prefix: goes before what `enter` is told, such as ``"epoch 2, step 12, "``.
     """
 
     def __init__(self, rank: int, abort: Callable[[int], object], seconds: float | None) -> None:
         self.seconds = _checked(seconds)
         self.board = Board.of_this_run(rank)
         self._rank, self._abort = rank, abort
+        self.prefix = ""
         self._step = "the start"
 
     def enter(self, step: str) -> None:
-        """Say what is done now, in words that follow "in": ``"step 12, forward, layer 3"``."""
-        self._step = step
-        self.board.write(step)
+        """Say what is done now, in words that follow "in", such as ``"forward, layer 3"``."""
+        self._step = self.prefix + step
+        self.board.write(self._step)
+
+    @property
+    def step(self) -> str:
+        """What is done now."""
+        return self._step
 
     def wait(self, requests: Sequence[MPI.Request], peers: Sequence[int] = ()) -> None:
         """Finish requests.

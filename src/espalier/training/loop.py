@@ -50,7 +50,7 @@ def train_epoch(
     hits = torch.zeros((), dtype=torch.int64)
     trainer.model.train()
     with torch.random.fork_rng(devices=()):
-        torch.manual_seed(_dropout_seed(seed, epoch))
+        torch.manual_seed(dropout_seed(seed, epoch))
         for images, labels in split.batches(batch, seed=seed, epoch=epoch):
             trainer.optimizer.zero_grad()
             images = trainer.disturb(images)
@@ -86,7 +86,8 @@ def accuracy(model: nn.Module, split: Split) -> float:
     return hits / len(split)
 
 
-def _dropout_seed(seed: int, epoch: int) -> int:
+def dropout_seed(seed: int, epoch: int) -> int:
+    """What an epoch's noise and dropout start from."""
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -1,0 +1,217 @@
+"""Checkpoints of a partitioned training: a file for each part, and a manifest that comes last.
+
+``epoch-00003/part-00001.safetensors`` holds the rows of one part under their numbers in the whole
+model, so that any other partition can go on from it. ``manifest.json`` has the checksum of every
+file; without a whole manifest there is no checkpoint. The last two are kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from espalier.distributed.sharding import Shard
+from espalier.distributed.world import World
+from espalier.errors import FileError
+from espalier.files.atomic import replacing_file
+from espalier.files.streams import reading
+
+FORMAT, FORMAT_VERSION = "espalier-distributed-checkpoint", 1
+KEPT = 2
+NAME = "epoch-{:05d}"
+PATTERN = re.compile(r"epoch-(\d{5,})")
+PART = "part-{:05d}.safetensors"
+Named = Mapping[str, Mapping[str, Tensor]]  # tensors of one parameter's shape, by its name
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was read: the epochs that were done, other state, and tensors by parameter."""
+
+    epochs: int
+    state: dict[str, Any]
+    tensors: dict[str, dict[str, Tensor]]
+
+
+def write(
+    folder: Path,
+    epochs: int,
+    state: Mapping[str, Any],
+    tensors: Named,
+    shards: Mapping[str, Shard],
+    world: World,
+) -> None:
+    """Write this rank's part; all ranks do so together, and the first replica writes.
+
+    Arguments:
+        state: JSON values that are the same on every rank.
+        tensors: for each parameter, tensors of its shape, such as itself and its momentum.
+
+    Raises:
+        FileError: it cannot be written; the older checkpoints stay.
+    """
+    path = folder / NAME.format(epochs)
+    digest = b""
+    if world.replica == 0:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise FileError(f"cannot make {path}: {error.strerror or error}") from error
+        content = save_tensors(_pack(tensors, shards, world.part))
+        digest = hashlib.sha256(content).hexdigest().encode()
+        with replacing_file(path / PART.format(world.part)) as file:
+            file.write(content)
+    digests = world.gather(np.frombuffer(digest, np.uint8))
+    if world.rank == 0:
+        sums = [bytes(each).decode() for each in digests[: world.parts]]
+        manifest = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "epochs": epochs,
+            "parts": world.parts,
+            "sha256": sums,
+            "state": dict(state),
+        }
+        text = json.dumps(manifest)
+        whole = {"manifest": manifest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        with replacing_file(path / "manifest.json") as file:
+            file.write(json.dumps(whole).encode())
+        for old in _newest_first(folder)[KEPT:]:
+            shutil.rmtree(old, ignore_errors=True)
+    world.barrier()
+
+
+def read_newest(
+    folder: Path,
+    shards: Mapping[str, Shard],
+    world: World,
+    on_refused: Callable[[str], None],
+) -> Checkpoint | None:
+    """The newest checkpoint that is whole, on every rank the same one; None where there is none.
+
+    Arguments:
+        shards: the parameters of this rank, whatever partition they follow.
+        on_refused: called with why a newer one was passed over.
+    """
+    for path in _newest_first(folder):
+        error, checkpoint = "", None
+        try:
+            checkpoint = read(path, shards)
+        except FileError as refused:
+            error = str(refused)
+        if not world.largest([int(bool(error))])[0]:
+            return checkpoint
+        if error:
+            on_refused(f"{error}; using an older checkpoint, if there is one")
+    return None
+
+
+def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
+    """What a checkpoint holds of the rows of this rank's parameters.
+
+    Raises:
+        FileError: it is not whole, damaged, or of another model.
+    """
+    manifest = _read_manifest(path)
+    found: dict[str, dict[str, Tensor]] = {}
+    pieces = list(_read_parts(path, manifest["sha256"]))
+    for name, shard in shards.items():
+        holding = [each for each in pieces if f"{name}|rows" in each]
+        if shard.replicated:
+            holding = holding[:1]
+        if not holding:
+            raise FileError(f"{path} does not know {name}: it is of another model")
+        rows, counts = (
+            np.concatenate([each[f"{name}|{what}"].numpy() for each in holding])
+            for what in ("rows", "counts")
+        )
+        places = shard.find(rows, counts)
+        if places is None:
+            raise FileError(f"{path} lacks rows of {name}: it is of another model")
+        kinds = [
+            key.rpartition("|")[2]
+            for key in holding[0]
+            if key.startswith(f"{name}|") and not key.endswith(("|rows", "|counts"))
+        ]
+        found[name] = {
+            kind: torch.cat([each[f"{name}|{kind}"] for each in holding])[torch.from_numpy(places)]
+            for kind in kinds
+        }
+    return Checkpoint(manifest["epochs"], manifest["state"], found)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what a kill in the middle of a write has left behind."""
+    for path in [*folder.glob(".*.partial"), *folder.glob("*/.*.partial")]:
+        path.unlink(missing_ok=True)
+    for path in _newest_first(folder):
+        if not (path / "manifest.json").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _pack(tensors: Named, shards: Mapping[str, Shard], part: int) -> dict[str, Tensor]:
+    packed = {}
+    for name, kinds in tensors.items():
+        shard = shards[name]
+        if shard.replicated and part > 0:
+            continue
+        packed[f"{name}|rows"] = torch.tensor(shard.rows, dtype=torch.int64)
+        packed[f"{name}|counts"] = torch.tensor(shard.counts, dtype=torch.int64)
+        for kind, tensor in kinds.items():
+            packed[f"{name}|{kind}"] = shard.pack(tensor.detach()).contiguous()
+    return packed
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    if not file.exists():
+        raise FileError(f"{path} is not whole: it has no manifest")
+    with reading(file):
+        text = file.read_bytes().decode(errors="replace")
+    try:
+        whole = json.loads(text)
+        manifest = whole["manifest"]
+        checksum = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
+        fine = whole["sha256"] == checksum and manifest["format"] == FORMAT
+    except (ValueError, TypeError, KeyError) as error:
+        raise FileError(f"{file} is damaged ({type(error).__name__}: {error})") from error
+    if not fine:
+        raise FileError(f"{file} is damaged: its content does not match its checksum")
+    if manifest["format_version"] != FORMAT_VERSION:
+        raise FileError(
+            f"{file} is of version {manifest['format_version']}, wanted {FORMAT_VERSION}: it was "
+            "written by another release of espalier"
+        )
+    return dict(manifest)
+
+
+def _read_parts(path: Path, digests: list[str]) -> Iterator[dict[str, Tensor]]:
+    for part, digest in enumerate(digests):
+        file = path / PART.format(part)
+        with reading(file):
+            content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise FileError(f"{file} is damaged: its content does not match its checksum")
+        try:
+            yield load_tensors(content)
+        except SafetensorError as error:
+            raise FileError(f"{file} is damaged ({error})") from error
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    matches = {path: PATTERN.fullmatch(path.name) for path in folder.glob("epoch-*")}
+    epochs = {path: int(match[1]) for path, match in matches.items() if match}
+    return sorted(epochs, key=lambda path: epochs[path], reverse=True)
