@@ -23,6 +23,7 @@ from espalier.files import (
 from espalier.generate import challenge_images, radixnet, random_network
 from espalier.inference import Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
+from espalier.partitioning import Partition, load_partition, partition
 
 if TYPE_CHECKING:
     from espalier.nn import accelerate, model_report
@@ -38,11 +39,14 @@ __all__ = [
     "MissingExtraError",
     "Network",
     "NetworkError",
+    "Partition",
     "Plan",
     "Report",
     "Result",
     "compile",
     "infer",
+    "load_partition",
+    "partition",
     "challenge_images",
     "radixnet",
     "random_network",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import espalier
-from espalier.cli import bench, compact, convert, demo, generate, infer, info, train
+from espalier.cli import bench, compact, convert, demo, generate, infer, info, partition, train
 from espalier.cli.console import Commands
 
 app = typer.Typer(
@@ -43,6 +43,7 @@ app.add_typer(demo.app, name="demo")
 app.command("infer")(infer.infer)
 app.command("train")(train.train)
 app.command("compact")(compact.compact)
+app.command("partition")(partition.partition)
 app.add_typer(generate.app, name="generate")
 app.command("convert")(convert.convert)
 app.add_typer(bench.app, name="bench")

@@ -128,7 +128,7 @@ class RadixLayers(LayerSource):
         )
 
     def _sorted_columns(self, index: int) -> NDArray[np.int32]:
-        """Inputs of the base outputs as the layer's block is wired, int32 ``[base, connections]``."""
+        """Inputs of the base outputs as the block is wired, int32 ``[base, connections]``."""
         columns = self._base_columns(index)
         block = index // len(self._radices)
         if block > 0:

@@ -1,0 +1,176 @@
+"""One layer as a hypergraph: what is cut costs exactly the words that are sent.
+
+Vertices are rows, weighted by their non-zeros; nets are columns, joining the rows that read them
+and the part that owns the input, which is a vertex nobody may move. The connectivity of a net less
+one is how often its activation is sent.
+
+Two contractions leave the problem as it is and make it much smaller: rows with the same columns
+become one vertex, as long as it is light enough to be moved without harm to the balance, so that
+no such class is split for nothing; columns with the same readers and owner become one net.
+
+Source: G. V. Demirci and H. Ferhatosmanoglu, "Partitioning Sparse Deep Neural Networks for
+Scalable Training and Inference", ICS 2021, the hypergraph model of a layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from espalier import _native
+from espalier.kernels.spmm import csr_arrays
+from espalier.network import Layer
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Hypergraph:
+    """Vertices and nets of one layer, contracted.
+
+    Attributes:
+        vertex_of: int64 ``[rows]``, the vertex of every row.
+        weights: int64 ``[vertices]``, non-zeros.
+        offsets, pins: net ``n`` joins the vertices ``pins[offsets[n]:offsets[n + 1]]``.
+        fixed_offsets, fixed: likewise the parts that it joins, whoever the vertices go to.
+        costs: int64 ``[nets]``, activations that each stands for.
+    """
+
+    vertex_of: Ints
+    weights: Ints
+    offsets: Ints
+    pins: Ints
+    fixed_offsets: Ints
+    fixed: Ints
+    costs: Ints
+
+    @classmethod
+    def of(cls, layer: Layer, owners: NDArray[np.int32] | None, parts: int) -> Hypergraph:
+        """The hypergraph of a layer whose inputs have these owners, or none yet."""
+        vertex_of, weights = _contract_rows(layer, parts)
+        offsets, pins = _readers(layer, vertex_of, len(weights))
+        open_ones = np.full(layer.inputs, -1, np.int64)
+        owned = open_ones if owners is None else owners.astype(np.int64)
+        new, kept_pins, costs, owner = _contract_columns(offsets, pins, owned)
+        fixed_offsets = np.concatenate([[0], np.cumsum(owner >= 0)])
+        return cls(vertex_of, weights, new, kept_pins, fixed_offsets, owner[owner >= 0], costs)
+
+    def with_readers(self, reads: sp.csr_array[np.bool_, tuple[int, int]]) -> Hypergraph:
+        """The same, and what each row costs by who reads it: a net of the row and those parts.
+
+        Arguments:
+            reads: ``[rows, parts]``, the parts that read every row.
+        """
+        rows = len(self.vertex_of)
+        return Hypergraph(
+            self.vertex_of,
+            self.weights,
+            np.concatenate([self.offsets, self.offsets[-1] + 1 + np.arange(rows)]),
+            np.concatenate([self.pins, self.vertex_of]),
+            np.concatenate([self.fixed_offsets, self.fixed_offsets[-1] + reads.indptr[1:]]),
+            np.concatenate([self.fixed, reads.indices.astype(np.int64)]),
+            np.concatenate([self.costs, np.ones(rows, np.int64)]),
+        )
+
+    @property
+    def vertices(self) -> int:
+        """Number of vertices, those of the parts left out."""
+        return len(self.weights)
+
+    @property
+    def nets(self) -> int:
+        """Number of nets."""
+        return len(self.costs)
+
+    def words(self, part_of_vertex: NDArray[np.integer], parts: int) -> int:
+        """Connectivity less one, summed over nets with their costs: the words a cut sends."""
+        every = np.arange(self.nets)
+        moved = np.repeat(every, np.diff(self.offsets)) * parts
+        held = np.repeat(every, np.diff(self.fixed_offsets)) * parts
+        joined = np.asarray(part_of_vertex, np.int64)[self.pins]
+        pairs = np.unique(np.concatenate([moved + joined, held + self.fixed]))
+        connectivity = np.bincount(pairs // parts, minlength=self.nets)
+        return int((self.costs * np.maximum(connectivity - 1, 0)).sum())
+
+
+def readers_of(
+    layer: Layer, owners: NDArray[np.int32], parts: int
+) -> sp.csr_array[np.bool_, tuple[int, int]]:
+    """The parts that read each input of a layer, ``[inputs, parts]``.
+
+    >>> readers_of(Layer([[1.0, 1.0], [1.0, 0.0]], 0.0), np.array([0, 1]), 2).toarray().tolist()
+    [[True, True], [True, False]]
+    """
+    reader = np.repeat(owners, np.diff(layer.row_offsets))
+    reads: sp.csr_array[np.bool_, tuple[int, int]] = sp.csr_array(
+        (np.ones(layer.nonzeros, bool), (layer.column_indices, reader)),
+        shape=(layer.inputs, parts),
+    )
+    reads.sum_duplicates()
+    return reads
+
+
+def _contract_rows(layer: Layer, parts: int) -> tuple[Ints, Ints]:
+    """The vertex of every row, and the vertices' weights.
+
+    A vertex takes as many equal rows as divide a part's share evenly, so that perfect balance stays
+    possible where it was.
+    """
+    nonzeros = np.diff(layer.row_offsets)
+    first = np.asarray(_native.first_equal_rows(*csr_arrays(layer), None)).astype(np.int64)
+    # Rows without columns need not stay together, and only fill up the balance.
+    first = np.where(nonzeros > 0, first, np.arange(layer.outputs))
+    sizes = np.bincount(first, minlength=layer.outputs)
+    most = _rows_a_vertex(layer.outputs, parts, sizes[sizes > 0])
+    order = np.argsort(first, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes[sizes > 0])])[:-1]
+    within = np.arange(layer.outputs) - np.repeat(starts, sizes[sizes > 0])
+    begins = within % most == 0
+    vertex_of = np.empty(layer.outputs, np.int64)
+    vertex_of[order] = np.cumsum(begins) - 1
+    weights = np.bincount(vertex_of, nonzeros, minlength=int(begins.sum())).astype(np.int64)
+    return vertex_of, weights
+
+
+def _rows_a_vertex(rows: int, parts: int, sizes: Ints) -> int:
+    share = rows // parts
+    if share < 2 or not len(sizes):
+        return 1
+    common = int(np.bincount(sizes).argmax()) if sizes.max() > 1 else 1
+    exact = math.gcd(common, share) if rows % parts == 0 else 1
+    # Where nothing divides evenly, chunks of a 32nd of a share cost little balance.
+    return exact if exact > 1 else max(1, min(common, share // 32))
+
+
+def _readers(layer: Layer, vertex_of: Ints, vertices: int) -> tuple[Ints, Ints]:
+    """For every column the vertices that read it, each once, rising."""
+    rows = np.repeat(vertex_of, np.diff(layer.row_offsets))
+    pairs = np.unique(layer.column_indices.astype(np.int64) * vertices + rows)
+    columns, pins = np.divmod(pairs, max(vertices, 1))
+    counts = np.bincount(columns, minlength=layer.inputs)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), pins
+
+
+def _contract_columns(offsets: Ints, pins: Ints, owners: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """Nets of columns with equal readers and owner: offsets, pins, costs and owners."""
+    counts = np.diff(offsets)
+    # The owner stands where a layer has its bias: columns are equal if readers and owner are.
+    first = np.asarray(
+        _native.first_equal_rows(
+            offsets,
+            pins.astype(np.int32),
+            np.ones(len(pins), np.float32),
+            int(pins.max(initial=-1)) + 1,
+            owners.astype(np.float32),
+        )
+    )
+    kept = np.flatnonzero((first == np.arange(len(counts))) & (counts > 0))
+    costs = np.bincount(first, minlength=len(counts))[kept]
+    sizes = counts[kept]
+    new = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    chosen = np.arange(new[-1]) + np.repeat(offsets[kept] - new[:-1], sizes)
+    return new, pins[chosen], costs.astype(np.int64), owners[kept]
