@@ -10,12 +10,22 @@ import typer
 
 import espalier as esp
 from espalier import files
-from espalier.cli import units
+from espalier.cli import infer_ranks, units
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
 from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
+from espalier.cli.ranks import (
+    PartitionFile,
+    Parts,
+    PatienceOption,
+    Ranks,
+    TransportOption,
+    refuse_without_ranks,
+    started_by_mpi,
+)
 from espalier.cli.shortcuts import print_shortcuts
 from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
+from espalier.errors import InputError
 from espalier.inference import StrategyPlan
 
 Filter = Literal["none", "zero", "unique"]
@@ -58,9 +68,12 @@ def infer(
     neurons: Neurons = None,
     layers: Layers = None,
     filter: Annotated[
-        Filter,
-        typer.Option(help="Rows to drop while running: those that died, or repeats too."),
-    ] = "unique",
+        Filter | None,
+        typer.Option(
+            help="Rows to drop while running: those that died, or repeats too, the default; on "
+            "several ranks those that died."
+        ),
+    ] = None,
     strategy: Annotated[
         Literal["auto", "buffer", "no-buffer", "filter"],
         typer.Option(help="The fast plan, or one of the FSSL paper's sparse products."),
@@ -93,13 +106,27 @@ def infer(
         Path | None,
         typer.Option(help="Write the last layer's activations: .npy dense, .npz scipy CSR."),
     ] = None,
+    ranks: Ranks = None,
+    parts: Parts = None,
+    partition: PartitionFile = None,
+    transport: TransportOption = "auto",
+    patience: PatienceOption = None,
     as_json: Json = False,
 ) -> None:
     """Run NETWORK over INPUTS by the rules of the Sparse DNN Graph Challenge.
 
+    With `--ranks P`, on P processes: replicas of the network share the inputs and, where it does
+    not fit or `--parts` asks for it, parts of it share its rows. `mpiexec -n P python -m mpi4py -m
+    espalier infer ...` does the same on machines of a cluster.
+
     The last table names the connections, the time to load, compile and run, the nominal rate
     and effective operations, and the categories: the samples whose last row is not all zero.
     """
+    several = started_by_mpi() or (ranks is not None and ranks > 1)
+    if several and (strategy != "auto" or memory is not None):
+        raise InputError("--strategy and --memory are for one process; leave out --ranks")
+    if not several:
+        refuse_without_ranks(parts=parts, partition=partition, patience=patience)
     network_spec, inputs_spec = parse_network(network), parse_inputs(inputs)
     budget = None if memory is None else units.parse_bytes(memory)
     if output is not None:
@@ -119,6 +146,32 @@ def infer(
     ) as update:
         samples = open_inputs(inputs_spec, net.inputs, update)
     load_seconds = time.perf_counter() - started
+    if several:
+        job = infer_ranks.Job(
+            network=network,
+            inputs=inputs,
+            net=net,
+            samples=samples,
+            load_seconds=load_seconds,
+            filter=filter,
+            merge=merge,
+            group=group,
+            fixed_point=fixed_point,
+            threads=threads,
+            truth=truth,
+            output=output,
+            activations=activations,
+            as_json=as_json,
+            parts=parts,
+            partition=partition,
+            transport=transport,
+            patience=patience,
+        )
+        if started_by_mpi():
+            infer_ranks.run(job)
+        elif ranks is not None:
+            infer_ranks.start(job, ranks)
+        return
     with progress("compiling", "layers") as update:
         plan: esp.Plan | StrategyPlan
         if strategy == "auto":
@@ -134,9 +187,8 @@ def infer(
             )
         else:
             plan = StrategyPlan(net, strategy, threads)
-    result = _run(
-        plan, samples, filter, wants_csr=activations is not None and activations.suffix == ".npz"
-    )
+    wants_csr = activations is not None and activations.suffix == ".npz"
+    result = _run(plan, samples, filter or "unique", wants_csr=wants_csr)
 
     verdict = None
     if wanted is not None:

@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from espalier.cli import train_ranks
 from espalier.cli.console import FAILED, Json, print_json, print_notice, progress
 from espalier.cli.gains import print_epoch, print_result
+from espalier.cli.ranks import (
+    PartitionFile,
+    Parts,
+    PatienceOption,
+    Ranks,
+    TransportOption,
+    refuse_without_ranks,
+    started_by_mpi,
+)
 from espalier.errors import InputError
 
 if TYPE_CHECKING:
@@ -86,9 +96,17 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where the training in --output stopped.")
     ] = False,
+    ranks: Ranks = None,
+    parts: Parts = None,
+    partition: PartitionFile = None,
+    transport: TransportOption = "auto",
+    patience: PatienceOption = None,
     as_json: Json = False,
 ) -> None:
     """Train a network, make it sparse, compact it and print what was gained.
+
+    With `--ranks P`, on P processes: the weights of a radixnet are trained as they are, its rows
+    cut into parts, its replicas sharing the batch, whichever sends fewer words.
 
     The folder gets metrics.jsonl, a checkpoint of each epoch and, at the end, model.safetensors.
     A training that was stopped goes on with `--output FOLDER --resume`, to the same bits. The
@@ -112,6 +130,15 @@ def train(
         "time": time,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    if started_by_mpi() or (ranks is not None and ranks > 1):
+        settings, folder = train_ranks.settings_of(given, output, resume)
+        if started_by_mpi():
+            where = parts, partition, transport, patience
+            train_ranks.run(settings, folder, resume, *where, as_json)
+        elif ranks is not None:
+            train_ranks.start(settings, folder, resume, ranks, parts, partition)
+        return
+    refuse_without_ranks(parts=parts, partition=partition, patience=patience)
     settings, folder = _settings(given, output, resume)
 
     from espalier import training

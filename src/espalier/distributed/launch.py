@@ -17,6 +17,7 @@ from espalier.errors import InputError, MissingExtraError
 
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+OUTPUT_COLUMNS = 160  # of tables that go to a file or a pipe
 KILLED = 137  # 128 + SIGKILL, as shells have it
 # Lines of the launchers themselves, which say nothing that a user of espalier could use.
 _NOISE = re.compile(
@@ -114,6 +115,8 @@ def _defaults(ranks: int, threads: int | None) -> dict[str, str]:
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "PYTHONUNBUFFERED": "1",
     }
+    if not sys.stdout.isatty():  # MPI gives its processes a terminal all the same
+        wanted |= {"NO_COLOR": "1", "TTY_COMPATIBLE": "0", "COLUMNS": str(OUTPUT_COLUMNS)}
     if threads is not None:
         return wanted
     return {name: value for name, value in wanted.items() if name not in os.environ}
@@ -123,13 +126,10 @@ def _forward(process: subprocess.Popen[str]) -> Mapping[int, int]:
     """Pass on what ranks say; returns the ranks that a signal ended, with the signal."""
     dead: dict[int, int] = {}
     assert process.stderr is not None
-    quiet = False  # after a launcher's own banner came, empty lines are part of it
     for line in process.stderr:
         if match := _DEAD.search(line):
             dead.setdefault(int(match[1]), int(match[3]))
-        if _NOISE.match(line):
-            quiet = True
-        elif not (quiet and not line.strip()):
+        if line.strip() and not _NOISE.match(line):
             sys.stderr.write(line)
             sys.stderr.flush()
     return dead

@@ -23,8 +23,9 @@ from espalier.distributed import checkpoint
 from espalier.distributed.model import DistributedModel, sparse_network
 from espalier.distributed.transport import TransportName
 from espalier.distributed.world import World
-from espalier.errors import InputError, TrainingError
+from espalier.errors import FileError, InputError, TrainingError
 from espalier.files.atomic import replacing_file
+from espalier.files.streams import reading
 from espalier.nn.networks import build, image_side
 from espalier.nn.threads import torch_threads
 from espalier.training.data import Data, check_batch
@@ -35,6 +36,7 @@ from espalier.training.noise import hide_pixels, shift
 from espalier.training.schedule import cosine, make_optimizer, recipe
 from espalier.training.settings import Settings
 
+FORMAT = "espalier-distributed-training"
 RUN, METRICS, MODEL, CHECKPOINTS = "run.json", "metrics.jsonl", "model.safetensors", "checkpoints"
 
 
@@ -119,6 +121,26 @@ def train(
         return course.epochs
 
 
+def read_settings(output: Path) -> Settings:
+    """The settings of a training that was begun in a folder.
+
+    Raises:
+        FileError: there is none, or its description is damaged.
+    """
+    path = output / RUN
+    if not path.exists():
+        raise FileError(f"{output} holds no training: there is no {RUN} in it")
+    with reading(path):
+        text = path.read_text(errors="replace")
+    try:
+        about = json.loads(text)
+        if about["format"] != FORMAT:
+            raise FileError(f"{path} describes no training on several ranks")
+        return Settings.from_json(about["settings"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+
+
 def build_whole(settings: Settings, side: int, classes: int) -> nn.Module:
     """The whole network, with weights that the seed alone decides."""
     with torch.random.fork_rng(devices=()):
@@ -163,7 +185,7 @@ class _Course:
         if self.world.rank == 0:
             (self.output / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
             about = {
-                "format": "espalier-distributed-training",
+                "format": FORMAT,
                 "settings": self.settings.to_json(),
                 "data": self.data.fingerprint,
                 "environment": environment(),
@@ -183,12 +205,36 @@ class _Course:
         if found is None:
             on_notice(f"{self.output} has no whole checkpoint; starting anew")
             return
+        for change in self._changes():
+            on_notice(f"{change}: the last bits may differ from an unbroken training")
         self.done = found.state["done"]
         self.epochs = [Epoch(**line) for line in found.state["epochs"]]
         self._load(found)
         if self.world.rank == 0:
             with replacing_file(self.output / METRICS) as file:
                 file.write("".join(map(_line, self.epochs)).encode())
+
+    def _changes(self) -> list[str]:
+        """What is not as it was when the training began; other data or settings are refused."""
+        assert self.output is not None
+        about = json.loads((self.output / RUN).read_text())
+        if about["data"] != self.data.fingerprint:
+            raise InputError(
+                f"{self.output} was begun with other data than {self.settings.data} holds now; "
+                "restore it, or begin in another folder"
+            )
+        was = Settings.from_json(about["settings"])
+        now = self.settings
+        if was.with_threads(now.threads or 1) != now:
+            raise InputError(
+                f"{self.output} was begun with other settings; resume with the same, or begin in "
+                "another folder"
+            )
+        return [
+            f"{name} is {value}, was {about['environment'].get(name)}"
+            for name, value in environment().items()
+            if value != about["environment"].get(name)
+        ]
 
     def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
         """Train the epochs that are left."""

@@ -117,9 +117,7 @@ class Partition:
         metadata = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "partition": json.dumps(
-                {"parts": self.parts, "method": self.method, "seed": self.seed}
-            ),
+            "partition": json.dumps(about),
             "sha256": self.fingerprint,
         }
         arrays = {f"owners.{index}": each for index, each in enumerate(self.owners)}

@@ -1,4 +1,4 @@
-"""What a partition will gain, told before the time is spent: two layers cut, all others reckoned."""
+"""What a partition will gain, told before the time is spent on it: a sample of two layers."""
 
 from __future__ import annotations
 

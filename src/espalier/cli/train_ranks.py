@@ -1,0 +1,158 @@
+"""`espalier train --ranks P`: the epochs of a network of sparse layers on several processes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import espalier as esp
+from espalier.cli import ranks, units
+from espalier.cli.console import print_facts, print_json, print_notice
+from espalier.distributed.grid import divisors, parts_for_training
+from espalier.distributed.transport import TransportName
+from espalier.errors import InputError
+from espalier.partitioning import Partition, layer_volume
+
+if TYPE_CHECKING:
+    from espalier.distributed.training import Epoch
+    from espalier.training import Settings
+
+
+def start(
+    settings: Settings,
+    folder: Path,
+    resume: bool,
+    wanted: int,
+    parts: int | None,
+    file: Path | None,
+) -> None:
+    """Choose the grid, partition the network where it has parts, and start the ranks."""
+    from espalier.distributed.training import check_trainable
+
+    if not resume and (folder / "run.json").exists():
+        raise InputError(f"{folder} holds a training already: resume it, or give another folder")
+    net = check_trainable(settings)
+    if file is not None:
+        partition = esp.load_partition(file)
+        partition.check(net)
+    elif parts is not None:
+        if wanted % parts:
+            raise InputError(f"parts is {parts} with {wanted} ranks, wanted a divisor of them")
+        partition = ranks.find_partition(None, net, parts)
+    else:
+        partition = _choose(net, wanted, settings.batch)
+    ranks.start(wanted, partition, settings.threads)
+
+
+def run(
+    settings: Settings,
+    folder: Path,
+    resume: bool,
+    parts: int | None,
+    file: Path | None,
+    transport: TransportName,
+    patience: float | None,
+    as_json: bool,
+) -> None:
+    """This rank's part of the training; rank 0 prints."""
+    from espalier.distributed import training
+    from espalier.distributed.world import World
+
+    partition = None if file is None else esp.load_partition(file)
+    wanted = parts if partition is None else partition.parts
+    with ranks.on_rank(lambda: World(wanted, patience=patience)) as world:
+        if partition is None:
+            partition = ranks.find_partition(None, training.check_trainable(settings), world.parts)
+        world.agree("the partition", partition.fingerprint)
+        first = world.rank == 0
+
+        def on_epoch(epoch: Epoch) -> None:
+            if first:
+                _print_epoch(epoch, settings.epochs)
+
+        epochs = training.train(
+            settings,
+            partition.owners,
+            world,
+            folder,
+            resume=resume,
+            transport=transport,
+            on_epoch=on_epoch,
+            on_notice=print_notice if first else _ignore,
+        )
+        if first:
+            _print_end(settings, folder, partition, world.replicas, epochs, as_json)
+
+
+def settings_of(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
+    """The settings and the folder; a resumed training brings its own settings with it."""
+    from espalier import training
+    from espalier.distributed.training import read_settings
+
+    if resume:
+        if output is None:
+            raise InputError("--resume wants --output: the folder of the training to go on with")
+        return replace(read_settings(output), **given), output
+    settings = training.Settings(**{"method": "dense", "model": "radixnet:1024x6", **given})
+    words = (Path(settings.data).name, settings.model, "ranks", str(settings.seed))
+    return settings, output or Path("-".join(("training", *words)).replace(":", "-"))
+
+
+def _choose(net: esp.Network, wanted: int, batch: int) -> Partition:
+    """The grid that sends the fewest words in a step, each number of parts partitioned."""
+    made = {parts: ranks.find_partition(None, net, parts) for parts in divisors(wanted)}
+    words = {
+        parts: sum(
+            layer_volume(layer, *partition.owners[index : index + 2], parts).total_words
+            for index, layer in enumerate(net)
+            if index > 0  # every rank has all inputs
+        )
+        for parts, partition in made.items()
+    }
+    return made[parts_for_training(words, net.connections, wanted, batch)]
+
+
+def _print_epoch(epoch: Epoch, epochs: int) -> None:
+    print_notice(
+        f"epoch {epoch.epoch} of {epochs}: loss {epoch.loss:.4f}, test accuracy "
+        f"{epoch.test_accuracy:.2%}, lr {epoch.lr:.3g}, {units.seconds(epoch.seconds)}"
+    )
+
+
+def _print_end(
+    settings: Settings,
+    folder: Path,
+    partition: Partition,
+    replicas: int,
+    epochs: list[Epoch],
+    as_json: bool,
+) -> None:
+    last = epochs[-1]
+    model = folder / "model.safetensors"
+    if as_json:
+        print_json(
+            {
+                "settings": settings.to_json(),
+                "parts": partition.parts,
+                "replicas": replicas,
+                "epochs": [vars(epoch) for epoch in epochs],
+                "model": str(model),
+            }
+        )
+        return
+    print_facts(
+        f"{settings.model} on {settings.data}",
+        {
+            "grid": f"{replicas} replicas of {partition.parts} parts",
+            "epochs": units.count(last.epoch),
+            "test error": f"{1.0 - last.test_accuracy:.2%}",
+            "an epoch": units.seconds(sum(e.seconds for e in epochs) / len(epochs)),
+            "words a rank and epoch": units.count(last.words),
+            "model": str(model),
+        },
+    )
+
+
+def _ignore(_: str) -> None:
+    """Rank 0 tells it."""
