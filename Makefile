@@ -63,7 +63,7 @@ $(VENV)/tools: constraints.txt pyproject.toml tools/preflight
 
 $(VENV)/installed: $(VENV)/tools $(NATIVE) $(PACKAGES)
 	@echo "== building espalier"
-	@$(PIP) --no-build-isolation --editable '.[train,plot]'
+	@$(PIP) --no-build-isolation --editable '.[train,plot,partition,mpi]'
 	@touch $@
 
 $(VENV)/developer: $(VENV)/tools

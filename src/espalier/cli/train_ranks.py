@@ -28,11 +28,11 @@ def start(
     file: Path | None,
 ) -> None:
     """Choose the grid, partition the network where it has parts, and start the ranks."""
-    from espalier.distributed.training import check_trainable
+    from espalier.distributed.training import network_to_cut
 
     if not resume and (folder / "run.json").exists():
         raise InputError(f"{folder} holds a training already: resume it, or give another folder")
-    net = check_trainable(settings)
+    net = network_to_cut(settings)
     if file is not None:
         partition = esp.load_partition(file)
         partition.check(net)
@@ -63,7 +63,7 @@ def run(
     wanted = parts if partition is None else partition.parts
     with ranks.on_rank(lambda: World(wanted, patience=patience)) as world:
         if partition is None:
-            partition = ranks.find_partition(None, training.check_trainable(settings), world.parts)
+            partition = ranks.find_partition(None, training.network_to_cut(settings), world.parts)
         world.agree("the partition", partition.fingerprint)
         first = world.rank == 0
 
@@ -102,15 +102,17 @@ def settings_of(given: dict[str, Any], output: Path | None, resume: bool) -> tup
 def _choose(net: esp.Network, wanted: int, batch: int) -> Partition:
     """The grid that sends the fewest words in a step, each number of parts partitioned."""
     made = {parts: ranks.find_partition(None, net, parts) for parts in divisors(wanted)}
-    words = {
-        parts: sum(
-            layer_volume(layer, *partition.owners[index : index + 2], parts).total_words
-            for index, layer in enumerate(net)
-            if index > 0  # every rank has all inputs
-        )
-        for parts, partition in made.items()
-    }
+    words = {parts: _words(net, partition) for parts, partition in made.items()}
     return made[parts_for_training(words, net.connections, wanted, batch)]
+
+
+def _words(net: esp.Network, partition: Partition) -> int:
+    """Words of one sample forward, those of the inputs left out: every rank has them all."""
+    words = 0
+    for index in range(1, len(net)):
+        before, after = partition.owners[index], partition.owners[index + 1]
+        words += layer_volume(net[index], before, after, partition.parts).total_words
+    return words
 
 
 def _print_epoch(epoch: Epoch, epochs: int) -> None:

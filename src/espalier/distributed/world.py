@@ -58,7 +58,8 @@ class World:
                 "replica of the network has as many parts"
             )
         self.replicas = self.ranks // self.parts
-        self.replica, self.part = divmod(self.rank, self.parts)
+        self.replica = self.rank // self.parts
+        self.part = self.rank % self.parts
         self.within: MPI.Comm = self.comm.Split(self.replica, self.part)
         self.across: MPI.Comm = self.comm.Split(self.part, self.replica)
         self.patience = Patience(self.rank, self.comm.Abort, patience)

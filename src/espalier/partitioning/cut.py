@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
@@ -125,7 +127,8 @@ def _owned_words(graph: Hypergraph, parts: int) -> NDArray[np.float64]:
         (np.ones(len(graph.fixed)), graph.fixed, graph.fixed_offsets), shape=(graph.nets, parts)
     )
     reads = sp.csr_array((graph.costs[net], (graph.pins, net)), shape=(graph.vertices, graph.nets))
-    return np.asarray((reads @ joins).toarray(), np.float64)
+    product: Any = reads @ joins
+    return np.asarray(product.toarray(), np.float64)
 
 
 def _in_blocks(rows: int, parts: int) -> Owners:

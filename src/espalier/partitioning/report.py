@@ -49,11 +49,14 @@ class Figures:
     @classmethod
     def over(cls, layers: Sequence[Figures]) -> Figures:
         """The figures of all layers: a step is as slow as the slowest part of each."""
-        sums = (
-            sum(getattr(each, name) for each in layers)
-            for name in ("words", "most_sent", "most_received", "messages", "most_messages")
+        return cls(
+            sum(each.words for each in layers),
+            sum(each.most_sent for each in layers),
+            sum(each.most_received for each in layers),
+            sum(each.messages for each in layers),
+            sum(each.most_messages for each in layers),
+            max((each.imbalance for each in layers), default=0.0),
         )
-        return cls(*sums, max((each.imbalance for each in layers), default=0.0))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from espalier.distributed.sharding import Shard
+from espalier.distributed.training.sharding import Shard
 from espalier.distributed.world import World
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.distributed.arena import Arena
+from espalier.distributed.training.arena import Arena
 from espalier.distributed.transport import Channel
 from espalier.distributed.world import World
 from espalier.errors import InputError
@@ -76,7 +76,7 @@ class DistributedSparseLinear(nn.Module):
                 f"{self.name}: input is {input.dtype} {list(input.shape)}, wanted float32 "
                 f"[batch, {self.in_features}]: the neurons that this part owns"
             )
-        y: Tensor = _Multiply.apply(input, self.values, self.bias, self)
+        y: Tensor = _Multiply.apply(input, self.values, self.bias, self)  # type: ignore[no-untyped-call]
         return y
 
     def extra_repr(self) -> str:
@@ -159,7 +159,8 @@ class SummedLinear(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """The whole outputs ``[batch, outputs]``, the same on every part."""
-        total: Tensor = _AddParts.apply(nn.functional.linear(input, self.weight), self.world)
+        partial = nn.functional.linear(input, self.weight)
+        total: Tensor = _AddParts.apply(partial, self.world)  # type: ignore[no-untyped-call]
         return total if self.bias is None else total + self.bias
 
     def extra_repr(self) -> str:

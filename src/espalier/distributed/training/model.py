@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.distributed.arena import Arena
 from espalier.distributed.exchange import Exchange, find_takes
-from espalier.distributed.linear import DistributedSparseLinear, SummedLinear
 from espalier.distributed.placement import Placement
 from espalier.distributed.plan import check_owners
-from espalier.distributed.sharding import Shard
+from espalier.distributed.training.arena import Arena
+from espalier.distributed.training.linear import DistributedSparseLinear, SummedLinear
+from espalier.distributed.training.sharding import Shard
 from espalier.distributed.transport import TransportName, open_transport
 from espalier.distributed.world import World, add_in_order
 from espalier.errors import InputError

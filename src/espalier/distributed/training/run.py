@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from espalier import fssl
-from espalier.distributed import checkpoint
-from espalier.distributed.model import DistributedModel, sparse_network
+from espalier.distributed.training import checkpoint
+from espalier.distributed.training.model import DistributedModel, sparse_network
 from espalier.distributed.transport import TransportName
 from espalier.distributed.world import World
 from espalier.errors import FileError, InputError, TrainingError
@@ -366,7 +366,7 @@ class _Course:
                 state[key] = torch.tensor(value)
 
 
-def check_trainable(settings: Settings) -> Any:
+def network_to_cut(settings: Settings) -> Any:
     """The network to partition for a training.
 
     Raises:

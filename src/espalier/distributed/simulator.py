@@ -1,0 +1,248 @@
+"""All parts of a partitioned network in one process: what they send, what they compute, how long.
+
+The exchanges are those that ranks use, and copies stand for messages; so words and messages are
+exact for any number of parts, and everything a distributed run computes can be checked. Products
+are made in float64 by scipy: an independent answer, not a fast one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from espalier.distributed.cut import Cut, cut
+from espalier.distributed.exchange import Exchange, exchanges_of
+from espalier.distributed.placement import Placement
+from espalier.network import Layer, Network
+from espalier.partitioning import Partition
+
+Floats = NDArray[np.float64]
+WORD_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What messages and products cost: a latency-bandwidth model.
+
+    Attributes:
+        latency: seconds of one message.
+        bandwidth: bytes per second that a part sends.
+        rate: multiply-adds per second of a part.
+    """
+
+    latency: float
+    bandwidth: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class SimulatedLayer:
+    """One layer over all parts."""
+
+    cuts: list[Cut]
+    exchanges: list[Exchange]
+    placement: Placement  # of the neurons before the layer
+
+    def words(self) -> NDArray[np.int64]:
+        """``[parts, parts]``: activations of one sample that the first sends the second."""
+        return np.array([[len(places) for places in ex.gives] for ex in self.exchanges], np.int64)
+
+    def seconds(self, machine: Machine, batch: int) -> tuple[float, float]:
+        """Computing and sending one batch forward, each of the part that takes longest."""
+        computing = max(piece.layer.nonzeros for piece in self.cuts) * batch / machine.rate
+        size = WORD_BYTES * batch / machine.bandwidth
+        sending = max(
+            max(ex.messages_sent, ex.messages_received) * machine.latency
+            + max(ex.words_sent, ex.words_received) * size
+            for ex in self.exchanges
+        )
+        return computing, sending
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """A partitioned network, all of it here.
+
+    Attributes:
+        layers: in order; the first exchanges inputs too, as if their owners alone had them.
+        after: where the outputs are.
+
+    >>> from espalier import radixnet, partition
+    >>> net = radixnet(64, 2)
+    >>> simulation = Simulation.of(net, partition(net, 2, "block"))
+    >>> simulation.words_by_layer()
+    [64, 64]
+    """
+
+    network: Network
+    layers: list[SimulatedLayer]
+    after: Placement
+
+    @classmethod
+    def of(
+        cls,
+        network: Network,
+        partition: Partition,
+        *,
+        merge: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Simulation:
+        """Cut a network as its ranks would.
+
+        Arguments:
+            merge: whether equal rows of a part become one, as distributed inference does it.
+        """
+        partition.check(network)
+        parts = range(partition.parts)
+        placement = Placement.of(partition.owners[0], partition.parts)
+        layers = []
+        for index in range(len(network)):
+            layer, owners = network[index], partition.owners[index + 1]
+            cuts = [
+                cut(layer.select_rows(np.flatnonzero(owners == part)), placement, part, merge=merge)
+                for part in parts
+            ]
+            exchanges = exchanges_of([each.takes for each in cuts], placement)
+            layers.append(SimulatedLayer(cuts, exchanges, placement))
+            placement = Placement.of(owners, partition.parts, [each.units for each in cuts])
+            if progress is not None:
+                progress(index + 1, len(network))
+        return cls(network, layers, placement)
+
+    def words_by_layer(self) -> list[int]:
+        """Words that all parts send for one sample, forward."""
+        return [sum(ex.words_sent for ex in layer.exchanges) for layer in self.layers]
+
+    def messages_by_layer(self) -> list[int]:
+        """Messages that all parts send for one batch, forward."""
+        return [sum(ex.messages_sent for ex in layer.exchanges) for layer in self.layers]
+
+    def seconds(self, machine: Machine, batch: int) -> float:
+        """Predicted time of one batch, forward: layer by layer the slowest part, then its words."""
+        return sum(sum(layer.seconds(machine, batch)) for layer in self.layers)
+
+    def run(self, x: Any) -> Floats:
+        """Activations ``[samples, outputs]`` of samples ``[samples, inputs]``."""
+        held = _scatter(_dense(x), self.layers[0].placement)
+        for layer in self.layers:
+            seen = _expand(held, layer.exchanges)
+            held = [
+                _respond(piece.layer, _multiply(piece.layer, neurons))
+                for piece, neurons in zip(layer.cuts, seen, strict=True)
+            ]
+        return _collect(held, self.after)
+
+    def gradients(self, x: Any, dy: Any) -> tuple[Floats, list[sp.csr_array[Any, Any]]]:
+        """The gradients of ``(outputs * dy).sum()`` by samples and by every layer's weights.
+
+        Arguments:
+            x: ``[samples, inputs]``.
+            dy: ``[samples, outputs]``.
+
+        Returns:
+            ``[samples, inputs]``, and for each layer scipy CSR ``[outputs, inputs]`` on its
+            pattern. Layers must not be merged.
+        """
+        held = _scatter(_dense(x), self.layers[0].placement)
+        kept = []
+        for layer in self.layers:
+            seen = _expand(held, layer.exchanges)
+            held = [
+                _respond(piece.layer, _multiply(piece.layer, neurons))
+                for piece, neurons in zip(layer.cuts, seen, strict=True)
+            ]
+            kept.append((seen, held))
+        gradient = _scatter(_dense(dy), self.after)
+        by_weights: list[sp.csr_array[Any, Any]] = []
+        places = [*(layer.placement for layer in self.layers[1:]), self.after]
+        for index in reversed(range(len(self.layers))):
+            layer, (seen, outputs) = self.layers[index], kept[index]
+            passed = [
+                each * _slope(piece.layer, out)
+                for each, piece, out in zip(gradient, layer.cuts, outputs, strict=True)
+            ]
+            by_weights.insert(0, self._by_weights(index, passed, seen, places[index]))
+            partial = [
+                np.asarray(piece.layer.weights.astype(np.float64).T @ each)
+                for piece, each in zip(layer.cuts, passed, strict=True)
+            ]
+            gradient = _fold(partial, layer.exchanges)
+        return _collect(gradient, self.layers[0].placement), by_weights
+
+    def _by_weights(
+        self, index: int, passed: list[Floats], seen: list[Floats], rows_at: Placement
+    ) -> sp.csr_array[Any, Any]:
+        """The sampled products of all parts, put together under the numbers of the whole layer."""
+        layer, whole = self.layers[index], self.network[index]
+        rows, columns, values = [], [], []
+        for part, piece in enumerate(layer.cuts):
+            exchange = layer.exchanges[part]
+            names = np.concatenate(
+                [layer.placement.neurons(part)]
+                + [layer.placement.neurons(p)[t] for p, t in enumerate(exchange.takes)]
+            )
+            inside = np.repeat(np.arange(piece.layer.outputs), np.diff(piece.layer.row_offsets))
+            at = piece.layer.column_indices
+            rows.append(rows_at.neurons(part)[inside])
+            columns.append(names[at])
+            values.append(np.einsum("ij,ij->i", passed[part][inside], seen[part][at]))
+        triple = np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))
+        return sp.csr_array(triple, shape=(whole.outputs, whole.inputs))
+
+
+def _expand(held: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
+    """What every part sees: its own neurons, then those it receives."""
+    return [
+        np.concatenate([held[ex.part]] + [held[p][taken] for p, taken in enumerate(ex.takes)])
+        for ex in exchanges
+    ]
+
+
+def _fold(partial: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
+    """Partial sums back to the owners, added in the order of parts."""
+    sums = [each[: ex.local].copy() for each, ex in zip(partial, exchanges, strict=True)]
+    for ex in exchanges:
+        for owner, taken in enumerate(ex.takes):
+            begin, end = ex.starts[owner], ex.starts[owner + 1]
+            sums[owner][taken] += partial[ex.part][begin:end]
+    return sums
+
+
+def _scatter(rows: Floats, placement: Placement) -> list[Floats]:
+    return [rows.T[placement.neurons(part)] for part in range(placement.parts)]
+
+
+def _collect(held: list[Floats], placement: Placement) -> Floats:
+    whole = np.empty((len(placement.part), held[0].shape[1]))
+    for part, neurons in enumerate(held):
+        mine = placement.neurons(part)
+        whole[mine] = neurons[placement.place[mine]]
+    return whole.T
+
+
+def _multiply(layer: Layer, neurons: Floats) -> Floats:
+    return np.asarray(layer.weights.astype(np.float64) @ neurons)
+
+
+def _respond(layer: Layer, sums: Floats) -> Floats:
+    y = sums + layer.bias[:, None].astype(np.float64)
+    if layer.activation == "relu":
+        y = np.clip(y, 0.0, np.inf if layer.clip is None else layer.clip)
+    return y
+
+
+def _slope(layer: Layer, outputs: Floats) -> Floats:
+    if layer.activation != "relu":
+        return np.ones_like(outputs)
+    below = outputs < (np.inf if layer.clip is None else layer.clip)
+    return ((outputs > 0.0) & below).astype(np.float64)
+
+
+def _dense(x: Any) -> Floats:
+    rows: Any = x
+    return np.asarray(rows.toarray() if sp.issparse(x) else rows, np.float64)
