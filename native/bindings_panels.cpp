@@ -1,4 +1,8 @@
 // Panels of a part's neurons, and what parts exchange.
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+
 #include "bindings.h"
 #include "dispatch.h"
 #include "panels.h"
@@ -31,6 +35,46 @@ Arrivals arrivals_of(const Output<uint64_t, 2>& steps, const int64_t* parts, siz
     require(parts[i] >= 0 && size_t(parts[i]) < steps.shape(0), "there is no such part");
   }
   return Arrivals(steps.data());
+}
+
+// An exchange and the arrays that its memory lies in.
+struct HeldExchange {
+  SharedExchange exchange;
+  Output<uint64_t, 2> steps;
+  std::vector<Output<float>> memories;
+};
+
+std::vector<int64_t> copy_of(const Array<int64_t>& array) {
+  return {array.data(), array.data() + array.size()};
+}
+
+void make_exchange(HeldExchange* self, int64_t part, int64_t local, const Array<int64_t>& outbox,
+                   const std::vector<Array<int64_t>>& places, const Array<int64_t>& packed,
+                   const Array<int64_t>& starts, const Output<uint64_t, 2>& steps) {
+  SharedExchange exchange{};
+  exchange.part = part;
+  exchange.local = local;
+  exchange.outbox = copy_of(outbox);
+  exchange.packed = copy_of(packed);
+  exchange.starts = copy_of(starts);
+  for (const auto& each : places) exchange.places.push_back(copy_of(each));
+  const size_t parts = packed.size();
+  require(part >= 0 && size_t(part) < parts && places.size() == parts &&
+              starts.size() == parts + 1 && steps.shape(0) == parts &&
+              steps.shape(1) == size_t(Arrivals::stride),
+          "an exchange must know every part");
+  require(int64_t(outbox.size()) == exchange.packed[size_t(part)], "the outbox has another size");
+  for (int64_t place : exchange.outbox) require(place >= 0 && place < local, "no such neuron");
+  require(exchange.starts[0] == local, "received neurons come behind the own ones");
+  for (size_t p = 0; p < parts; ++p) {
+    require(exchange.starts[p + 1] - exchange.starts[p] == int64_t(exchange.places[p].size()),
+            "received neurons must lie one behind the other");
+    for (int64_t place : exchange.places[p]) {
+      require(place >= 0 && place < exchange.packed[p], "no such neuron in what a part packs");
+    }
+  }
+  exchange.steps = steps.data();
+  new (self) HeldExchange{std::move(exchange), steps, {}};
 }
 
 }  // namespace
@@ -98,4 +142,45 @@ void bind_panels(nb::module_& module) {
       },
       nb::arg("steps").noconvert(), nb::arg("parts").noconvert(), nb::arg("step"),
       nb::arg("seconds"));
+
+  nb::class_<HeldExchange>(module, "SharedExchange")
+      .def("__init__", &make_exchange, nb::arg("part"), nb::arg("local"),
+           nb::arg("outbox").noconvert(), nb::arg("places"), nb::arg("packed").noconvert(),
+           nb::arg("starts").noconvert(), nb::arg("steps").noconvert())
+      .def(
+          "attach",
+          [](HeldExchange& self, std::vector<Output<float>> memories) {
+            const size_t parts = self.exchange.packed.size();
+            require(memories.size() == SharedExchange::halves * parts,
+                    "every part has two halves of memory");
+            self.exchange.memory.clear();
+            self.exchange.capacity = INT64_MAX;
+            for (const auto& memory : memories) {
+              self.exchange.memory.push_back(memory.data());
+              self.exchange.capacity = std::min(self.exchange.capacity, int64_t(memory.size()));
+            }
+            self.memories = std::move(memories);
+          },
+          nb::arg("memories"))
+      .def(
+          "start",
+          [](const HeldExchange& self, const Cube<float>& x, uint64_t step) {
+            const Panels3<const float> from{x.data(), int64_t(x.shape(0)), int64_t(x.shape(1)),
+                                            int64_t(x.shape(2))};
+            require(!self.memories.empty() && self.exchange.fits(from),
+                    "the panels do not fit the exchange");
+            self.exchange.start(from, step);
+          },
+          nb::arg("x").noconvert(), nb::arg("step"))
+      .def(
+          "finish",
+          [](const HeldExchange& self, const Cube<float>& x, uint64_t step, double seconds) {
+            const auto to = panels_of(x);
+            const Panels3<const float> same{to.data, to.panels, to.neurons, to.lanes};
+            require(!self.memories.empty() && self.exchange.fits(same),
+                    "the panels do not fit the exchange");
+            nb::gil_scoped_release released;
+            return self.exchange.finish(to, step, seconds);
+          },
+          nb::arg("x").noconvert(), nb::arg("step"), nb::arg("seconds"));
 }

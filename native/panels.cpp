@@ -65,4 +65,32 @@ int64_t Arrivals::wait(const int64_t* parts, int64_t count, uint64_t step, doubl
   return -1;
 }
 
+bool SharedExchange::fits(const Panels3<const float>& x) const {
+  const int64_t most = *std::max_element(packed.begin(), packed.end());
+  return x.neurons >= starts.back() && most * x.panels * x.lanes <= capacity;
+}
+
+void SharedExchange::start(const Panels3<const float>& x, uint64_t step) const {
+  const int64_t parts = int64_t(packed.size());
+  float* mine = memory[size_t(int64_t(step % halves) * parts + part)];
+  const Panels3<float> target{mine, x.panels, packed[size_t(part)], x.lanes};
+  take_neurons(x, outbox.data(), int64_t(outbox.size()), target, 0);
+  Arrivals(steps).announce(part, step);
+}
+
+int64_t SharedExchange::finish(const Panels3<float>& x, uint64_t step, double seconds) const {
+  const int64_t parts = int64_t(packed.size());
+  // Everybody: whoever announces this step has read all of the step before it.
+  for (int64_t other = 0; other < parts; ++other) {
+    if (other == part) continue;
+    const int64_t late = Arrivals(steps).wait(&other, 1, step, seconds);
+    if (late >= 0) return late;
+    const auto& wanted = places[size_t(other)];
+    const float* theirs = memory[size_t(int64_t(step % halves) * parts + other)];
+    const Panels3<const float> source{theirs, x.panels, packed[size_t(other)], x.lanes};
+    take_neurons(source, wanted.data(), int64_t(wanted.size()), x, starts[size_t(other)]);
+  }
+  return -1;
+}
+
 }  // namespace espalier

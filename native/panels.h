@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "layer.h"
 
@@ -44,6 +45,27 @@ class Arrivals {
 
  private:
   uint64_t* steps_;
+};
+
+// One part's side of an exchange through memory that all parts see: what others read is packed into
+// its own piece, theirs is taken from their pieces. Two halves of the memory take turns.
+struct SharedExchange {
+  static constexpr int halves = 2;
+
+  int64_t part, local;                       // whose it is, and the neurons it owns
+  std::vector<int64_t> outbox;               // the places it packs
+  std::vector<std::vector<int64_t>> places;  // for each part, what it takes of what that packed
+  std::vector<int64_t> packed;               // neurons that each part packs
+  std::vector<int64_t> starts;               // where what it takes from each part begins in x
+  uint64_t* steps;
+  std::vector<float*> memory;  // [half][part]
+  int64_t capacity = 0;        // floats of each
+
+  // Whether panels of so many lanes fit.
+  bool fits(const Panels3<const float>& x) const;
+  void start(const Panels3<const float>& x, uint64_t step) const;
+  // -1, or the first part that was late.
+  int64_t finish(const Panels3<float>& x, uint64_t step, double seconds) const;
 };
 
 }  // namespace espalier

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.distributed.exchange import Exchange, Places
+from espalier import _native
+from espalier.distributed.exchange import Exchange
 from espalier.distributed.world import World, import_mpi
 from espalier.errors import InputError
-from espalier.kernels.panels import Panels, Steps, add_neurons, take_neurons
+from espalier.kernels.panels import Panels, Steps, add_neurons
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 HALVES = 2
 LINE = 64  # bytes; every half starts on a cache line
-_LOOK = 0.05  # seconds between two looks at signals and at the time
+LOOK = 0.05  # seconds between two looks at signals and at the time
 
 
 class SharedMemory:
@@ -39,15 +40,16 @@ class SharedMemory:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self._step = 0
+        self.step = 0
         self._words = 0  # the most that a part packs in one step
         self._capacity = 0  # floats of a half
         self._window: MPI.Win | None = None
-        self._halves: list[list[NDArray[np.float32]]] = []  # [half][part]
+        self.halves: list[list[NDArray[np.float32]]] = []  # [half][part]
         self._everybody = np.arange(world.parts, dtype=np.int64)
         self._counters, memories = self._allocate(LINE, np.uint64)
         steps = memories[0] if world.parts == 1 else self._counter_memory(memories)
-        self._steps = Steps(steps.reshape(world.parts, -1), world.part)
+        self.step_memory = steps.reshape(world.parts, -1)
+        self._steps = Steps(self.step_memory, world.part)
         world.barrier()
 
     def channel(self, exchange: Exchange) -> SharedChannel:
@@ -59,44 +61,44 @@ class SharedMemory:
 
     def close(self) -> None:
         """Give the memory back."""
-        self._halves = []
+        self.halves = []
         for window in (self._window, self._counters):
             if window is not None:
                 window.Free()
 
     def next_half(self, panels: int, lanes: int) -> list[NDArray[np.float32]]:
-        """The memory of every part for the step that begins now."""
+        """The memory of every part for the step that begins now; all parts grow it together."""
         wanted = max(1, self._words * panels * lanes)
         if wanted > self._capacity:
             self._grow(wanted)
-        self._step += 1
+        self.step += 1
         return self.half
 
     @property
     def half(self) -> list[NDArray[np.float32]]:
         """The memory of every part for this step."""
-        return self._halves[self._step % HALVES]
+        return self.halves[self.step % HALVES]
 
     def announce(self) -> None:
         """Tell that this part has packed what it gives in this step."""
-        self._steps.announce(self._step)
+        self._steps.announce(self.step)
 
     def wait(self) -> None:
         """Wait until every part has packed what it gives in this step."""
         patience = self.world.patience
         deadline = time.monotonic() + patience.seconds
-        while (late := self._steps.late(self._everybody, self._step, _LOOK)) is not None:
+        while (late := self._steps.late(self._everybody, self.step, LOOK)) is not None:
             if time.monotonic() > deadline:
                 patience.give_up([self.world.replica * self.world.parts + late])
 
     def _grow(self, floats: int) -> None:
         """All parts do so in the same step, since panels and lanes are the same for all."""
         if self._window is not None:
-            self._halves = []
+            self.halves = []
             self._window.Free()
         self._capacity = -(-floats * 4 // LINE) * LINE // 4
         self._window, memories = self._allocate(HALVES * self._capacity * 4, np.float32)
-        self._halves = [
+        self.halves = [
             [memory[half * self._capacity :][: self._capacity] for memory in memories]
             for half in range(HALVES)
         ]
@@ -136,9 +138,18 @@ class SharedChannel:
         self._memory = memory
         world = memory.world
         outbox = exchange.outbox
-        self._packed = [int(n[0]) for n in world.gather(_one(len(outbox)), world.within)]
-        mine = world.swap([np.searchsorted(outbox, places) for places in exchange.gives])
-        self._places: list[Places] = [np.ascontiguousarray(each) for each in mine]
+        packed = np.concatenate(world.gather(_one(len(outbox)), world.within))
+        places = world.swap([np.searchsorted(outbox, places) for places in exchange.gives])
+        self._native = _native.SharedExchange(
+            exchange.part,
+            exchange.local,
+            outbox,
+            [np.ascontiguousarray(each) for each in places],
+            packed,
+            exchange.starts,
+            memory.step_memory,
+        )
+        self._attached: object = None
         received = world.gather(_one(exchange.words_received), world.within)
         self._received = [int(n[0]) for n in received]
         starts = world.swap([_one(start - exchange.local) for start in exchange.starts[:-1]])
@@ -146,18 +157,20 @@ class SharedChannel:
 
     def start(self, x: Panels) -> None:
         """Pack what others read of the own neurons."""
-        mine = self._memory.next_half(x.shape[0], x.shape[2])[self.exchange.part]
-        outbox = self.exchange.outbox
-        take_neurons(x, outbox, _as_panels(mine, x, len(outbox)))
-        self._memory.announce()
+        memory = self._memory
+        memory.next_half(x.shape[0], x.shape[2])
+        if self._attached is not memory.halves:
+            self._attached = memory.halves
+            self._native.attach([each for half in memory.halves for each in half])
+        self._native.start(x, memory.step)
 
     def finish(self, x: Panels) -> None:
         """Take what others packed."""
-        self._memory.wait()
-        for part, places in enumerate(self._places):
-            if len(places):
-                theirs = _as_panels(self._memory.half[part], x, self._packed[part])
-                take_neurons(theirs, places, x, int(self.exchange.starts[part]))
+        memory = self._memory
+        late = self._native.finish(x, memory.step, LOOK)
+        if late >= 0:
+            memory.wait()
+            self._native.finish(x, memory.step, LOOK)
 
     def fold(self, gradient: Panels) -> None:
         """Put partial sums where their owners see them, and add those of others in order."""
