@@ -120,7 +120,8 @@ class Partition:
             "partition": json.dumps(about),
             "sha256": self.fingerprint,
         }
-        arrays = {f"owners.{index}": each for index, each in enumerate(self.owners)}
+        narrow = np.min_scalar_type(self.parts - 1)
+        arrays = {f"owners.{index}": each.astype(narrow) for index, each in enumerate(self.owners)}
         with replacing_file(Path(path)) as file:
             file.write(save_arrays(arrays, metadata))
 
