@@ -17,6 +17,7 @@ from espalier.errors import InputError, MissingExtraError
 
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+ESPALIER = ("-m", "espalier")
 OUTPUT_COLUMNS = 160  # of tables that go to a file or a pipe
 KILLED = 137  # 128 + SIGKILL, as shells have it
 # Lines of the launchers themselves, which say nothing that a user of espalier could use.
@@ -37,11 +38,18 @@ def mpi_rank() -> int | None:
     return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), None)
 
 
-def launch(arguments: Sequence[str], ranks: int, *, threads: int | None = None) -> int:
+def launch(
+    arguments: Sequence[str],
+    ranks: int,
+    *,
+    threads: int | None = None,
+    program: Sequence[str] = ESPALIER,
+) -> int:
     """Run ``espalier`` with these arguments on several ranks of this machine.
 
     Arguments:
         threads: of each rank; None for its share of the cores.
+        program: what Python is to run in its place.
 
     Returns:
         The exit code: 0 if every rank ended well.
@@ -59,7 +67,7 @@ def launch(arguments: Sequence[str], ranks: int, *, threads: int | None = None) 
         environment = {**os.environ, VARIABLE: str(board), **_defaults(ranks, threads)}
         command = [
             *(str(mpiexec), "-n", str(ranks), *_options(mpiexec)),
-            *(sys.executable, "-m", "mpi4py", "-m", "espalier", *arguments),
+            *(sys.executable, "-m", "mpi4py", *program, *arguments),
         ]
         process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
         try:

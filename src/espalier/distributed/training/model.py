@@ -147,7 +147,7 @@ def sparse_network(model: nn.Module) -> Network:
 
     >>> from espalier.nn.networks import RadixNet
     >>> sparse_network(RadixNet(64, 2, side=8, num_classes=10))
-    Network(2 layers, 64 -> 64, 4096 connections)
+    Network(2 layers, 64 -> 64, 4,096 connections)
     """
     return Network(
         Layer.from_csr(

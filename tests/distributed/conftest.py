@@ -1,0 +1,57 @@
+"""Programs on real ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from espalier.distributed import launch
+
+PROGRAMS = Path(__file__).parent / "programs"
+LIMIT = 150  # seconds that any run may take
+
+# launch() in a process of its own, as the command line has it.
+LAUNCHER = """
+import sys
+from espalier.distributed.launch import launch
+sys.exit(launch(sys.argv[3:], int(sys.argv[1]), program=sys.argv[2].split()))
+"""
+
+
+@pytest.fixture
+def run_ranks(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a program of tests/distributed/programs on so many ranks."""
+    launch.find_mpiexec()
+
+    def run(
+        program: str, ranks: int, *arguments: object, patience: float = 60.0
+    ) -> subprocess.CompletedProcess[str]:
+        words = [str(ranks), str(PROGRAMS / program), *map(str, arguments)]
+        environment = {
+            **os.environ,
+            "ESPALIER_PATIENCE": str(patience),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        }
+        return subprocess.run(
+            [sys.executable, "-c", LAUNCHER, *words],
+            capture_output=True,
+            text=True,
+            timeout=LIMIT,
+            env=environment,
+            check=False,
+        )
+
+    return run
+
+
+def answers(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """What rank 0 printed last, as JSON."""
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))

@@ -1,0 +1,57 @@
+"""Run networks on these ranks in every way; rank 0 prints how far all are from one process."""
+
+import hashlib
+import json
+import sys
+
+import numpy as np
+import scipy.sparse as sp
+
+import espalier as esp
+from espalier.distributed import DistributedPlan, World
+
+PARTS = int(sys.argv[1])
+
+
+def networks():
+    yield "challenge", esp.radixnet(256, 20, bias=-0.3), esp.challenge_images(256, 70)
+    yield (
+        "random",
+        esp.random_network([64, 50, 70, 33], connections=9),
+        np.random.default_rng(0).random((37, 64), np.float32),
+    )
+    narrow = esp.random_network([5, 2, 3, 1], connections=2)
+    yield "narrow", narrow, np.random.default_rng(1).random((3, 5), np.float32)
+    yield "none", esp.radixnet(64, 3), sp.csr_array((0, 64), dtype=np.float32)
+    wakes = esp.Network([esp.Layer(np.eye(8), 0.5), esp.Layer(np.eye(8), 0.0)])
+    yield "dead", wakes, np.zeros((5, 8), np.float32)
+    full = esp.Network([esp.Layer(np.full((6, 6), 2.0), -0.1, clip=4.0)] * 30)
+    yield "saturated", full, np.random.default_rng(2).random((40, 6), np.float32)
+
+
+def main():
+    world = World(PARTS)
+    found = {}
+    digest = hashlib.sha256()
+    for name, net, x in networks():
+        expected = esp.infer(net, x)
+        for transport in ("messages", "shared"):
+            for merge in (True, False):
+                owners = esp.partition(net, PARTS, "hash", seed=3).owners
+                plan = DistributedPlan(net, owners, world, merge=merge, transport=transport)
+                for filter in ("zero", "none"):
+                    for _ in range(2):  # requests are used again
+                        result = plan.run(x, filter)
+                    activations = result.gather()
+                    if world.rank == 0:
+                        gap = np.abs(activations - expected.activations).max(initial=0.0)
+                        same = np.array_equal(result.categories, expected.categories)
+                        key = f"{name} {transport} {merge} {filter}"
+                        found[key] = [float(gap), bool(same), result.report().words]
+                        digest.update(activations.tobytes())
+                plan.close()
+    if world.rank == 0:
+        print(json.dumps({"found": found, "digest": digest.hexdigest()}))
+
+
+main()

@@ -1,0 +1,113 @@
+"""What becomes of a training when a rank fails: it ends, says why, and goes on as if undisturbed."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+import torch
+
+from espalier import fssl
+
+TRAIN = ["train", "--model", "radixnet:64x3", "--epochs", "3", "--batch", "256", "--threads", "1"]
+PATIENCE = 5.0
+
+
+def weights(folder):
+    return fssl.load(folder / "model.safetensors").state_dict()
+
+
+def assert_equal_bits(one, other):
+    for name, tensor in weights(one).items():
+        torch.testing.assert_close(weights(other)[name], tensor, rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A function that trains once, whichever test asks first."""
+    folder = tmp_path_factory.mktemp("undisturbed") / "training"
+
+    def train(run_ranks):
+        if not folder.exists():
+            done = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder))
+            assert done.returncode == 0, done.stderr
+        return folder
+
+    return train
+
+
+def command(folder, *more):
+    return [*TRAIN, "--parts", "2", "--output", folder, *more]
+
+
+@pytest.mark.parametrize(
+    ("fault", "where", "code", "words"),
+    [
+        ("kill", "epoch 2, step 3, forward, layer 1", 137, "rank 1 was ended by signal 9"),
+        ("kill", "epoch 3, step 2, backward, layer 2", 137, "rank 1 was ended by signal 9"),
+        ("kill", "epoch 2, writing the checkpoint", 137, "rank 1 was ended by signal 9"),
+        ("stop", "epoch 2, step 4, forward, layer 2", 75, "waited 5 s for rank 1"),
+        ("fill", "epoch 2, writing the checkpoint", 2, "cannot write"),
+        ("raise", "epoch 2, step 1, backward, layer 1", 2, "a fault that was asked for"),
+    ],
+)
+def test_a_failing_rank_ends_the_run_which_then_goes_on_as_if_undisturbed(
+    run_ranks, undisturbed, tmp_path, fault, where, code, words
+):
+    folder = tmp_path / "training"
+    start = time.monotonic()
+    failed = run_ranks("faulty.py", 2, fault, 1, where, "--", *command(folder), patience=PATIENCE)
+
+    assert failed.returncode == code, failed.stderr
+    assert words in failed.stderr
+    assert where in failed.stderr
+    assert "rank 1" in failed.stderr
+    assert time.monotonic() - start < 120
+
+    again = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder, "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert_equal_bits(undisturbed(run_ranks), folder)
+    metrics = (folder / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in metrics] == [1, 2, 3]
+
+
+def damage(path, kind):
+    content = bytearray(path.read_bytes())
+    if kind == "truncated":
+        content = content[: len(content) // 2]
+    else:
+        content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "flipped"])
+@pytest.mark.parametrize("file", ["part-00001.safetensors", "manifest.json"])
+def test_a_damaged_checkpoint_is_passed_over(run_ranks, undisturbed, tmp_path, kind, file):
+    folder = tmp_path / "training"
+    done = run_ranks("faulty.py", 2, "kill", 0, "epoch 3, step 1,", "--", *command(folder))
+    assert done.returncode == 137
+    damage(folder / "checkpoints" / "epoch-00002" / file, kind)
+
+    again = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder, "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert "is damaged" in again.stderr
+    assert_equal_bits(undisturbed(run_ranks), folder)
+
+
+def test_a_training_goes_on_with_other_parts_and_replicas(run_ranks, undisturbed, tmp_path):
+    folder = tmp_path / "training"
+    run_ranks("faulty.py", 2, "kill", 0, "epoch 2, step 1,", "--", *command(folder))
+    other = [*TRAIN, "--parts", "3", "--output", folder, "--resume"]
+    again = run_ranks("faulty.py", 3, "none", 0, "", "--", *other)
+
+    assert again.returncode == 0, again.stderr
+    for name, tensor in weights(undisturbed(run_ranks)).items():
+        torch.testing.assert_close(weights(folder)[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+def test_ranks_with_different_partitions_are_told_so(run_ranks):
+    done = run_ranks("different.py", 2)
+
+    assert done.returncode == 2, done.stderr
+    assert "the partition differs between ranks: rank 1 has" in done.stderr

@@ -1,0 +1,119 @@
+"""Grids, boards, shards and launchers: the small parts of running on ranks."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import espalier as esp
+from espalier import InputError, MissingExtraError
+from espalier.distributed import launch
+from espalier.distributed.board import SLOT, Board
+from espalier.distributed.grid import parts_for_inference, parts_for_training, training_words
+from espalier.distributed.training.sharding import Shard
+from espalier.distributed.waiting import Patience
+
+
+def test_replicas_as_long_as_the_network_fits_and_samples_suffice():
+    net = esp.radixnet(1024, 4)
+    size = 8 * net.connections
+
+    assert parts_for_inference(net, 4, samples=1000) == 1
+    assert parts_for_inference(net, 4, samples=1000, memory=2 * size) == 2
+    assert parts_for_inference(net, 4, samples=1000, memory=size // 2) == 4
+    assert parts_for_inference(net, 4, samples=1) == 4
+
+
+def test_training_takes_parts_below_the_crossover_batch_and_replicas_above():
+    words, nonzeros = {1: 0, 2: 500, 4: 900}, 32_000
+
+    assert parts_for_training(words, nonzeros, 4, batch=8) == 4
+    assert parts_for_training(words, nonzeros, 4, batch=4096) == 1
+    assert training_words(0, nonzeros, 1, 4, batch=64) == 2 * nonzeros * 3
+    assert parts_for_training(words, nonzeros, 4, batch=3) == 4  # no replicas of 3 samples
+    with pytest.raises(InputError, match="no grid of 4 ranks"):
+        parts_for_training({1: 0, 2: 500}, nonzeros, 4, batch=3)
+
+
+def test_a_board_shows_the_last_step_of_every_rank(tmp_path):
+    Board.create(tmp_path / "board", 3)
+    boards = [Board(tmp_path / "board", rank) for rank in range(3)]
+    boards[1].write("step 1")
+    boards[1].write("step 2" + "x" * SLOT)
+
+    assert boards[0].others() == {1: ("step 2" + "x" * SLOT)[: SLOT - 16]}
+    assert boards[1].others() == {}
+    assert boards[2].read()[1][0] == os.getpid()
+    assert Board(None).others() == {}
+    assert Board(tmp_path / "absent").others() == {}
+
+
+@given(seed=st.integers(0, 99), parts=st.integers(1, 4), by_column=st.booleans())
+def test_shards_find_their_rows_in_any_other_cut(seed, parts, by_column):
+    rng = np.random.default_rng(seed)
+    rows = 11
+    counts = np.full(rows, 3) if by_column else rng.integers(0, 5, rows)
+    whole = torch.arange(int(counts.sum()), dtype=torch.float32)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+
+    def shards(parts):
+        owners = rng.integers(0, parts, rows)
+        for part in range(parts):
+            mine = np.flatnonzero(owners == part)
+            size = int(counts[mine].sum())
+            order = None if by_column else rng.permutation(size)
+            yield Shard(mine, counts[mine], order, by_column=by_column)
+
+    def local(shard):
+        packed = torch.cat([whole[starts[r] : starts[r + 1]] for r in shard.rows] or [whole[:0]])
+        like = torch.empty(3, len(shard.rows)) if by_column else torch.empty(len(packed))
+        return shard.unpack(packed, like)
+
+    written = list(shards(parts))
+    packed = torch.cat([shard.pack(local(shard)) for shard in written])
+    every = np.concatenate([shard.rows for shard in written])
+    for shard in shards(3):
+        places = shard.find(every, np.concatenate([each.counts for each in written]))
+        found = shard.unpack(packed[torch.from_numpy(places)], local(shard))
+        torch.testing.assert_close(found, local(shard), rtol=0, atol=0)
+
+
+def test_shards_notice_missing_rows_and_other_patterns():
+    shard = Shard(np.array([1, 4]), np.array([2, 2]))
+    assert shard.find(np.array([0, 1]), np.array([2, 2])) is None
+    assert shard.find(np.array([1, 4]), np.array([2, 3])) is None
+    assert shard.find(np.array([4, 1]), np.array([2, 2])).tolist() == [2, 3, 0, 1]
+
+
+@pytest.mark.parametrize("patience", ["0", "-1", "soon", "inf", "nan"])
+def test_bad_patience_is_refused(monkeypatch, patience):
+    monkeypatch.setenv("ESPALIER_PATIENCE", patience)
+    with pytest.raises(InputError, match="ESPALIER_PATIENCE"):
+        Patience(0, lambda code: None, None)
+
+
+def test_a_machine_without_mpi_is_told_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingExtraError, match=r"pip install 'espalier\[mpi\]'"):
+        launch.launch(["info"], 2)
+    with pytest.raises(InputError, match="ranks is 0"):
+        launch.launch(["info"], 0)
+
+
+def test_a_rank_is_known_by_its_launcher(monkeypatch):
+    for name in (*launch.RANK_VARIABLES, *launch.SIZE_VARIABLES):
+        monkeypatch.delenv(name, raising=False)
+    assert launch.mpi_rank() is None
+    monkeypatch.setenv("PMI_SIZE", "1")
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert launch.mpi_rank() is None
+    monkeypatch.setenv("PMI_SIZE", "4")
+    monkeypatch.setenv("PMI_RANK", "3")
+    assert launch.mpi_rank() == 3
