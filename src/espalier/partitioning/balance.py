@@ -61,15 +61,29 @@ def keep_limits(graph: Hypergraph, vertices: Owners, limits: Ints) -> Owners:
 
 def owned_words(graph: Hypergraph, parts: int, vertices: Ints) -> NDArray[np.float64]:
     """For some vertices and each part, how many of the columns they read that part owns."""
+    return np.asarray(_owned(graph, parts)[vertices].toarray(), np.float64)
+
+
+def nearest_parts(graph: Hypergraph, parts: int) -> Owners:
+    """For each vertex the part that owns most of the columns it reads, full or not."""
+    owned = _owned(graph, parts)
+    most = np.zeros(graph.vertices, np.int32)
+    counts = np.diff(owned.indptr)
+    rows = np.repeat(np.arange(graph.vertices), counts)
+    order = np.lexsort((-owned.indices, owned.data, rows))
+    last = np.cumsum(counts)[counts > 0] - 1
+    most[counts > 0] = owned.indices[order[last]]
+    return most
+
+
+def _owned(graph: Hypergraph, parts: int) -> sp.csr_array[np.float64, tuple[int, int]]:
     net = np.repeat(np.arange(graph.nets), np.diff(graph.offsets))
     joins = sp.csr_array(
         (np.ones(len(graph.fixed)), graph.fixed, graph.fixed_offsets), shape=(graph.nets, parts)
     )
     reads = sp.coo_array((graph.costs[net], (graph.pins, net)), shape=(graph.vertices, graph.nets))
-    owned: sp.csr_array[np.float64, tuple[int, int]] = sp.csr_array(
-        (sp.csr_array(reads)[vertices] @ joins)
-    )
-    return np.asarray(owned.toarray(), np.float64)
+    owned: sp.csr_array[np.float64, tuple[int, int]] = sp.csr_array(sp.csr_array(reads) @ joins)
+    return owned
 
 
 def deal_out(owners: Owners, idle: NDArray[np.bool_], parts: int) -> Owners:

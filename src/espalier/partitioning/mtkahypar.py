@@ -51,7 +51,7 @@ def improve_cut(
         vertices: int32 ``[vertices]``, the cut to start from, within its limits.
     """
     problem = _Problem(graph, limits, seed)
-    start = vertices.tolist() + list(range(problem.terminals))
+    start = vertices[np.argsort(problem.order)].tolist() + list(range(problem.terminals))
     cut = problem.hypergraph.create_partitioned_hypergraph(problem.context, len(limits), start)
     cut.improve_partition(problem.context, 1)
     return problem.owners(cut)
@@ -63,21 +63,26 @@ class _Problem:
     def __init__(self, graph: Hypergraph, limits: Ints, seed: int) -> None:
         library, kahypar = _library()
         self.vertices, parts = graph.vertices, len(limits)
+        self.order = _shuffled(self.vertices, seed)  # the place of every vertex
         self.terminals = parts if len(graph.fixed) else 0
         weights, limits = _narrowed(graph.weights, limits)
+        weights = weights[np.argsort(self.order)]
         if self.terminals:
-            # A fixed vertex of weight 0 would be ignored. Each part holds just one of them.
-            weights, limits = np.append(weights, np.ones(parts, np.int64)), limits + 1
+            # A fixed vertex of weight 0 would be ignored, and one as heavy as a row keeps rows
+            # from gathering around it: each weighs 1, and rows a multiple of more than that.
+            scale = max(1, min(parts + 1, MAX_TOTAL // max(int(weights.sum()), 1)))
+            weights = np.append(weights * scale, np.ones(parts, np.int64))
+            limits = limits * scale + max(1, scale - 1)
         self.context = kahypar.context_from_preset(library.PresetType.DETERMINISTIC)
         self.context.set_partitioning_parameters(parts, EPSILON, library.Objective.KM1)
         self.context.set_individual_target_block_weights(limits.tolist())
         self.context.logging = False
-        library.set_seed(seed)
+        library.set_seed(0)
         self.hypergraph = kahypar.create_hypergraph(
             self.context,
             len(weights),
             graph.nets,
-            _nets(graph),
+            _nets(graph, self.order),
             weights.tolist(),
             graph.costs.tolist(),
         )
@@ -91,7 +96,7 @@ class _Problem:
             raise EspalierError(
                 "mtkahypar moved vertices that were fixed; please report this with its version"
             )
-        return found[: self.vertices]
+        return found[self.order]
 
 
 @cache
@@ -111,8 +116,15 @@ def _narrowed(weights: Ints, limits: Ints) -> tuple[Ints, Ints]:
     return -(-weights // unit), limits // unit
 
 
-def _nets(graph: Hypergraph) -> list[list[int]]:
-    moved = _lists(graph.pins, graph.offsets)
+def _shuffled(vertices: int, seed: int) -> Ints:
+    """The library's seed decides nothing in its deterministic mode; the order of vertices does."""
+    if not seed:
+        return np.arange(vertices)
+    return np.argsort(np.random.PCG64(seed).random_raw(vertices), kind="stable")
+
+
+def _nets(graph: Hypergraph, order: Ints) -> list[list[int]]:
+    moved = _lists(order[graph.pins], graph.offsets)
     if not len(graph.fixed):
         return moved
     held = _lists(graph.vertices + graph.fixed, graph.fixed_offsets)
