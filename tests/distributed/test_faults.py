@@ -1,4 +1,4 @@
-"""What becomes of a training when a rank fails: it ends, says why, and goes on as if undisturbed."""
+"""What becomes of a training when a rank fails: it ends, says why, and goes on undisturbed."""
 
 from __future__ import annotations
 

@@ -256,6 +256,67 @@ def fssl(
     _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
 
 
+@app.command("partition")
+def partition(
+    section: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SECTION]...", help="volume, ranks or all; all by default."),
+    ] = None,
+    neurons: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Challenge networks to partition; repeat."),
+    ] = None,
+    layers: Annotated[int, typer.Option(min=1, help="Layers of each.")] = 120,
+    parts: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Numbers of parts; repeat. By default 8, 32, 128 and 512."),
+    ] = None,
+    network_file: Annotated[
+        Path | None, typer.Option(help="Partition this network on file in their place.")
+    ] = None,
+    sweeps: Annotated[
+        int, typer.Option(min=0, help="Times every layer is cut again with its neighbours fixed.")
+    ] = 0,
+    ranks: Annotated[int, typer.Option(min=1, help="Processes of section ranks.")] = 2,
+    wide: Annotated[int, typer.Option(min=1, help="Neurons of its network.")] = 16384,
+    deep: Annotated[int, typer.Option(min=1, help="Layers of it.")] = 120,
+    batch: Annotated[int, typer.Option(min=1, help="Samples of it.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Small networks and few rounds: half a minute.")
+    ] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for partition.md, partition.json and the plot.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Partitioned networks: what parts send, beside random rows, and how fast ranks are.
+
+    volume: words, messages and balance of every method. ranks: exchanges, inference and training
+    on processes of this machine, beside one process.
+    """
+    from espalier.bench import partition as tables
+
+    defaults = tables.Settings()
+    settings = tables.Settings(
+        neurons=tuple(neurons or defaults.neurons),
+        layers=layers,
+        parts=tuple(parts or defaults.parts),
+        network_file=_word(network_file),
+        random=() if neurons else defaults.random,
+        sweeps=sweeps,
+        ranks=ranks,
+        wide=wide,
+        deep=deep,
+        batch=batch,
+        rounds=rounds,
+    )
+    if quick:
+        settings = settings.quick()
+    wanted = section or tuple(tables.SECTIONS)
+    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+
+
 def _print(report: Report, as_json: bool) -> None:
     if as_json:
         print_json(report.to_dict())

@@ -99,6 +99,8 @@ def on_rank(make_world: Callable[[], World]) -> Iterator[World]:
             time.sleep(_LATER)
         step = "" if world is None else f", in {world.patience.step}"
         print_error(f"rank {rank}{step}: {error}")
+        if world is not None and world.ranks > 1:
+            world.comm.Abort(BAD_INPUT)
         raise typer.Exit(BAD_INPUT) from error
 
 

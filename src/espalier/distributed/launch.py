@@ -24,7 +24,7 @@ KILLED = 137  # 128 + SIGKILL, as shells have it
 _NOISE = re.compile(
     r"^(-{20,}|=+$|= +|MPI_ABORT was invoked|  Proc: |  Errorcode: |NOTE: invoking MPI_ABORT|"
     r"You may or may not see|exactly when Open MPI|prterun has exited|\"abort\"\. This may|"
-    r"terminated by signals sent|prterun noticed that|This error may|Abort\(\d+\)|"
+    r"terminated by signals sent|prterun noticed that|signal \d+ \(|This error may|Abort\(\d+\)|"
     r"YOUR APPLICATION TERMINATED|This typically refers)"
 )
 _DEAD = re.compile(r"process rank (\d+) with PID (\d+).*signal (\d+)")
@@ -134,11 +134,14 @@ def _forward(process: subprocess.Popen[str]) -> Mapping[int, int]:
     """Pass on what ranks say; returns the ranks that a signal ended, with the signal."""
     dead: dict[int, int] = {}
     assert process.stderr is not None
+    before = ""
     for line in process.stderr:
-        if match := _DEAD.search(line):
+        # Open MPI breaks its sentence about a dead process into two lines.
+        if match := _DEAD.search(f"{before.rstrip()} {line}"):
             dead.setdefault(int(match[1]), int(match[3]))
+        before = line
         if line.strip() and not _NOISE.match(line):
-            sys.stderr.write(line)
+            sys.stderr.write(line.lstrip(" "))
             sys.stderr.flush()
     return dead
 

@@ -79,14 +79,15 @@ class PartitionReport:
         partition: Partition,
         network: Network,
         *,
+        peers: Sequence[str] = PEERS,
         progress: Callable[[int, int], None] | None = None,
     ) -> PartitionReport:
-        """Count every layer of the network three times."""
+        """Count every layer of the network once, and once for each peer."""
         from espalier.partitioning.partitioners import share_out
 
         partition.check(network)
         parts = partition.parts
-        names = [partition.method, *(peer for peer in PEERS if peer != partition.method)]
+        names = [partition.method, *(peer for peer in peers if peer != partition.method)]
         layers: dict[str, list[Figures]] = {name: [] for name in names}
         nonzeros = []
         for index, layer in enumerate(network):
