@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 
 import pytest
 import torch
+from tests.distributed.conftest import LIMIT
 
 from espalier import fssl
 
@@ -42,34 +44,90 @@ def command(folder, *more):
 
 
 @pytest.mark.parametrize(
-    ("fault", "where", "code", "words"),
+    ("where", "step"),
     [
-        ("kill", "epoch 2, step 3, forward, layer 1", 137, "rank 1 was ended by signal 9"),
-        ("kill", "epoch 3, step 2, backward, layer 2", 137, "rank 1 was ended by signal 9"),
-        ("kill", "epoch 2, writing the checkpoint", 137, "rank 1 was ended by signal 9"),
-        ("stop", "epoch 2, step 4, forward, layer 2", 75, "waited 5 s for rank 1"),
-        ("fill", "epoch 2, writing the checkpoint", 2, "cannot write"),
-        ("raise", "epoch 2, step 1, backward, layer 1", 2, "a fault that was asked for"),
+        ("forward", "epoch 2, step 3, forward, layer 1"),
+        ("backward", "epoch 3, step 2, backward, layer 2"),
+        ("checkpoint", "epoch 2, writing the checkpoint"),
     ],
 )
-def test_a_failing_rank_ends_the_run_which_then_goes_on_as_if_undisturbed(
-    run_ranks, undisturbed, tmp_path, fault, where, code, words
+def test_a_killed_rank_ends_the_run_which_then_goes_on_undisturbed(
+    run_ranks, undisturbed, tmp_path, where, step
 ):
     folder = tmp_path / "training"
-    start = time.monotonic()
-    failed = run_ranks("faulty.py", 2, fault, 1, where, "--", *command(folder), patience=PATIENCE)
+    killed = run_ranks("faulty.py", 2, "kill", 1, step, "--", *command(folder))
 
-    assert failed.returncode == code, failed.stderr
-    assert words in failed.stderr
-    assert where in failed.stderr
-    assert "rank 1" in failed.stderr
-    assert time.monotonic() - start < 120
+    assert killed.returncode == 137, killed.stderr
+    assert f"error: rank 1 was ended by signal 9 in {step}" in killed.stderr
 
     again = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder, "--resume"))
     assert again.returncode == 0, again.stderr
     assert_equal_bits(undisturbed(run_ranks), folder)
     metrics = (folder / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in metrics] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("fault", "step", "code", "words"),
+    [
+        ("stop", "epoch 2, step 4, forward, layer 2", 75, "waited 5 s for rank 1 (last seen in "),
+        ("fill", "epoch 2, writing the checkpoint", 2, "cannot write"),
+        ("raise", "epoch 2, step 1, backward, layer 1", 2, "a fault that was asked for"),
+    ],
+)
+def test_a_frozen_or_failing_rank_ends_the_run_and_is_named(
+    run_ranks, tmp_path, fault, step, code, words
+):
+    folder = tmp_path / "training"
+    start = time.monotonic()
+    failed = run_ranks("faulty.py", 2, fault, 1, step, "--", *command(folder), patience=PATIENCE)
+
+    assert failed.returncode == code, failed.stderr
+    assert words in failed.stderr
+    assert step in failed.stderr
+    assert "rank 1" in failed.stderr
+    assert time.monotonic() - start < LIMIT
+    assert (folder / "checkpoints" / "epoch-00001" / "manifest.json").exists()
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """A function that gives a copy of a training that ended in its third epoch."""
+    folder = tmp_path_factory.mktemp("interrupted") / "training"
+
+    def train(run_ranks, copy):
+        if not folder.exists():
+            done = run_ranks("faulty.py", 2, "kill", 0, "epoch 3, step 1,", "--", *command(folder))
+            assert done.returncode == 137, done.stderr
+        shutil.copytree(folder, copy)
+        return copy
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"), [("part-00001.safetensors", "flipped"), ("manifest.json", "truncated")]
+)
+def test_a_damaged_checkpoint_is_passed_over(
+    run_ranks, undisturbed, interrupted, tmp_path, file, kind
+):
+    folder = interrupted(run_ranks, tmp_path / "training")
+    damage(folder / "checkpoints" / "epoch-00002" / file, kind)
+
+    again = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder, "--resume"))
+    assert again.returncode == 0, again.stderr
+    assert "is damaged" in again.stderr
+    assert_equal_bits(undisturbed(run_ranks), folder)
+
+
+def test_a_training_goes_on_with_other_parts(run_ranks, undisturbed, interrupted, tmp_path):
+    folder = interrupted(run_ranks, tmp_path / "training")
+    other = [*TRAIN, "--parts", "3", "--output", folder, "--resume"]
+    again = run_ranks("faulty.py", 3, "none", 0, "", "--", *other)
+
+    assert again.returncode == 0, again.stderr
+    for name, tensor in weights(undisturbed(run_ranks)).items():
+        torch.testing.assert_close(weights(folder)[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def damage(path, kind):
@@ -79,31 +137,6 @@ def damage(path, kind):
     else:
         content[len(content) // 2] ^= 4
     path.write_bytes(content)
-
-
-@pytest.mark.parametrize("kind", ["truncated", "flipped"])
-@pytest.mark.parametrize("file", ["part-00001.safetensors", "manifest.json"])
-def test_a_damaged_checkpoint_is_passed_over(run_ranks, undisturbed, tmp_path, kind, file):
-    folder = tmp_path / "training"
-    done = run_ranks("faulty.py", 2, "kill", 0, "epoch 3, step 1,", "--", *command(folder))
-    assert done.returncode == 137
-    damage(folder / "checkpoints" / "epoch-00002" / file, kind)
-
-    again = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder, "--resume"))
-    assert again.returncode == 0, again.stderr
-    assert "is damaged" in again.stderr
-    assert_equal_bits(undisturbed(run_ranks), folder)
-
-
-def test_a_training_goes_on_with_other_parts_and_replicas(run_ranks, undisturbed, tmp_path):
-    folder = tmp_path / "training"
-    run_ranks("faulty.py", 2, "kill", 0, "epoch 2, step 1,", "--", *command(folder))
-    other = [*TRAIN, "--parts", "3", "--output", folder, "--resume"]
-    again = run_ranks("faulty.py", 3, "none", 0, "", "--", *other)
-
-    assert again.returncode == 0, again.stderr
-    for name, tensor in weights(undisturbed(run_ranks)).items():
-        torch.testing.assert_close(weights(folder)[name], tensor, rtol=1e-4, atol=1e-5)
 
 
 def test_ranks_with_different_partitions_are_told_so(run_ranks):

@@ -11,6 +11,9 @@ from tests.distributed.conftest import answers
 def test_ranks_infer_what_one_process_does_in_equal_bits_each_time(run_ranks, ranks, parts):
     first = answers(run_ranks("infer.py", ranks, parts))
 
+    bad = first["found"].pop("bad")
+    assert "x[0, 0] is nan" in bad["nan"]
+    assert "beyond what float32 holds" in bad["overflow"]
     for key, (gap, same_categories, _) in first["found"].items():
         assert gap < 1e-4, key
         assert same_categories, key

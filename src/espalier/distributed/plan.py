@@ -122,7 +122,7 @@ class DistributedPlan:
             tally=Tally.empty(len(self._steps)),
         )
         slabs = self._run_slabs(run, matrix, first, last, progress)
-        return DistributedResult.collect(self, run, slabs, matrix.shape[0], start)
+        return DistributedResult.collect(self, run, slabs, matrix, start)
 
     def close(self) -> None:
         """Give back requests and shared memory; all ranks do so together."""

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.kernels import instruction_set
+from espalier.kernels.samples import Matrix, name_bad_sample
 
 if TYPE_CHECKING:
     from espalier.distributed.plan import DistributedPlan
@@ -99,18 +100,24 @@ class DistributedResult:
 
     @classmethod
     def collect(
-        cls, plan: DistributedPlan, run: Run, slabs: Sequence[Slab], samples: int, start: float
+        cls, plan: DistributedPlan, run: Run, slabs: Sequence[Slab], matrix: Matrix, start: float
     ) -> DistributedResult:
-        """Put together what the slabs of this rank and the other replicas found."""
+        """Put together what the slabs of this rank and the other replicas found.
+
+        Raises:
+            InputError: outputs beyond what float32 holds, on whichever rank.
+        """
         world = plan.world
         world.patience.enter("collecting the categories")
+        if world.largest([int(run.overflow)])[0]:
+            raise name_bad_sample(matrix)
         nothing = np.empty(0, np.int64)
         found = np.concatenate([each for s in slabs for each in (s.alive, s.saturated)] + [nothing])
         everywhere = world.gather(np.sort(found), world.across)
         categories = np.sort(np.concatenate(everywhere))
         seconds = float(np.max(world.gather(np.array([perf_counter() - start]))))
         own = np.concatenate([*(slab.samples for slab in slabs), nothing])
-        report = _report(plan, run, samples, seconds, len(categories))
+        report = _report(plan, run, matrix.shape[0], seconds, len(categories))
         return cls(categories, own, plan.rows, plan, run, slabs, report)
 
     @cached_property

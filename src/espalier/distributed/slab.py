@@ -51,6 +51,7 @@ class Run:
     saturated: NDArray[np.bool_]
     clip: float | None
     tally: Tally
+    overflow: bool = False  # whether an output of this part is not finite
 
 
 Buffers = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -133,6 +134,7 @@ class Slab:
         if layer + 1 == len(run.steps):
             bits = self._bits(y, alive, layer)
             self.outputs = _lanes_of(y, outputs, len(self.lanes)).T
+            run.overflow |= run.clip is None and not np.isfinite(self.outputs).all()
             self.alive = self.lanes[bits & ALIVE != 0]
             return
         if self._looks(layer):

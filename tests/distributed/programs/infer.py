@@ -50,7 +50,17 @@ def main():
                         found[key] = [float(gap), bool(same), result.report().words]
                         digest.update(activations.tobytes())
                 plan.close()
+    bad = {}
+    huge = esp.Network([esp.Layer(np.full((4, 4), 1e30), 0.0)] * 2)
+    for name, x in (("nan", np.full((2, 4), np.nan)), ("overflow", np.ones((2, 4)))):
+        plan = DistributedPlan(huge, esp.partition(huge, PARTS, "block").owners, world)
+        try:
+            plan.run(x)
+        except esp.InputError as error:
+            bad[name] = str(error)
+        plan.close()
     if world.rank == 0:
+        found["bad"] = bad
         print(json.dumps({"found": found, "digest": digest.hexdigest()}))
 
 

@@ -51,4 +51,4 @@ def save_plots(report: Report, folder: Path) -> None:
 
 
 def _words(record: Record) -> float:
-    return max(record["words"] / record["layers"], 0.5)
+    return float(max(record["words"] / record["layers"], 0.5))
