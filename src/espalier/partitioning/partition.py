@@ -72,6 +72,10 @@ class Partition:
             checked.append(kept)
         object.__setattr__(self, "owners", checked)
 
+    def __repr__(self) -> str:
+        layers = f"{len(self.owners) - 1} layers"
+        return f"Partition({self.parts} parts, {layers}, {self.method}, {self.fingerprint[:8]})"
+
     @cached_property
     def fingerprint(self) -> str:
         """A checksum of parts and owners: equal partitions have equal ones."""
