@@ -36,7 +36,10 @@ MAY_CALL = {
     },
 }
 SURFACE = {"__init__", "__main__"}
-HEAVY = {"torch", "sklearn", "matplotlib", "typer", "rich", "mpi4py", "graphblas", "pandas"}
+HEAVY = {
+    *("torch", "sklearn", "matplotlib", "typer", "rich", "mpi4py", "mtkahypar", "graphblas"),
+    "pandas",
+}
 MAY_IMPORT_AT_TOP = {
     "cli": {"typer", "rich"},
     "nn": {"torch"},

@@ -55,7 +55,8 @@ class Hypergraph:
         offsets, pins = _readers(layer, vertex_of, len(weights))
         open_ones = np.full(layer.inputs, -1, np.int64)
         owned = open_ones if owners is None else owners.astype(np.int64)
-        new, kept_pins, costs, owner = _contract_columns(offsets, pins, owned)
+        each = np.ones(layer.inputs, np.int64)
+        new, kept_pins, costs, owner = _contract_columns(offsets, pins, owned, each)
         fixed_offsets = np.concatenate([[0], np.cumsum(owner >= 0)])
         return cls(vertex_of, weights, new, kept_pins, fixed_offsets, owner[owner >= 0], costs)
 
@@ -74,6 +75,22 @@ class Hypergraph:
             np.concatenate([self.fixed_offsets, self.fixed_offsets[-1] + reads.indptr[1:]]),
             np.concatenate([self.fixed, reads.indices.astype(np.int64)]),
             np.concatenate([self.costs, np.ones(rows, np.int64)]),
+        )
+
+    def without_owners(self) -> Hypergraph:
+        """The same rows, and the columns by their readers alone; those of one reader are left out.
+
+        Much smaller where the owners of columns with equal readers differ.
+        """
+        nobody = np.full(self.nets, -1, np.int64)
+        offsets, pins, costs, _ = _contract_columns(self.offsets, self.pins, nobody, self.costs)
+        sizes = np.diff(offsets)
+        shared = sizes > 1
+        bounds = np.concatenate([[0], np.cumsum(sizes[shared])])
+        nothing, unowned = np.empty(0, np.int64), np.zeros(len(bounds), np.int64)
+        kept = pins[np.repeat(shared, sizes)]
+        return Hypergraph(
+            self.vertex_of, self.weights, bounds, kept, unowned, nothing, costs[shared]
         )
 
     @property
@@ -155,7 +172,9 @@ def _readers(layer: Layer, vertex_of: Ints, vertices: int) -> tuple[Ints, Ints]:
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), pins
 
 
-def _contract_columns(offsets: Ints, pins: Ints, owners: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+def _contract_columns(
+    offsets: Ints, pins: Ints, owners: Ints, costs: Ints
+) -> tuple[Ints, Ints, Ints, Ints]:
     """Nets of columns with equal readers and owner: offsets, pins, costs and owners."""
     counts = np.diff(offsets)
     # The owner stands where a layer has its bias: columns are equal if readers and owner are.
@@ -169,8 +188,8 @@ def _contract_columns(offsets: Ints, pins: Ints, owners: Ints) -> tuple[Ints, In
         )
     )
     kept = np.flatnonzero((first == np.arange(len(counts))) & (counts > 0))
-    costs = np.bincount(first, minlength=len(counts))[kept]
+    sums = np.bincount(first, costs, minlength=len(counts))[kept]
     sizes = counts[kept]
     new = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
     chosen = np.arange(new[-1]) + np.repeat(offsets[kept] - new[:-1], sizes)
-    return new, pins[chosen], costs.astype(np.int64), owners[kept]
+    return new, pins[chosen], sums.astype(np.int64), owners[kept]

@@ -31,6 +31,8 @@ FORMAT, FORMAT_VERSION = "espalier-partition", "1"
 class Partition:
     """The part of every neuron.
 
+    A part computes its rows; before every layer it is sent what they read and others own.
+
     Arguments:
         parts: how many there are.
         owners: ``owners[0]`` is the part of every input and ``owners[l + 1]`` of every row of
@@ -40,6 +42,8 @@ class Partition:
 
     Raises:
         InputError: an owner that is no part.
+
+    Source: Demirci and Ferhatosmanoglu, ICS 2021, the row-wise partition of every layer.
 
     >>> Partition(2, [np.array([0, 1], np.int32), np.array([1], np.int32)], "block").owners[1]
     array([1], dtype=int32)
@@ -51,8 +55,8 @@ class Partition:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.parts < 1:
-            raise InputError(f"parts is {self.parts}, wanted 1 or more")
+        if isinstance(self.parts, bool) or not isinstance(self.parts, int) or self.parts < 1:
+            raise InputError(f"parts is {self.parts!r}, wanted a whole number from 1 up")
         checked = []
         for index, given in enumerate(self.owners):
             each = np.asarray(given)
@@ -63,8 +67,14 @@ class Partition:
                     f"owners[{index}] holds parts {each.min()} to {each.max()}, wanted 0 to "
                     f"{self.parts - 1}"
                 )
-            checked.append(np.ascontiguousarray(each, np.int32))
+            kept = each.astype(np.int32)
+            kept.flags.writeable = False
+            checked.append(kept)
         object.__setattr__(self, "owners", checked)
+
+    def __repr__(self) -> str:
+        layers = f"{len(self.owners) - 1} layers"
+        return f"Partition({self.parts} parts, {layers}, {self.method}, {self.fingerprint[:8]})"
 
     @cached_property
     def fingerprint(self) -> str:
@@ -81,18 +91,19 @@ class Partition:
         Raises:
             InputError: its layers are not as wide as the network's.
         """
-        wanted = [network.inputs, *(network.shape(index)[0] for index in range(len(network)))]
-        found = [len(each) for each in self.owners]
-        if found != wanted:
-            differ = next(
-                (n for n, (a, b) in enumerate(zip(found, wanted, strict=False)) if a != b),
-                min(len(found), len(wanted)),
-            )
+        if len(network) != len(self.owners) - 1:
             raise InputError(
-                f"the partition is of {len(found) - 1} layers, {found[:1]} inputs; the network has "
-                f"{len(wanted) - 1} layers; they differ first at neurons {differ}: partition this "
-                "network"
+                f"the partition has {len(self.owners) - 1} layers, the network has "
+                f"{len(network)}: it belongs to another; partition this network"
             )
+        widths = [network.inputs, *(network.shape(index)[0] for index in range(len(network)))]
+        for index, (owners, width) in enumerate(zip(self.owners, widths, strict=True)):
+            if len(owners) != width:
+                place = f"rows of layer {index - 1}" if index else "inputs"
+                raise InputError(
+                    f"the partition has owners for {len(owners):,} {place}, the network has "
+                    f"{width:,}: it belongs to another; partition this network"
+                )
 
     def report(
         self, network: Network, *, progress: Callable[[int, int], None] | None = None
@@ -113,14 +124,15 @@ class Partition:
         Raises:
             FileError: it cannot be written.
         """
-        about = {"parts": self.parts, "method": self.method, "seed": self.seed}
+        about = json.dumps({"parts": self.parts, "method": self.method, "seed": self.seed})
         metadata = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "partition": json.dumps(about),
-            "sha256": self.fingerprint,
+            "partition": about,
+            "sha256": _checksum(about, self),
         }
-        arrays = {f"owners.{index}": each for index, each in enumerate(self.owners)}
+        narrow = np.min_scalar_type(self.parts - 1)
+        arrays = {f"owners.{index}": each.astype(narrow) for index, each in enumerate(self.owners)}
         with replacing_file(Path(path)) as file:
             file.write(save_arrays(arrays, metadata))
 
@@ -137,9 +149,11 @@ def load_partition(path: str | os.PathLike[str]) -> Partition:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise FileError(f"{path} is damaged, cut short or no partition ({error})") from error
+        raise FileError(
+            f"{path} is damaged, cut short or no partition ({error}); partition anew"
+        ) from error
     if metadata.get("format") != FORMAT:
-        raise FileError(f"{path} is no partition")
+        raise FileError(f"{path} is no partition; `espalier partition` writes one")
     if metadata.get("format_version") != FORMAT_VERSION:
         raise FileError(
             f"{path} is a partition of version {metadata.get('format_version')}, wanted "
@@ -150,7 +164,15 @@ def load_partition(path: str | os.PathLike[str]) -> Partition:
         owners = [arrays[f"owners.{index}"] for index in range(len(arrays))]
         partition = Partition(about["parts"], owners, about["method"], about["seed"])
     except (KeyError, ValueError, TypeError, InputError) as error:
-        raise FileError(f"{path} is damaged ({type(error).__name__}: {error})") from error
-    if partition.fingerprint != metadata.get("sha256"):
-        raise FileError(f"{path} is damaged: its content does not match its checksum")
+        raise FileError(
+            f"{path} is damaged ({type(error).__name__}: {error}); partition anew"
+        ) from error
+    if _checksum(metadata["partition"], partition) != metadata.get("sha256"):
+        raise FileError(
+            f"{path} is damaged: its content does not match its checksum; partition anew"
+        )
     return partition
+
+
+def _checksum(about: str, partition: Partition) -> str:
+    return hashlib.sha256(f"{about} {partition.fingerprint}".encode()).hexdigest()

@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from espalier.errors import InputError
 from espalier.network import Network
-from espalier.partitioning.cut import cut_layer, place_inputs
+from espalier.partitioning.balance import place_inputs
+from espalier.partitioning.cut import cut_layer
 from espalier.partitioning.partition import Partition
 from espalier.partitioning.sweep import sweep_layers
 
@@ -115,7 +116,9 @@ def share_out(rows: int, parts: int, method: str, seed: int, boundary: int) -> O
     numbers = np.arange(rows, dtype=np.int64)
     blocks = (numbers * parts // max(rows, 1)).astype(np.int32)
     if method == "random":
-        return np.random.default_rng((seed, boundary)).permutation(blocks)
+        # Raw words, unlike permutations, are the same under every version of numpy.
+        bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(boundary,)))
+        return blocks[np.argsort(bits.random_raw(rows), kind="stable")]
     if method == "hash":
         return (_mixed(numbers.astype(np.uint64), seed) % np.uint64(parts)).astype(np.int32)
     return blocks
