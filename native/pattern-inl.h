@@ -71,6 +71,15 @@ static inline int64_t place_of(const PatternRows& rows, int64_t entry) {
   return rows.order ? int64_t(rows.order[entry]) : entry;
 }
 
+template <int V>
+static inline void fetch_source(const PatternRows& rows, int64_t entry, const float* source,
+                                int64_t pitch) {
+  constexpr int line = 64 / (width * int(sizeof(float))) > 1 ? 64 / (width * int(sizeof(float))) : 1;
+  const float* later = source + rows.indices[entry + rows.source_ahead] * pitch;
+#pragma GCC unroll 8
+  for (int v = 0; v < V; v += line) __builtin_prefetch(later + v * width);
+}
+
 // So many sums of a row, or of narrow rows so many times over, hide the latency of multiply-adds.
 constexpr int busy_sums = 8;
 
@@ -88,6 +97,7 @@ static void pattern_product(const PatternProduct& given) {
     int64_t k = rows.first[i];
     const int64_t last = rows.last[i];
     const auto add_entry_to = [&](int64_t entry, vec(&into)[V]) {
+      if (rows.source_ahead) fetch_source<V>(rows, entry, pass.source, pass.source_pitch);
       const vec value = set1(pass.values[place_of(rows, entry)]);
       const float* source = pass.source + rows.indices[entry] * pass.source_pitch;
 #pragma GCC unroll 8
@@ -117,6 +127,7 @@ static void pattern_dots(const PatternDots& given) {
     vec left[V];
     load_row<V>(pass.left + i * pass.left_pitch, left);
     for (int64_t k = rows.first[i]; k < rows.last[i]; ++k) {
+      if (rows.source_ahead) fetch_source<V>(rows, k, pass.right, pass.right_pitch);
       const float* right = pass.right + rows.indices[k] * pass.right_pitch;
       vec dot[2] = {set1(0.0f), set1(0.0f)};
 #pragma GCC unroll 8
@@ -147,6 +158,7 @@ static void pattern_backward(const PatternBackward& given) {
         __builtin_prefetch(product.values + later);
         __builtin_prefetch(pass.gradients + later, 1);
       }
+      if (rows.source_ahead) fetch_source<V>(rows, k, product.source, product.source_pitch);
       const vec value = set1(product.values[place]);
       const float* source = product.source + rows.indices[k] * product.source_pitch;
       vec dot[2] = {set1(0.0f), set1(0.0f)};

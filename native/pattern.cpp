@@ -1,10 +1,14 @@
 #include "pattern.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <utility>
+
+#include "dispatch.h"
 
 namespace espalier {
 
@@ -34,17 +38,56 @@ void require_sound(const int64_t* offsets, int64_t rows, const int32_t* columns,
   }
 }
 
+int64_t second_level_cache() {
+  constexpr int64_t smallest = 256 << 10, largest = 4 << 20;
+  int64_t bytes = 0;
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  bytes = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#endif
+  return bytes > 0 ? std::clamp(bytes, smallest, largest) : int64_t(512 << 10);
+}
+
+// Each block reads and writes a row's sums once more, which fewer entries do not repay.
+constexpr int64_t entries_worth_a_block = 16;
+
+// Columns whose samples fill half of L2, in the widest tile.
+int64_t columns_in_cache() {
+  const PatternKernels& widest = kernels().pattern;
+  const int64_t samples = int64_t(widest.lanes) * widest.vectors;
+  return second_level_cache() / 2 / (samples * int64_t(sizeof(float)));
+}
+
+// Where blocks do not lie one behind the other in memory, wider ones gain nothing: then it is one.
+PatternSide empty_side(int64_t rows, int64_t columns, int64_t nonzeros, bool grows) {
+  PatternSide side{};
+  side.rows = rows;
+  side.columns = columns;
+  const int64_t in_cache = columns_in_cache();
+  side.block_columns = in_cache;
+  const int64_t wanted = rows * entries_worth_a_block;
+  if (nonzeros < wanted * side.blocks()) {
+    const int64_t blocks = grows ? std::max<int64_t>(1, nonzeros / std::max<int64_t>(1, wanted)) : 1;
+    side.block_columns = std::max(in_cache, (columns + blocks - 1) / blocks);
+  }
+  side.leaves_cache = side.block_columns > in_cache;
+  return side;
+}
+
 // Entries stay in CSR order, and a row's blocks follow each other.
 PatternSide side_by_row(const int64_t* offsets, int64_t rows, const int32_t* columns,
                         int64_t nonzeros, int64_t width) {
-  PatternSide side{rows, width, {offsets, offsets + rows + 1}, {columns, columns + nonzeros}, {},
-                   {},   rows};
+  PatternSide side = empty_side(rows, width, nonzeros, false);
+  side.offsets.assign(offsets, offsets + rows + 1);
+  side.indices.reserve(size_t(nonzeros + PatternSide::ahead));
+  side.indices.assign(columns, columns + nonzeros);
+  side.indices.resize(size_t(nonzeros + PatternSide::ahead));
+  side.to_end = rows;
   side.starts.resize(size_t((side.blocks() + 1) * rows));
   for (int64_t r = 0; r < rows; ++r) {
     const int32_t* end = columns + offsets[r + 1];
     const int32_t* at = columns + offsets[r];
     for (int64_t b = 0; b < side.blocks(); ++b) {
-      at = std::lower_bound(at, end, b * PatternSide::block_columns);
+      at = std::lower_bound(at, end, b * side.block_columns);
       side.starts[size_t(b * rows + r)] = at - columns;
     }
     side.starts[size_t(side.blocks() * rows + r)] = offsets[r + 1];
@@ -54,9 +97,10 @@ PatternSide side_by_row(const int64_t* offsets, int64_t rows, const int32_t* col
 
 // Entries lie block by block, and column by column within a block, in the order they are read.
 PatternSide side_by_column(const PatternSide& side) {
-  PatternSide result{side.columns, side.rows, {}, {}, {}, {}, 1};
+  PatternSide result = empty_side(side.columns, side.rows, side.offsets.back(), true);
+  result.to_end = 1;
   const auto start_of = [&](int64_t row, int32_t column) -> int64_t& {
-    return result.starts[size_t(row / PatternSide::block_columns * result.rows + column)];
+    return result.starts[size_t(row / result.block_columns * result.rows + column)];
   };
   const auto for_each_entry = [&](const auto& run) {
     for (int64_t r = 0; r < side.rows; ++r) {
@@ -76,7 +120,7 @@ PatternSide side_by_column(const PatternSide& side) {
                       int64_t(0));
 
   result.indices.resize(side.indices.size());
-  result.order.resize(side.indices.size() + PatternSide::ahead);
+  result.order.resize(side.indices.size());
   std::vector<int64_t> starts = result.starts;
   for_each_entry([&](int64_t row, int32_t column, int64_t k) {
     const size_t place = size_t(start_of(row, column)++);
@@ -100,7 +144,7 @@ bool Pattern::describes(const int64_t* row_offsets, int64_t rows, const int32_t*
                         int64_t nonzeros) const {
   return rows == this->rows() && nonzeros == this->nonzeros() &&
          std::equal(by_row_.offsets.begin(), by_row_.offsets.end(), row_offsets) &&
-         std::equal(by_row_.indices.begin(), by_row_.indices.end(), column_indices);
+         std::equal(column_indices, column_indices + nonzeros, by_row_.indices.begin());
 }
 
 }  // namespace espalier

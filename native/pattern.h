@@ -8,14 +8,15 @@
 namespace espalier {
 
 // One way to go through a pattern: row by row, or column by column as rows of the transpose; and
-// within that block by block of columns, so that what a block names of the other operand lies in L2
-// (128 samples of 1024 features are 512 KiB).
+// within that block by block of columns, so that what a block names of the other operand lies in
+// L2. A row with few entries in such a block is one block instead.
 struct PatternSide {
-  static constexpr int64_t block_columns = 1024;
-  // Kernels look so many entries ahead in `order`, which is that much longer.
+  // Kernels look so many entries ahead in `indices` and `order`, which are that much longer.
   static constexpr int64_t ahead = 32;
 
   int64_t rows, columns;
+  int64_t block_columns;
+  bool leaves_cache;  // a block names more of the other operand than L2 holds
   std::vector<int64_t> offsets;  // `rows + 1`: how many entries the rows before have
   std::vector<int32_t> indices;  // columns
   std::vector<uint32_t> order;   // the place of each entry in CSR order; empty where it is its own
@@ -37,7 +38,7 @@ class Pattern {
 
   int64_t rows() const { return by_row_.rows; }
   int64_t columns() const { return by_row_.columns; }
-  int64_t nonzeros() const { return int64_t(by_row_.indices.size()); }
+  int64_t nonzeros() const { return by_row_.offsets.back(); }
   const PatternSide& by_row() const { return by_row_; }
   // Whether it was made of these arrays.
   bool describes(const int64_t* row_offsets, int64_t rows, const int32_t* column_indices,

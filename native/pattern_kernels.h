@@ -10,15 +10,15 @@ namespace espalier {
 
 // The non-zeros of the rows `begin` to `end`, or of one block of columns of them: row i owns
 // entries first[i] to last[i]. Entry k stands in column indices[k]; its value and its gradient have
-// the place order[k], or k itself where `order` is null. What the entry `ahead` of one needs is
-// fetched early, where that is not 0.
+// the place order[k], or k itself where `order` is null. Where they are not 0, the value of the entry
+// `ahead` of one is fetched early, and the samples of the entry `source_ahead` of one.
 struct PatternRows {
   int64_t begin, end;
   const int64_t* first;
   const int64_t* last;
   const int32_t* indices;
   const uint32_t* order;
-  int64_t ahead;
+  int64_t ahead, source_ahead;
 };
 
 // result[i] = start[i] + the sum over the entries of row i of value * source[column].

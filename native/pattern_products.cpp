@@ -13,7 +13,10 @@ namespace espalier {
 namespace {
 
 // Values and gradients of so many entries stay in L2 beside a panel.
-constexpr size_t entries_in_cache = 1 << 17;
+constexpr int64_t entries_in_cache = 1 << 17;
+// How early samples are fetched that lie behind L2, in entries.
+constexpr int64_t source_ahead = 16;
+static_assert(source_ahead <= PatternSide::ahead);
 // Fewer multiply-adds than this are not worth waking a thread.
 constexpr int64_t work_a_thread = 1 << 19;
 
@@ -158,7 +161,8 @@ void for_each_block(const PatternSide& side, const Range& range, const Run& run)
   for (int64_t b = 0; b < side.blocks(); ++b) {
     run(b > 0, PatternRows{range.begin, range.end, side.first(b), side.last(b), side.indices.data(),
                            side.order.empty() ? nullptr : side.order.data(),
-                           side.indices.size() > entries_in_cache ? PatternSide::ahead : 0});
+                           side.offsets.back() > entries_in_cache ? PatternSide::ahead : 0,
+side.leaves_cache ? source_ahead : 0});
   }
 }
 

@@ -153,8 +153,14 @@ def test_bits_depend_on_neither_threads_nor_layout(name: str, batch: int) -> Non
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
-def test_wide_layers_are_read_in_blocks(name: str) -> None:
-    drawn = case(2300, 2700, 128, 0.003, seed=2, exact=True)
+@pytest.mark.parametrize(
+    ("rows", "columns", "density"),
+    [(2300, 2700, 0.003), (2300, 2700, 0.03), (120, 20000, 0.004), (20000, 120, 0.004)],
+)
+def test_wide_layers_are_read_in_blocks(
+    name: str, rows: int, columns: int, density: float
+) -> None:
+    drawn = case(rows, columns, 128, density, seed=2, exact=True)
     x, dy = drawn.x.astype(np.float64), drawn.dy.astype(np.float64)
     with forced(name):
         y = drawn.pattern.spmm(drawn.values, drawn.x, drawn.bias, threads=2)
@@ -162,8 +168,8 @@ def test_wide_layers_are_read_in_blocks(name: str) -> None:
         alone = drawn.pattern.sddmm(drawn.dy, drawn.x, threads=2)
     np.testing.assert_array_equal(y, reference.spmm(drawn.dense, x, drawn.bias))
     np.testing.assert_array_equal(gradients.x, reference.spmm_transposed(drawn.dense, dy))
-    rows = np.repeat(np.arange(2300), np.diff(drawn.offsets))
-    np.testing.assert_array_equal(alone, (dy.T @ x)[rows, drawn.columns])
+    entries = np.repeat(np.arange(rows), np.diff(drawn.offsets))
+    np.testing.assert_array_equal(alone, (dy.T @ x)[entries, drawn.columns])
     np.testing.assert_array_equal(gradients.values, alone)
 
 
