@@ -15,16 +15,17 @@ MAY_CALL = {
     "chain": set(),
     "network": {"csr", "chain"},
     "kernels": {"network", "_native"},
+    "cuda": set(),
     "files": {"network", "csr", "_native"},
     "generate": {"network", "files"},
-    "inference": {"network", "kernels", "_native"},
+    "inference": {"network", "kernels", "cuda", "_native"},
     "partitioning": {"network", "kernels"},
-    "nn": {"kernels", "network", "generate"},
+    "nn": {"kernels", "network", "generate", "cuda"},
     "fssl": {"nn", "network", "inference", "files", "kernels"},
     "training": {"fssl", "nn", "network", "files", "kernels", "generate"},
     "distributed": {"partitioning", "kernels", "nn"},
     "bench": {
-        *("kernels", "network", "files", "generate", "inference"),
+        *("kernels", "network", "files", "generate", "inference", "cuda"),
         *("nn", "fssl", "training"),
     },
     "cli": {
@@ -33,7 +34,7 @@ MAY_CALL = {
     },
 }
 SURFACE = {"__init__", "__main__"}
-HEAVY = {"torch", "sklearn", "matplotlib", "typer", "rich", "mpi4py", "graphblas", "pandas"}
+HEAVY = {"torch", "sklearn", "matplotlib", "typer", "rich", "mpi4py", "graphblas", "pandas", "cuda"}
 MAY_IMPORT_AT_TOP = {
     "cli": {"typer", "rich"},
     "nn": {"torch"},

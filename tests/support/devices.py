@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 from unittest.mock import patch
 
-from tests.support.emulator import load_emulator
-from tests.support.fake_cuda import FakeCuda
-
 from espalier.cuda import Device
 from espalier.cuda import device as device_module
 from espalier.cuda.driver import Driver
+from tests.support.emulator import load_emulator
+from tests.support.fake_cuda import FakeCuda
 
 
 def emulated_device(**options: Any) -> Device:

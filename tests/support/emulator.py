@@ -110,16 +110,16 @@ def _build(compiler: str, library: Path, flags: list[str]) -> None:
 def _program() -> str:
     """All sources in one, with a table of their kernels."""
     includes = "\n".join(f'#include "{name}"' for name in source_names())
-    entries = "\n".join(
-        f'  {{"{name}", [](const void* a) {{ {name}(*static_cast<const {kernel.argument}*>(a)); }}}},'
-        for name, kernel in kernels().items()
-    )
+    entries = "\n".join(f"  ENTRY({name}, {kernel.argument})" for name, kernel in kernels().items())
     structs = {match for name in source_names() for match in _STRUCT.findall(source(name))}
-    plain = sorted((structs & {kernel.argument for kernel in kernels().values()}) | {"ResidentLayer"})
+    plain = sorted(
+        (structs & {kernel.argument for kernel in kernels().values()}) | {"ResidentLayer"}
+    )
     sizes = "\n".join(f'  {{"{name}", sizeof({name})}},' for name in plain)
     return f"""#include <map>
 {includes}
 using namespace espalier;
+#define ENTRY(name, type) {{#name, [](const void* a) {{ name(*static_cast<const type*>(a)); }}}},
 static const std::map<std::string, void (*)(const void*)> kernels = {{
 {entries}
 }};

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tests.support.emulator import Emulator
 
 from espalier.cuda.compiler import kernels
+from tests.support.emulator import Emulator
 
 GUARD = 256
 GUARD_BYTE = 0xA5

@@ -65,7 +65,9 @@ class Driver:
             name = getattr(code, "name", str(code))
             if name == _OUT_OF_MEMORY:
                 raise DeviceMemoryError(f"{function}: the GPU's memory is used up")
-            raise DeviceError(f"{function} failed with {name}: {_FIXES.get(name, 'see its manual')}")
+            raise DeviceError(
+                f"{function} failed with {name}: {_FIXES.get(name, 'see its manual')}"
+            )
         if len(values) == 1:
             return values[0]
         return tuple(values) or None

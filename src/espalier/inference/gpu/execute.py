@@ -272,7 +272,7 @@ class GpuExecution:
 
 
 class Glances:
-    """Pinned memory and an event through which the host sees a count when it happens to be there."""
+    """Pinned memory and an event by which the host learns a count without waiting."""
 
     def __init__(self, device: Any) -> None:
         self.device = device

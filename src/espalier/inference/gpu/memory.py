@@ -52,9 +52,7 @@ class Fit:
     resident: bool
 
 
-def fit(
-    budget: int, widths: Widths, segment_bytes: Sequence[int], samples: int, tile: int
-) -> Fit:
+def fit(budget: int, widths: Widths, segment_bytes: Sequence[int], samples: int, tile: int) -> Fit:
     """Choose what is on the device: all weights where enough samples go with them.
 
     Arguments:

@@ -1,11 +1,11 @@
-"""Compile a network into a plan for a GPU: reduced and proven as for the CPU, then cut and packed."""
+"""Compile a network into a plan for a GPU: reduced and proven as on the CPU, then cut up."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from espalier.inference.gpu.workspace import Workspace
 from espalier.inference.options import Filter, check_choice, check_memory
 from espalier.inference.proofs import Proof, holds_from, prove
 from espalier.network import Layer, Network
+
+if TYPE_CHECKING:
+    from espalier.inference.plan import Options
 
 Progress = Callable[[int, int], None]
 DeviceOutput = Literal["dense", "csr", "device"]
@@ -45,7 +48,7 @@ class GpuPlan:
     def __init__(
         self,
         network: Network,
-        options: Any,
+        options: Options,
         device: Device,
         memory: int | None = None,
         progress: Progress | None = None,
@@ -238,9 +241,7 @@ class GpuPlan:
         ]
         return Widths(max(run.first for run in runs), max(run.second for run in runs))
 
-    def _take(
-        self, chosen: Fit, limited: bool
-    ) -> tuple[Workspace, HeldWeights | StreamedWeights]:
+    def _take(self, chosen: Fit, limited: bool) -> tuple[Workspace, HeldWeights | StreamedWeights]:
         self._workspace = Workspace(
             self.device, chosen.slots, self._buffers, self.depth, len(self.outline), limited
         )

@@ -139,9 +139,7 @@ class DeviceCsr(Samples):
         if not getattr(x, "has_canonical_format", True):
             raise InputError("x has a column twice in a row; call x.sum_duplicates() first")
         names = "indptr", "indices", "data"
-        self._views = [
-            read_device_array(f"x.{each}", getattr(x, each), device) for each in names
-        ]
+        self._views = [read_device_array(f"x.{each}", getattr(x, each), device) for each in names]
         offsets, columns, values = self._views
         kinds = {np.dtype(np.int32), np.dtype(np.int64)}
         if offsets.dtype not in kinds or columns.dtype != offsets.dtype:
@@ -182,7 +180,7 @@ def read_samples(x: Any, width: int, device: Device) -> Samples:
         view = read_device_array("x", x, device)
         _check_shape(view.shape, width)
         if view.dtype != np.float32:
-            raise InputError(f"x holds {view.dtype} on the device, wanted float32: convert it there")
+            raise InputError(f"x holds {view.dtype} on the device, wanted float32")
         return DeviceDense(x, view, stream_of(x, device))
     matrix = check_samples(x, width)
     return HostDense(matrix) if isinstance(matrix, np.ndarray) else HostCsr(matrix)
@@ -193,9 +191,7 @@ def _check_shape(shape: tuple[int, ...], width: int) -> None:
         raise InputError(f"x has shape {tuple(shape)}, wanted [samples, {width}]")
 
 
-def _turn(
-    device: Device, x: DeviceView, panels: int, status: int, tile: int, stream: int
-) -> None:
+def _turn(device: Device, x: DeviceView, panels: int, status: int, tile: int, stream: int) -> None:
     samples, inputs = x.shape
     argument = arguments.LoadDense(
         x=x.address,

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from espalier.cuda import Device, arguments
 from espalier.inference.gpu.pack import (
-    BLOCK_ROWS,
     SLICE_ROWS,
     pack_blocks,
     pack_rows,

@@ -1,4 +1,4 @@
-"""The memory of a run on the device: two buffers of activations, and what is kept of each sample."""
+"""The memory of a run on the device: buffers of activations, and what is kept of samples."""
 
 from __future__ import annotations
 
