@@ -13,6 +13,7 @@ GOOD_BATCH = 4096
 MOST_PANELS = 65_535  # the second extent of a grid
 SLOT_BYTES = 4 * 6  # notes, two lists of samples, source, fate, survivors
 STAGING_BYTES = 64 << 20
+_ENTRY_BYTES = 12  # the most a non-zero of a sample takes
 
 
 @dataclass(frozen=True)
@@ -46,30 +47,41 @@ class Fit:
     Attributes:
         slots: samples, in whole panels.
         resident: whether all weights are there, else two segments at a time.
+        staging: bytes for samples on their way to the panels.
     """
 
     slots: int
     resident: bool
+    staging: int
 
 
-def fit(budget: int, widths: Widths, segment_bytes: Sequence[int], samples: int, tile: int) -> Fit:
+def fit(
+    budget: int,
+    widths: Widths,
+    segment_bytes: Sequence[int],
+    samples: int,
+    tile: int,
+    inputs: int,
+) -> Fit:
     """Choose what is on the device: all weights where enough samples go with them.
 
     Arguments:
         budget: bytes free for the plan.
         segment_bytes: of each segment's weights.
         samples: as many as there are to run.
+        inputs: width of a sample.
 
     Raises:
         DeviceMemoryError: not even two segments and one panel of samples fit.
 
-    >>> fit(10_000_000, Widths(100, 100), [1000, 2000], samples=500, tile=64)
-    Fit(slots=512, resident=True)
-    >>> fit(10_000_000, Widths(100, 100), [4_000_000] * 3, samples=500, tile=64)
-    Fit(slots=512, resident=False)
+    >>> fit(10_000_000, Widths(100, 100), [1000, 2000], samples=500, tile=64, inputs=9)
+    Fit(slots=512, resident=True, staging=1250000)
+    >>> fit(10_000_000, Widths(100, 100), [4_000_000] * 3, samples=500, tile=64, inputs=9)
+    Fit(slots=512, resident=False, staging=1250000)
     """
     wanted = -(-max(samples, 1) // tile) * tile
-    staging = min(STAGING_BYTES, budget // 8)
+    panel = tile * (inputs * _ENTRY_BYTES + 8) + 64
+    staging = max(min(STAGING_BYTES, budget // 8), panel)
     left = budget - staging
     every, pair = sum(segment_bytes), 2 * max(segment_bytes)
     with_all = _slots(left - every, widths, tile)
@@ -83,7 +95,7 @@ def fit(budget: int, widths: Widths, segment_bytes: Sequence[int], samples: int,
             f"{tile} samples need {_mebibytes(least)}: {_mebibytes(least - budget)} are missing. "
             "Free memory there, raise memory=, or run on the CPU"
         )
-    return Fit(slots, resident)
+    return Fit(slots, resident, staging)
 
 
 def _slots(size: int, widths: Widths, tile: int) -> int:

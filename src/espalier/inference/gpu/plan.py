@@ -113,7 +113,8 @@ class GpuPlan:
             self.release()
         budget = self.memory or int(self.device.free_bytes() * _PART_OF_FREE)
         for tried in range(1, _TRIES + 1):
-            chosen = fit(budget, self._buffers, self.segment_bytes, samples, self.tile)
+            sizes = self.segment_bytes, samples, self.tile, self.input_width
+            chosen = fit(budget, self._buffers, *sizes)
             try:
                 return self._take(chosen, limited=chosen.slots < samples)
             except DeviceMemoryError:
@@ -243,7 +244,7 @@ class GpuPlan:
 
     def _take(self, chosen: Fit, limited: bool) -> tuple[Workspace, HeldWeights | StreamedWeights]:
         self._workspace = Workspace(
-            self.device, chosen.slots, self._buffers, self.depth, len(self.outline), limited
+            self.device, chosen, self._buffers, self.depth, len(self.outline), limited
         )
         if chosen.resident:
             segments = list(self.segments())

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from espalier.cuda import Device, arguments
 from espalier.cuda.arrays import DeviceView, on_device, read_device_array, stream_of
 from espalier.errors import InputError
-from espalier.inference.gpu.memory import STAGING_BYTES
 from espalier.inference.gpu.workspace import Workspace
 from espalier.kernels.samples import check_samples, name_bad_sample
 
@@ -53,13 +52,12 @@ class HostDense(Samples):
         self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
     ) -> None:
         """Copy and turn some panels at a time."""
-        at_once = max(STAGING_BYTES // max(4 * self.width * tile, 1), 1) * tile
+        at_once = max(space.staging_bytes // max(4 * self.width * tile, 1), 1) * tile
         for begin in range(start, stop, at_once):
             piece = self._x[begin : min(begin + at_once, stop)]
-            staging = space.staging(piece.nbytes)
-            device.copy_in(staging, np.ascontiguousarray(piece), stream)
+            device.copy_in(space.staging, np.ascontiguousarray(piece), stream)
             panels = space.buffers[0] + 4 * (begin - start) * self.width
-            view = DeviceView(staging, piece.shape, (self.width, 1), piece.dtype, None)
+            view = DeviceView(space.staging, piece.shape, (self.width, 1), piece.dtype, None)
             _turn(device, view, panels, space.status, tile, stream)
 
     def name_bad(self) -> InputError:
@@ -83,12 +81,12 @@ class HostCsr(Samples):
         x = self._x
         slots = -(-(stop - start) // tile) * tile
         device.clear(space.buffers[0], 4 * slots * self.width, stream)
-        for begin, end in self._pieces(start, stop, tile):
+        for begin, end in self._pieces(start, stop, tile, space.staging_bytes):
             first, last = x.indptr[begin], x.indptr[end]
             offsets = np.ascontiguousarray(x.indptr[begin : end + 1] - first)
             parts = [offsets, x.indices[first:last], x.data[first:last]]
             sizes = [-(-part.nbytes // 16) * 16 for part in parts]
-            base = space.staging(sum(sizes))
+            base = space.staging
             places = [base, base + sizes[0], base + sizes[0] + sizes[1]]
             for place, part in zip(places, parts, strict=True):
                 device.copy_in(place, part, stream)
@@ -99,12 +97,15 @@ class HostCsr(Samples):
     def name_bad(self) -> InputError:
         return name_bad_sample(self._x)
 
-    def _pieces(self, start: int, stop: int, tile: int) -> Iterator[tuple[int, int]]:
-        """Whole panels of samples whose entries fit the staging memory, one panel at least."""
-        offsets, entry = self._x.indptr, self._x.indices.itemsize + 4
+    def _pieces(self, start: int, stop: int, tile: int, staging: int) -> Iterator[tuple[int, int]]:
+        """Whole panels of samples that fit the staging memory, one panel at least."""
+        x = self._x
+        # Where an entry of a sample would start, were all entries and offsets in one array.
+        entry = x.indices.itemsize + 4
+        offsets = x.indptr.astype(np.int64) * entry + np.arange(self.count + 1) * 8
         begin = start
         while begin < stop:
-            limit = offsets[begin] + STAGING_BYTES // entry
+            limit = offsets[begin] + staging - 64
             end = int(np.searchsorted(offsets, limit, side="right")) - 1
             end = begin + max((end - begin) // tile, 1) * tile
             yield begin, min(end, stop)

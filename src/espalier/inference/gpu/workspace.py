@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from espalier.cuda import Device, Event, Memory
-from espalier.inference.gpu.memory import Widths
+from espalier.cuda import Device, Event
+from espalier.inference.gpu.memory import Fit, Widths
 
 _ALIGNMENT = 256
 
@@ -24,15 +24,18 @@ class Workspace:
         counts: living slots after each time samples moved.
         processed: samples that resident segments multiplied, by layer.
         status: bits of what went wrong.
+        staging: memory for samples on their way to the panels.
     """
 
     def __init__(
-        self, device: Device, slots: int, widths: Widths, depth: int, steps: int, limited: bool
+        self, device: Device, chosen: Fit, widths: Widths, depth: int, steps: int, limited: bool
     ) -> None:
-        self.slots, self.limited = slots, limited
+        self.slots, self.limited, slots = chosen.slots, limited, chosen.slots
+        self.staging_bytes = chosen.staging
         self.events = [Event(device) for _ in range(4)]
         per_slot = [widths.first, widths.second, 1, 1, 1, 1, 1, 1]
         sizes = [4 * slots * each for each in per_slot] + [4 * (steps + 2), 4 * depth, 4]
+        sizes.append(chosen.staging)
         offsets = [0]
         for size in sizes:
             offsets.append(offsets[-1] + -(-size // _ALIGNMENT) * _ALIGNMENT)
@@ -43,20 +46,9 @@ class Workspace:
         self.samples = places[3], places[4]
         self.source, self.fate, self.survivors = places[5:8]
         self.counts, self.processed, self.status = places[8:11]
-        self.counters = places[8], offsets[-1] - offsets[8]
-        self._device = device
-        self._staging: Memory | None = None
-
-    def staging(self, size: int) -> int:
-        """Memory for samples on their way to the panels: so many bytes at least."""
-        if self._staging is None or self._staging.bytes < size:
-            if self._staging is not None:
-                self._staging.free()
-            self._staging = self._device.allocate(size)
-        return self._staging.address
+        self.counters = places[8], offsets[11] - offsets[8]
+        self.staging = places[11]
 
     def free(self) -> None:
         """Give the memory back."""
         self._memory.free()
-        if self._staging is not None:
-            self._staging.free()
