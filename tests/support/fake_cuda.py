@@ -95,6 +95,7 @@ class FakeCuda:
         self.events: dict[int, dict[str, Any]] = {}
         self.shared_of: dict[str, int] = {}
         self.time = 0.0
+        self.ordinal_of = 0  # the device that all memory is said to lie on
         self.launches: list[str] = []
         self.copies: list[tuple[str, int]] = []
         names = [f"CU_DEVICE_ATTRIBUTE_{fact}" for fact in self.facts]
@@ -191,7 +192,7 @@ class FakeCuda:
     def cuPointerGetAttribute(self, kind: str, address: int) -> Returned:
         if not self._holds(address, 0):
             return Result.CUDA_ERROR_INVALID_VALUE, None
-        return OK, 0
+        return OK, self.ordinal_of
 
     # Streams and events
 

@@ -65,9 +65,9 @@ class GpuExecution:
     def run(self) -> GpuResult:
         """The whole run."""
         count, plan = self.samples.count, self.plan
-        space, weights = plan.prepare(count)
         if self.output == "device":
             self._prepare_outputs()
+        space, weights = plan.prepare(count)
         times = np.zeros(3)
         batches = []
         for start in range(0, count, space.slots):
