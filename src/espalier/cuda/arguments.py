@@ -223,3 +223,39 @@ class Sampled(ctypes.Structure):
         ("batch", c_longlong),
         ("rows", c_int),
     ]
+
+
+class CsrStep(ctypes.Structure):
+    """`respond_csr`, `place_rows`, `place_entries` and `compact_csr`: between sparse products."""
+
+    _fields_: ClassVar[list[Any]] = [
+        ("offsets", c_void_p),
+        ("columns", c_void_p),
+        ("values", c_void_p),
+        ("bias", c_void_p),
+        ("lower", c_float),
+        ("upper", c_float),
+        ("rows", c_int),
+        ("kept", c_void_p),
+        ("offsets_after", c_void_p),
+        ("columns_after", c_void_p),
+        ("values_after", c_void_p),
+        ("sample", c_void_p),
+        ("sample_after", c_void_p),
+        ("totals", c_void_p),
+        ("drop", c_int),
+        ("status", c_void_p),
+    ]
+
+
+class DenseStep(ctypes.Structure):
+    """`respond_dense`: bias and clamp behind a dense product."""
+
+    _fields_: ClassVar[list[Any]] = [
+        ("values", c_void_p),
+        ("bias", c_void_p),
+        ("lower", c_float),
+        ("upper", c_float),
+        ("samples", c_longlong),
+        ("outputs", c_int),
+    ]

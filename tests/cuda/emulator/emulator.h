@@ -219,3 +219,7 @@ inline unsigned __float_as_uint(float value) {
 }
 
 using std::fabs;
+
+struct int2 {
+  int x, y;
+};

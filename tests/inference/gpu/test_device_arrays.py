@@ -52,7 +52,7 @@ def test_csr_on_the_device(plan: GpuPlan, dtype: Any) -> None:
     x = FakeDeviceCsr(plan.device, sparse, dtype)
     expected = plan.run(sparse).activations
     np.testing.assert_array_equal(plan.run(x).activations, expected)
-    small = GpuPlan(NET, Options(), plan.device, memory=60_000, tile=32)
+    small = GpuPlan(NET, Options(), plan.device, memory=30_000, tile=32)
     result = small.run(x)
     assert len(result.outputs.batches) > 1
     np.testing.assert_array_equal(result.activations, expected)
