@@ -184,6 +184,17 @@ class FakeCuda:
         self.streams[stream].give(lambda: void(ctypes.memmove(target, address, size)))
         return (OK,)
 
+    def cuMemcpyDtoDAsync(self, target: int, source: int, size: int, stream: int) -> Returned:
+        self._must_hold(source, size)
+        self._must_hold(target, size)
+
+        def copy() -> None:
+            self.time += 1.0
+            ctypes.memmove(target, source, size)
+
+        self.streams[stream].give(copy)
+        return (OK,)
+
     def cuMemsetD8Async(self, address: int, value: int, size: int, stream: int) -> Returned:
         self._must_hold(address, size)
         self.streams[stream].give(lambda: void(ctypes.memset(address, value, size)))
