@@ -18,8 +18,8 @@ from espalier.bench.published import BEST_EXACT_GPU, BEST_GPU
 from espalier.bench.report import Report
 
 TINY = Settings(
-    networks=(Size(256, 6),),
-    samples=60,
+    networks=(Size(256, 2),),
+    samples=30,
     structureless=(Size(64, 3),),
     batch=40,
     rounds=2,
