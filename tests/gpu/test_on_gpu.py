@@ -71,7 +71,8 @@ def test_challenge_networks_have_the_categories_of_the_cpu(
 
 def test_official_data(gpu: Device, challenge_data: Any) -> None:
     net = esp.load(challenge_data / "neuron1024.tar.gz", bias=-0.30, clip=32.0)
-    x = esp.load_inputs(challenge_data / "sparse-images-1024.tsv.gz", width=1024)
+    (images,) = challenge_data.glob("sparse-images-1024*.tsv.gz")
+    x = esp.load_inputs(images, width=1024)
     truth = esp.load_categories(challenge_data / "neuron1024-l120-categories.tsv")
     found = GpuPlan(net, Options(), gpu).run(x).categories
     np.testing.assert_array_equal(found, truth[truth < x.shape[0]])
