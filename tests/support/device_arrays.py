@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 from typing import Any
 
 import numpy as np
 
 from espalier.cuda import Device
+from espalier.cuda.dlpack import _Tensor
 
 
 class FakeDeviceArray:
@@ -27,6 +29,42 @@ class FakeDeviceArray:
             "version": 3,
             **more,
         }
+
+
+class FakeDlpackArray:
+    """The same, by DLPack alone; strides in numbers, or none."""
+
+    def __init__(self, device: Device, array: Any, *, strides: bool = True, **more: Any) -> None:
+        self._held = FakeDeviceArray(device, array)
+        interface = self._held.__cuda_array_interface__
+        ndim = array.ndim
+        apart = [each // array.itemsize for each in array.strides]
+        self._shape = (ctypes.c_int64 * ndim)(*array.shape)
+        self._strides = (ctypes.c_int64 * ndim)(*apart)
+        self._tensor = _Tensor(
+            data=interface["data"][0] - 64,
+            device_type=2,
+            ndim=ndim,
+            code={"f": 2, "c": 5}[array.dtype.kind],
+            bits=8 * array.itemsize,
+            lanes=1,
+            shape=self._shape,
+            byte_offset=64,
+        )
+        if strides:
+            self._tensor.strides = self._strides
+        self.place = more.get("place", (2, 0))
+        self.streams: list[int] = []
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.place
+
+    def __dlpack__(self, stream: int) -> Any:
+        self.streams.append(stream)
+        new = ctypes.pythonapi.PyCapsule_New
+        new.restype = ctypes.py_object
+        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+        return new(ctypes.addressof(self._tensor), b"dltensor", None)
 
 
 class FakeDeviceCsr:

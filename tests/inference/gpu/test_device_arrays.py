@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.support.device_arrays import FakeDeviceArray, FakeDeviceCsr
+from tests.support.device_arrays import FakeDeviceArray, FakeDeviceCsr, FakeDlpackArray
 from tests.support.devices import emulated_device
 
 import espalier as esp
@@ -44,6 +44,26 @@ def test_device_arrays_of_any_strides_are_read_without_a_copy(plan: GpuPlan, lay
     result = plan.run(x)
     np.testing.assert_allclose(result.activations, EXPECTED, rtol=1e-5, atol=1e-6)
     assert all(kind == "out" for kind, _ in plan.device.driver.api.copies)
+
+
+@pytest.mark.parametrize("layout", ["rows", "features", "right half"])
+def test_arrays_by_dlpack_are_read_in_place_on_our_stream(plan: GpuPlan, layout: str) -> None:
+    x = FakeDlpackArray(plan.device, arranged(layout))
+    np.testing.assert_allclose(plan.run(x).activations, EXPECTED, rtol=1e-5, atol=1e-6)
+    assert x.streams == [plan.stream]
+    plan.run(x, stream=0)
+    assert x.streams == [plan.stream, 1]
+
+
+def test_dlpack_without_strides_and_with_what_does_not_fit(plan: GpuPlan) -> None:
+    x = FakeDlpackArray(plan.device, ROWS, strides=False)
+    np.testing.assert_allclose(plan.run(x).activations, EXPECTED, rtol=1e-5, atol=1e-6)
+    with pytest.raises(esp.InputError, match="x holds float64 on the device"):
+        plan.run(FakeDlpackArray(plan.device, ROWS.astype(np.float64)))
+    with pytest.raises(esp.InputError, match="numbers that numpy has no type for"):
+        plan.run(FakeDlpackArray(plan.device, ROWS.astype(np.complex64)))
+    with pytest.raises(esp.DeviceError, match="x lies on cuda:1, wanted cuda:0"):
+        plan.run(FakeDlpackArray(plan.device, ROWS, place=(2, 1)))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])

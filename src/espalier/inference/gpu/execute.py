@@ -53,12 +53,11 @@ class GpuExecution:
         self.plan, self.device, self.tile = plan, plan.device, plan.tile
         self.filter, self.output, self.progress = filter, output, progress
         self.drop = filter != "none"
-        self.samples = read_samples(x, plan.input_width, plan.device)
-        if stream is not None:
-            self.stream = as_stream(stream)
-        else:
-            theirs = self.samples.stream
-            self.stream = plan.stream if theirs is None else theirs
+        asked = None if stream is None else as_stream(stream)
+        usual = plan.stream if asked is None else asked
+        self.samples = read_samples(x, plan.input_width, plan.device, usual)
+        theirs = self.samples.stream
+        self.stream = usual if asked is not None or theirs is None else theirs
         self.account = GpuAccount(plan, self.samples.count, filter)
         self.on_device: DeviceArray | None = None
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from espalier.cuda import Device, arguments
 from espalier.cuda.arrays import DeviceView, on_device, read_device_array, stream_of
+from espalier.cuda.dlpack import has_dlpack, read_dlpack
 from espalier.errors import InputError
 from espalier.inference.gpu.workspace import Workspace
 from espalier.kernels.samples import check_samples, name_bad_sample
@@ -115,8 +116,8 @@ class HostCsr(Samples):
 class DeviceDense(Samples):
     """Rows on the device, read in place whatever their strides."""
 
-    def __init__(self, x: Any, view: DeviceView, stream: int) -> None:
-        self._x, self._view, self.stream = x, view, stream
+    def __init__(self, view: DeviceView, stream: int | None) -> None:
+        self._view, self.stream = view, stream
         self.count, self.width = view.shape
 
     def load(
@@ -168,8 +169,11 @@ class DeviceCsr(Samples):
         return InputError("x holds a number that is not finite, or a column outside its matrix")
 
 
-def read_samples(x: Any, width: int, device: Device) -> Samples:
+def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
     """Samples wherever they lie, checked as far as their shape.
+
+    Arguments:
+        stream: to work on, where the samples name none themselves.
 
     Raises:
         InputError: not a real matrix, of another width or type. DeviceError: on another device.
@@ -177,12 +181,16 @@ def read_samples(x: Any, width: int, device: Device) -> Samples:
     if on_device(getattr(x, "data", None)) and hasattr(x, "indptr"):
         _check_shape(x.shape, width)
         return DeviceCsr(x, device)
-    if on_device(x):
-        view = read_device_array("x", x, device)
+    if on_device(x) or has_dlpack(x):
+        if on_device(x):
+            view = read_device_array("x", x, device)
+            stream = stream_of(x, device)
+        else:
+            view = read_dlpack("x", x, device, stream)
         _check_shape(view.shape, width)
         if view.dtype != np.float32:
             raise InputError(f"x holds {view.dtype} on the device, wanted float32")
-        return DeviceDense(x, view, stream_of(x, device))
+        return DeviceDense(view, stream)
     matrix = check_samples(x, width)
     return HostDense(matrix) if isinstance(matrix, np.ndarray) else HostCsr(matrix)
 
