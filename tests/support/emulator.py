@@ -22,6 +22,7 @@ HEADER = REPOSITORY / "tests" / "cuda" / "emulator" / "emulator.h"
 _STRUCT = re.compile(r"^struct (?:alignas\([^)]*\) )?(\w+) \{", re.MULTILINE)
 FLAGS = [
     *("-std=c++20", "-O1", "-g", "-fPIC", "-shared", "-DESPALIER_EMULATED", "-ffp-contract=off"),
+    "-pthread",
     *("-Wall", "-Wextra", "-Werror", "-Wno-sign-compare", "-Wno-unknown-pragmas"),
     *("-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
 ]

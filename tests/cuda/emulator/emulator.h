@@ -14,6 +14,7 @@
 #include <limits>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace emulator {
@@ -163,7 +164,9 @@ inline const char* launch(void (*which)(const void*), const unsigned* grid, unsi
         if (seed) std::shuffle(order.begin(), order.end(), shuffler);
         std::fill(memory, memory + shared / 4, std::numeric_limits<float>::quiet_NaN());
         block_index = {x, y, z};
-        run_block(order);
+        // Shared memory is local to a thread of the system: a new one for each block, so that no
+        // block finds what another left.
+        std::thread([&] { run_block(order); }).join();
       }
     }
   }
@@ -175,7 +178,7 @@ inline const char* launch(void (*which)(const void*), const unsigned* grid, unsi
 
 #define __global__
 #define __device__
-#define __shared__ static
+#define __shared__ static thread_local
 #define __launch_bounds__(threads)
 #define DYNAMIC_SHARED(type, name) type* name = reinterpret_cast<type*>(emulator::dynamic_shared)
 
