@@ -28,7 +28,8 @@ test: lint  ## set up, check the style, and test under every instruction set of 
 	@for name in $$($(BIN)/python tools/slower_instruction_sets.py); do \
 	  test -z "$(KERNEL_TESTS)" && break; \
 	  echo "== kernel tests under ESPALIER_ISA=$$name"; \
-	  ESPALIER_ISA=$$name $(PYTEST) --quiet --numprocesses auto $(KERNEL_TESTS) || exit 1; \
+	  ESPALIER_ISA=$$name $(PYTEST) --quiet --numprocesses auto $(KERNEL_TESTS) \
+	    --ignore tests/inference/gpu || exit 1; \
 	done
 	@for file in $(BENCHMARKS); do \
 	  echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; \
