@@ -29,7 +29,7 @@ MAY_CALL = {
         *("nn", "fssl", "training"),
     },
     "cli": {
-        *("bench", "kernels", "network", "files", "generate", "inference"),
+        *("bench", "kernels", "network", "files", "generate", "inference", "cuda"),
         *("nn", "fssl", "training"),
     },
 }

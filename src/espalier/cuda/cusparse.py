@@ -63,6 +63,7 @@ class Cusparse:
 
     @property
     def handle(self) -> c_void_p:
+        """What every function of the library takes first."""
         return self._handle
 
 

@@ -6,12 +6,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from espalier.cuda import Event, arguments
+from espalier.cuda import arguments
 from espalier.cuda.arrays import DeviceArray, as_stream
 from espalier.errors import InputError
 from espalier.inference.gpu.account import GpuAccount
+from espalier.inference.gpu.glance import Glance
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult
 from espalier.inference.gpu.samples import read_samples
 from espalier.inference.gpu.segments import Io
@@ -99,7 +99,7 @@ class GpuExecution:
         self._begin(start, stop)
         loaded.record(self.stream)
         turns = self._multiply(weights)
-        self._move(gather=True, drop=True, freeze=bool(self.plan.ends.frozen[-1]))
+        self._move(drop=True, freeze=bool(self.plan.ends.frozen[-1]))
         self._settle(stop - start)
         multiplied.record(self.stream)
         if self.on_device is not None:
@@ -156,11 +156,11 @@ class GpuExecution:
             if moves:
                 behind = outline.begin + outline.depth - 1
                 drop = self.drop and bool(plan.ends.droppable[behind])
-                self._move(gather=True, drop=drop, freeze=bool(plan.ends.frozen[behind]))
+                self._move(drop=drop, freeze=bool(plan.ends.frozen[behind]))
                 glance.look(space.counts + 4 * self.turn)
         return turns
 
-    def _move(self, gather: bool, drop: bool, freeze: bool) -> None:
+    def _move(self, drop: bool, freeze: bool) -> None:
         """Samples that are done leave; the others move together into the other buffer."""
         space, device = self.space, self.device
         argument = arguments.Compact(
@@ -268,37 +268,3 @@ class GpuExecution:
         )
         grid = -(-outputs // _THREADS), min(stop - start, _EXPAND_ROWS)
         self.device.launch("expand", grid, _THREADS, argument, self.stream)
-
-
-class Glances:
-    """Pinned memory and an event by which the host learns a count without waiting."""
-
-    def __init__(self, device: Any) -> None:
-        self.device = device
-        self.count: NDArray[np.int32] = device.allocate_pinned(1)
-        self.event = Event(device)
-
-
-class Glance:
-    """Whether samples are left in this batch, as far as the host knows without waiting."""
-
-    def __init__(self, glances: Glances, stream: int) -> None:
-        self._glances, self._stream = glances, stream
-        self._asked = self._nobody = False
-
-    def look(self, count: int) -> None:
-        """Ask for the number of living slots at an address, if no answer is due."""
-        glances = self._glances
-        if self._nobody or (self._asked and not glances.event.has_come()):
-            return
-        self.nobody_is_left()
-        glances.device.copy_out_later(glances.count, count, self._stream)
-        glances.event.record(self._stream)
-        self._asked = True
-
-    def nobody_is_left(self) -> bool:
-        """True once an answer has come that says so; dead and finished samples stay so."""
-        glances = self._glances
-        if self._asked and not self._nobody and glances.event.has_come():
-            self._nobody = int(glances.count[0]) == 0
-        return self._nobody

@@ -13,7 +13,8 @@ from espalier.cuda import Device
 from espalier.errors import DeviceMemoryError
 from espalier.inference.decompose import Decomposition, Expansion, Savings
 from espalier.inference.gpu.choose import Chooser, checkpoints
-from espalier.inference.gpu.execute import Glances, GpuExecution
+from espalier.inference.gpu.execute import GpuExecution
+from espalier.inference.gpu.glance import Glances
 from espalier.inference.gpu.memory import Fit, Widths, fit
 from espalier.inference.gpu.result import GpuResult
 from espalier.inference.gpu.segments import Ends, Outline, Segment

@@ -12,23 +12,20 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
-from espalier.cuda import Device, Event, Memory, arguments
-from espalier.cuda.cusparse import Cusparse, SparseMatrix, load_library
-from espalier.errors import DeviceMemoryError, InputError
+from espalier.cuda import Device
+from espalier.cuda.cusparse import load_library
+from espalier.errors import InputError
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult
+from espalier.inference.gpu.strategy_run import DeviceLayer, StrategyRun
 from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
 from espalier.inference.proofs import prove
 from espalier.inference.result import Report, Shortcut
 from espalier.inference.sparse_outputs import sparse_outputs
 from espalier.kernels.samples import check_samples, name_bad_sample
-from espalier.network import Layer, Network
+from espalier.network import Network
 
 STRATEGIES = ("buffer", "no-buffer", "filter")
-_THREADS, _SCAN_THREADS, _WARPS = 256, 1024, 8
-_FEWEST_SAMPLES = 64
-_MOST_ENTRIES = 2**31 - 1
 
 
 class GpuStrategyPlan:
@@ -51,9 +48,9 @@ class GpuStrategyPlan:
         check_choice("strategy", strategy, STRATEGIES)
         start = perf_counter()
         self.network, self.strategy, self.device = network, strategy, device
-        self._library = load_library() if library is None else library
+        self.library = load_library() if library is None else library
         self.stream = device.new_stream()
-        self._layers: list[_DeviceLayer] = []
+        self.layers: list[DeviceLayer] = []
         self._connections = 0
         for index, layer in enumerate(network):
             if not prove(layer).zero_stays_zero:
@@ -61,7 +58,7 @@ class GpuStrategyPlan:
                     f"layer {index} has a bias that makes something of a zero, which a product of "
                     "sparse matrices cannot; run it without strategy="
                 )
-            self._layers.append(_DeviceLayer(device, layer, self.stream))
+            self.layers.append(DeviceLayer(device, layer, self.stream))
             self._connections += layer.nonzeros
         device.synchronize(self.stream)
         self.compile_seconds = perf_counter() - start
@@ -75,11 +72,11 @@ class GpuStrategyPlan:
     ) -> GpuResult:
         """Run all samples through the network; where memory is short, half of them at a time."""
         check_choice("output", output, OUTPUTS)
-        matrix = check_samples(x, self._layers[0].inputs)
+        matrix = check_samples(x, self.layers[0].inputs)
         start = perf_counter()
         rows = sp.csr_array(matrix)
         rows.sum_duplicates()
-        run = _Run(self, rows, progress)
+        run = StrategyRun(self, rows, progress)
         run.batch(0, rows.shape[0])
         final = sp.vstack(run.parts, format="csr")
         if not np.isfinite(rows.data).all() or run.bad:
@@ -91,7 +88,7 @@ class GpuStrategyPlan:
         samples = rows.shape[0]
         report = Report(
             samples=samples,
-            layers=len(self._layers),
+            layers=len(self.layers),
             connections=self._connections,
             nominal_operations=self._connections * samples,
             effective_operations=int(run.operations),
@@ -115,197 +112,3 @@ class GpuStrategyPlan:
         outputs = sparse_outputs(samples, left, alive, final)
         times = DeviceSeconds(*run.seconds)
         return GpuResult(categories, outputs, report, output == "csr", times)
-
-
-class _DeviceLayer:
-    """Weights ``[inputs, outputs]`` in CSR, and the bias, on the device."""
-
-    def __init__(self, device: Device, layer: Layer, stream: int) -> None:
-        self.inputs, self.outputs, self.nonzeros = layer.inputs, layer.outputs, layer.nonzeros
-        self.lower = 0.0 if layer.activation == "relu" else -np.inf
-        self.upper = np.inf if layer.clip is None else layer.clip
-        turned = sp.csr_array(layer.weights.T)
-        offsets, columns = (each.astype(np.int32) for each in (turned.indptr, turned.indices))
-        arrays: list[NDArray[Any]] = [offsets, columns, turned.data, layer.bias]
-        self._memory = device.allocate(sum(_aligned(each.nbytes) for each in arrays))
-        places = []
-        address = self._memory.address
-        for array in arrays:
-            device.copy_in(address, np.ascontiguousarray(array), stream)
-            places.append(address)
-            address += _aligned(array.nbytes)
-        self.arrays, self.bias = places[:3], places[3]
-
-
-class _Pool:
-    """Memory by name: kept and only ever grown, or taken anew each time."""
-
-    def __init__(self, device: Device, keep: bool) -> None:
-        self._device, self._keep = device, keep
-        self._held: dict[str, Memory] = {}
-
-    def get(self, name: str, size: int) -> int:
-        held = self._held.get(name)
-        if held is None or not self._keep or held.bytes < size:
-            if held is not None:
-                held.free()
-                del self._held[name]
-            self._held[name] = held = self._device.allocate(size)
-        return held.address
-
-    def free(self) -> None:
-        for held in self._held.values():
-            held.free()
-        self._held.clear()
-
-
-class _Run:
-    """One run: batches of samples through all layers.
-
-    Attributes:
-        parts, left: the last activations of each batch, and whose they are.
-        operations: multiply-adds done.
-        seconds: of loading, of all layers, of storing, by events.
-    """
-
-    def __init__(self, plan: GpuStrategyPlan, x: Any, progress: Any) -> None:
-        self.plan, self.x, self.progress = plan, x, progress
-        self.device, self.stream = plan.device, plan.stream
-        self.library = Cusparse(plan._library, plan.device, plan.stream)
-        self.drop = plan.strategy == "filter"
-        self.parts: list[Any] = []
-        self.left: list[NDArray[np.int64]] = []
-        self.operations = 0.0
-        self.seconds = [0.0, 0.0, 0.0]
-        self.bad = False
-
-    def batch(self, start: int, stop: int) -> None:
-        """Samples `start` to `stop`, in halves where memory is short."""
-        pool = _Pool(self.device, keep=self.plan.strategy != "no-buffer")
-        operations, seconds = self.operations, list(self.seconds)
-        try:
-            self._run(pool, start, stop)
-        except DeviceMemoryError:
-            pool.free()
-            if stop - start <= _FEWEST_SAMPLES:
-                raise
-            self.operations, self.seconds = operations, seconds
-            middle = (start + stop) // 2
-            self.batch(start, middle)
-            self.batch(middle, stop)
-        finally:
-            pool.free()
-
-    def _run(self, pool: _Pool, start: int, stop: int) -> None:
-        device, stream = self.device, self.stream
-        begun, loaded, multiplied, stored = (Event(device) for _ in range(4))
-        begun.record(stream)
-        rows, entries = self._load(pool, start, stop)
-        loaded.record(stream)
-        side = 0
-        for done, layer in enumerate(self.plan._layers, 1):
-            if rows and entries:
-                self.operations += entries * layer.nonzeros / max(layer.inputs, 1)
-                rows, entries = self._multiply(pool, layer, side, rows, entries)
-                side = 1 - side
-            if self.progress is not None and stop == self.x.shape[0]:
-                self.progress(done, len(self.plan._layers))
-        multiplied.record(stream)
-        self._fetch(pool, side, rows, entries, start)
-        stored.record(stream)
-        device.synchronize(stream)
-        moments = begun, loaded, multiplied, stored
-        for index, (later, earlier) in enumerate(zip(moments[1:], moments[:-1], strict=True)):
-            self.seconds[index] += later.seconds_since(earlier)
-
-    def _load(self, pool: _Pool, start: int, stop: int) -> tuple[int, int]:
-        piece = self.x[start:stop]
-        if piece.nnz > _MOST_ENTRIES:
-            raise DeviceMemoryError(f"{piece.nnz:,} entries are more than int32 counts")
-        rows = stop - start
-        arrays: dict[str, NDArray[Any]] = {
-            "offsets": piece.indptr.astype(np.int32),
-            "columns": piece.indices.astype(np.int32),
-            "values": piece.data,
-            "sample": np.arange(rows, dtype=np.int32),
-        }
-        for name, array in arrays.items():
-            self.device.copy_in(pool.get(f"{name}0", array.nbytes), array, self.stream)
-        self.device.clear(pool.get("status", 4), 4, self.stream)
-        self._at = {name: [pool._held[f"{name}0"].address, 0] for name in arrays}
-        self._status = pool._held["status"].address
-        return rows, piece.nnz
-
-    def _multiply(
-        self, pool: _Pool, layer: _DeviceLayer, side: int, rows: int, entries: int
-    ) -> tuple[int, int]:
-        """One layer; returns the rows and entries that are left."""
-        device, library, at = self.device, self.library, self._at
-        here = [at[name][side] for name in ("offsets", "columns", "values")]
-        left = library.csr((rows, layer.inputs), entries, *here)
-        shape = layer.inputs, layer.outputs
-        offsets_of, columns_of, values_of = layer.arrays
-        right = SparseMatrix(library, shape, layer.nonzeros, offsets_of, columns_of, values_of)
-        product = library.spgemm(left, right)
-        made = product.compute(
-            lambda size: pool.get("first", size), lambda size: pool.get("second", size)
-        )
-        offsets = pool.get("offsets", 4 * (rows + 1))
-        columns, values = pool.get("columns", 4 * made), pool.get("values", 4 * made)
-        product.copy(offsets, columns, values)
-        other = 1 - side
-        for name, size in (("offsets", rows + 1), ("sample", rows)):
-            at[name][other] = pool.get(f"{name}{other}", 4 * size)
-        for name in ("columns", "values"):
-            at[name][other] = pool.get(f"{name}{other}", 4 * made)
-        totals = pool.get("totals", 8)
-        step = arguments.CsrStep(
-            offsets=offsets,
-            columns=columns,
-            values=values,
-            bias=layer.bias,
-            lower=layer.lower,
-            upper=layer.upper,
-            rows=rows,
-            kept=pool.get("kept", 4 * rows),
-            offsets_after=at["offsets"][other],
-            columns_after=at["columns"][other],
-            values_after=at["values"][other],
-            sample=at["sample"][side],
-            sample_after=at["sample"][other],
-            totals=totals,
-            drop=self.drop,
-            status=self._status,
-        )
-        by_warps = -(-rows // _WARPS), 1
-        device.launch("respond_csr", by_warps, _THREADS, step, self.stream)
-        device.launch("place_rows", (1, 1), _SCAN_THREADS, step, self.stream)
-        device.launch("place_entries", (1, 1), _SCAN_THREADS, step, self.stream)
-        device.launch("compact_csr", by_warps, _THREADS, step, self.stream)
-        found = np.empty(2, np.int32)
-        device.copy_out(found, totals, self.stream)
-        for each in (product, left, right):
-            each.free()
-        return int(found[0]), int(found[1])
-
-    def _fetch(self, pool: _Pool, side: int, rows: int, entries: int, start: int) -> None:
-        width = self.plan._layers[-1].outputs
-        if not rows or not entries:
-            self.parts.append(sp.csr_array((0, width), dtype=np.float32))
-            self.left.append(np.zeros(0, np.int64))
-            return
-        sizes = {"offsets": rows + 1, "columns": entries, "values": entries, "sample": rows}
-        found = {}
-        for name, size in sizes.items():
-            found[name] = np.empty(size, np.float32 if name == "values" else np.int32)
-            self.device.copy_out(found[name], self._at[name][side], self.stream)
-        status = np.zeros(1, np.int32)
-        self.device.copy_out(status, self._status, self.stream)
-        self.bad |= bool(status[0])
-        arrays = found["values"], found["columns"], found["offsets"]
-        self.parts.append(sp.csr_array(arrays, shape=(rows, width)))
-        self.left.append(found["sample"].astype(np.int64) + start)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 256) * 256
