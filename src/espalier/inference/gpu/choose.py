@@ -89,6 +89,12 @@ class Chooser:
         fits = shared_bytes([*together, layer], slots)[0] <= self.shared - _RESERVED
         return fits and self.cost.resident_seconds(layer, slots) < alone + self.cost.launch
 
+    def _resident_cost(self, layer: Layer, slots: int) -> float:
+        """What a layer costs there, with its way there and back where no other can follow."""
+        seconds = self.cost.resident_seconds(layer, slots)
+        both = 4 * slots * (layer.inputs + layer.outputs)
+        return seconds if both <= self.shared - _RESERVED else seconds + self.cost.step(layer)
+
     def _best_slots(self, layer: Layer, alone: float) -> int:
         """Samples of a block at which the layer is cheapest in shared memory, 0 if nowhere."""
         if not self.resident:
@@ -98,7 +104,7 @@ class Chooser:
             for slots in RESIDENT_SLOTS
             if slots <= self.tile and layer.inputs * slots * 4 <= self.shared - _RESERVED
         ]
-        best = min(fitting, key=lambda each: self.cost.resident_seconds(layer, each), default=0)
+        best = min(fitting, key=lambda each: self._resident_cost(layer, each), default=0)
         if not best:
             return 0
         return best if self.cost.resident_seconds(layer, best) < alone + self.cost.launch else 0

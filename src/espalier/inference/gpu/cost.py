@@ -57,6 +57,10 @@ class GpuCost:
         each = max(multiplied, loaded) + broadcast / 4
         return np.asarray(blocks * np.asarray(columns) * each, np.float64)
 
+    def step(self, layer: Layer) -> float:
+        """What a step of its own adds: its launch, and activations through global memory."""
+        return self.launch + 4.0 * (layer.inputs + layer.outputs) / self.l2_bytes
+
     def resident_seconds(self, layer: Layer, slots: int) -> float:
         """A layer over activations in shared memory; slices are as long as their longest row."""
         counts = np.diff(layer.row_offsets)
