@@ -16,10 +16,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 test sanitize: export OMP_WAIT_POLICY := passive
 
 .NOTPARALLEL:
-.PHONY: help demo test lint format sanitize clean
+.PHONY: help demo test lint format sanitize gpu-check clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 demo: $(VENV)/installed  ## set up and run the main job on embedded data
 	@$(BIN)/espalier demo
@@ -28,7 +28,8 @@ test: lint  ## set up, check the style, and test under every instruction set of 
 	@for name in $$($(BIN)/python tools/slower_instruction_sets.py); do \
 	  test -z "$(KERNEL_TESTS)" && break; \
 	  echo "== kernel tests under ESPALIER_ISA=$$name"; \
-	  ESPALIER_ISA=$$name $(PYTEST) --quiet --numprocesses auto $(KERNEL_TESTS) || exit 1; \
+	  ESPALIER_ISA=$$name $(PYTEST) --quiet --numprocesses auto $(KERNEL_TESTS) \
+	    --ignore tests/inference/gpu || exit 1; \
 	done
 	@for file in $(BENCHMARKS); do \
 	  echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; \
@@ -49,6 +50,9 @@ format: $(VENV)/developer  ## mend what ruff and clang-format can mend
 
 sanitize: $(VENV)/installed $(VENV)/developer  ## native tests under AddressSanitizer and UBSan
 	tools/sanitize $(NATIVE_TESTS)
+
+gpu-check: $(VENV)/installed $(VENV)/developer  ## on a machine with an NVIDIA GPU: tests, tables
+	$(BIN)/python benchmarks/gpu.py build/gpu
 
 clean:  ## remove everything the other targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,11 +15,12 @@ MAY_CALL = {
     "chain": set(),
     "network": {"csr", "chain"},
     "kernels": {"network", "_native"},
+    "cuda": set(),
     "files": {"network", "csr", "_native"},
     "generate": {"network", "files"},
-    "inference": {"network", "kernels", "_native"},
+    "inference": {"network", "kernels", "cuda", "_native"},
     "partitioning": {"network", "kernels", "files", "_native"},
-    "nn": {"kernels", "network", "generate"},
+    "nn": {"kernels", "network", "generate", "cuda"},
     "fssl": {"nn", "network", "inference", "files", "kernels"},
     "training": {"fssl", "nn", "network", "files", "kernels", "generate"},
     "distributed": {
@@ -27,18 +28,18 @@ MAY_CALL = {
         *("nn", "fssl", "training"),
     },
     "bench": {
-        *("kernels", "network", "files", "generate", "inference"),
+        *("kernels", "network", "files", "generate", "inference", "cuda"),
         *("nn", "fssl", "training", "partitioning", "distributed"),
     },
     "cli": {
-        *("bench", "kernels", "network", "files", "generate", "inference"),
+        *("bench", "kernels", "network", "files", "generate", "inference", "cuda"),
         *("nn", "fssl", "training", "partitioning", "distributed"),
     },
 }
 SURFACE = {"__init__", "__main__"}
 HEAVY = {
     *("torch", "sklearn", "matplotlib", "typer", "rich", "mpi4py", "mtkahypar", "graphblas"),
-    "pandas",
+    *("pandas", "cuda"),
 }
 MAY_IMPORT_AT_TOP = {
     "cli": {"typer", "rich"},

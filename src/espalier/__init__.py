@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from espalier.errors import (
+    DeviceError,
+    DeviceMemoryError,
     EspalierError,
     FileError,
     InputError,
@@ -21,7 +23,7 @@ from espalier.files import (
     save_categories,
 )
 from espalier.generate import challenge_images, radixnet, random_network
-from espalier.inference import Plan, Report, Result, compile, infer
+from espalier.inference import GpuPlan, Plan, Report, Result, compile, infer
 from espalier.network import Layer, LayerSource, Network
 from espalier.partitioning import Partition, load_partition, partition
 
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "DeviceError",
+    "DeviceMemoryError",
     "EspalierError",
     "FileError",
     "InputError",
@@ -39,6 +43,7 @@ __all__ = [
     "MissingExtraError",
     "Network",
     "NetworkError",
+    "GpuPlan",
     "Partition",
     "Plan",
     "Report",

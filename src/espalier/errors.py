@@ -31,3 +31,11 @@ class MissingExtraError(EspalierError, ImportError):
 
 class TrainingError(EspalierError, ArithmeticError):
     """Training came to numbers it cannot go on with."""
+
+
+class DeviceError(EspalierError, RuntimeError):
+    """A GPU, its driver or its compiler is missing, too old, or failed."""
+
+
+class DeviceMemoryError(DeviceError, MemoryError):
+    """A GPU's memory does not hold what it must."""

@@ -157,9 +157,7 @@ def test_bits_depend_on_neither_threads_nor_layout(name: str, batch: int) -> Non
     ("rows", "columns", "density"),
     [(2300, 2700, 0.003), (2300, 2700, 0.03), (120, 20000, 0.004), (20000, 120, 0.004)],
 )
-def test_wide_layers_are_read_in_blocks(
-    name: str, rows: int, columns: int, density: float
-) -> None:
+def test_wide_layers_are_read_in_blocks(name: str, rows: int, columns: int, density: float) -> None:
     drawn = case(rows, columns, 128, density, seed=2, exact=True)
     x, dy = drawn.x.astype(np.float64), drawn.dy.astype(np.float64)
     with forced(name):

@@ -88,6 +88,26 @@ BEST_GPU = {
     (65536, 1920): Best(689.2e-3, f"{SNICIT}, RTX A6000", approximate=True),
 }
 
+UIUC = "UIUC, HPEC 2020"
+XY = "XY, HPEC 2021"
+
+# The same, of those that compute every sample exactly: UIUC from the rates of its paper, XY as
+# SNICIT's Table 3 (RTX A6000) and GLARE's Table III (RTX 3090) have it.
+BEST_EXACT_GPU = {
+    (1024, 120): Best(14.1e-3, f"{UIUC}, A100"),
+    (1024, 480): Best(40.93e-3, f"{XY}, RTX A6000"),
+    (1024, 1920): Best(143.15e-3, f"{XY}, RTX A6000"),
+    (4096, 120): Best(39.06e-3, f"{XY}, RTX A6000"),
+    (4096, 480): Best(93.89e-3, f"{XY}, RTX A6000"),
+    (4096, 1920): Best(312.3e-3, f"{XY}, RTX A6000"),
+    (16384, 120): Best(124.9e-3, f"{XY}, RTX 3090"),
+    (16384, 480): Best(300.9e-3, f"{XY}, RTX 3090"),
+    (16384, 1920): Best(994.2e-3, f"{XY}, RTX 3090"),
+    (65536, 120): Best(554.6e-3, f"{XY}, RTX 3090"),
+    (65536, 480): Best(1317e-3, f"{XY}, RTX A6000"),
+    (65536, 1920): Best(4347e-3, f"{XY}, RTX A6000"),
+}
+
 # One CPU node, computed from the rates that Table II of "At-Scale Sparse Deep Neural Network
 # Inference with Efficient GPU Implementation", HPEC 2020, quotes.
 BEST_CPU = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from espalier.bench.report import Report
 from espalier.cli import units
 from espalier.cli.console import Json, print_json, print_rows, print_text, progress
 from espalier.cli.specs import GeneratedInputs, parse_inputs
+from espalier.cuda import parse_device
 
 app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
 
@@ -21,7 +22,8 @@ def challenge(
         list[str] | None,
         typer.Option(
             help="shortcuts, strategies, peers, structureless, ceiling or all; repeat for several. "
-            "By default shortcuts and ceiling."
+            "By default shortcuts and ceiling; on a GPU shortcuts, strategies, structureless, "
+            "layers, by default the first and third."
         ),
     ] = None,
     network: Annotated[
@@ -52,6 +54,7 @@ def challenge(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples of the random networks.")] = 4096,
     rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:N: what to measure.")] = "cpu",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
     ] = None,
@@ -99,9 +102,15 @@ def challenge(
         limit=limit,
         peers=peers,
         memory=None if memory is None else units.parse_bytes(memory),
+        device=device,
     )
-    wanted = section or tables.DEFAULT_SECTIONS
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+    measure: Any = tables
+    if parse_device(device) is not None:
+        from espalier.bench import gpu
+
+        measure = gpu
+    wanted = section or measure.DEFAULT_SECTIONS
+    _print(measure.run(settings, wanted, output=output, watch=progress), as_json)
 
 
 @app.command("sparsetrain")

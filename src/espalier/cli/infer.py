@@ -26,9 +26,16 @@ from espalier.cli.shortcuts import print_shortcuts
 from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
 from espalier.errors import InputError
-from espalier.inference import StrategyPlan
+from espalier.inference import (
+    GpuPlan,
+    GpuResult,
+    GpuStrategyPlan,
+    StrategyPlan,
+    compile_strategy,
+)
 
 Filter = Literal["none", "zero", "unique"]
+AnyPlan = esp.Plan | GpuPlan | StrategyPlan | GpuStrategyPlan
 Network = Annotated[
     str,
     typer.Argument(
@@ -78,6 +85,9 @@ def infer(
         Literal["auto", "buffer", "no-buffer", "filter"],
         typer.Option(help="The fast plan, or one of the FSSL paper's sparse products."),
     ] = "auto",
+    device: Annotated[
+        str, typer.Option(help="Where to run: cpu, cuda, or cuda:N for one of several GPUs.")
+    ] = "cpu",
     merge: Annotated[
         bool, typer.Option("--merge/--no-merge", help="Merge neurons that are equal.")
     ] = True,
@@ -125,6 +135,8 @@ def infer(
     several = started_by_mpi() or (ranks is not None and ranks > 1)
     if several and (strategy != "auto" or memory is not None):
         raise InputError("--strategy and --memory are for one process; leave out --ranks")
+    if several and device != "cpu":
+        raise InputError(f"--device {device} is for one process; leave out --ranks")
     if not several:
         refuse_without_ranks(parts=parts, partition=partition, patience=patience)
     network_spec, inputs_spec = parse_network(network), parse_inputs(inputs)
@@ -173,10 +185,11 @@ def infer(
             infer_ranks.start(job, ranks)
         return
     with progress("compiling", "layers") as update:
-        plan: esp.Plan | StrategyPlan
+        plan: AnyPlan
         if strategy == "auto":
             plan = esp.compile(
                 net,
+                device=device,
                 merge=merge,
                 fold=fold,
                 group=group,
@@ -186,7 +199,7 @@ def infer(
                 progress=update,
             )
         else:
-            plan = StrategyPlan(net, strategy, threads)
+            plan = compile_strategy(net, strategy, device=device, threads=threads)
     wants_csr = activations is not None and activations.suffix == ".npz"
     result = _run(plan, samples, filter or "unique", wants_csr=wants_csr)
 
@@ -204,6 +217,8 @@ def infer(
         "compile": plan.compile_seconds,
         "run": result.seconds,
     }
+    if isinstance(result, GpuResult):
+        outcome["seconds"]["device"] = vars(result.device_seconds)
     if as_json:
         print_json(outcome)
     else:
@@ -212,12 +227,10 @@ def infer(
         raise typer.Exit(FAILED)
 
 
-def _run(
-    plan: esp.Plan | StrategyPlan, samples: Any, filter: Filter, *, wants_csr: bool
-) -> esp.Result:
+def _run(plan: AnyPlan, samples: Any, filter: Filter, *, wants_csr: bool) -> esp.Result:
     output: Literal["dense", "csr"] = "csr" if wants_csr else "dense"
     with progress("running", "steps") as update:
-        if isinstance(plan, StrategyPlan):
+        if isinstance(plan, StrategyPlan | GpuStrategyPlan):
             return plan.run(samples, output=output, progress=update)
         return plan.run(samples, filter, output=output, progress=update)
 
@@ -258,9 +271,18 @@ def _print_tables(outcome: dict[str, Any], result: esp.Result, verdict: Verdict 
             "load": units.seconds(seconds["load"]),
             "compile": units.seconds(seconds["compile"]),
             "run": units.seconds(seconds["run"]),
+            **_device_facts(seconds.get("device")),
             "nominal rate": units.quantity(outcome["rate"], "connections/s"),
             "effective operations": units.quantity(outcome["effective_operations"]),
             "categories": units.count(outcome["categories"]),
         },
         verdict=None if verdict is None else str(verdict),
     )
+
+
+def _device_facts(seconds: dict[str, float] | None) -> dict[str, str]:
+    """Where the time of a GPU went; nothing for a run on the CPU."""
+    if seconds is None:
+        return {}
+    names = {"load": "samples to panels", "layers": "layers", "store": "results to host"}
+    return {f"... {name}": units.seconds(seconds[key]) for key, name in names.items()}

@@ -1,18 +1,24 @@
 """Inference: compile a network into a plan, run the plan, read the report."""
 
+from espalier.inference.gpu import GpuPlan, GpuResult
+from espalier.inference.gpu.strategies import GpuStrategyPlan
 from espalier.inference.options import FILTERS
 from espalier.inference.plan import Plan, compile, infer
 from espalier.inference.result import Report, Result, Shortcut
-from espalier.inference.strategies import STRATEGIES, StrategyPlan
+from espalier.inference.strategies import STRATEGIES, StrategyPlan, compile_strategy
 
 __all__ = [
     "FILTERS",
     "STRATEGIES",
+    "GpuPlan",
+    "GpuResult",
+    "GpuStrategyPlan",
     "Plan",
     "Report",
     "Result",
     "Shortcut",
     "StrategyPlan",
     "compile",
+    "compile_strategy",
     "infer",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,21 @@ from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix
 from espalier.kernels.segment import Segment
 
-if TYPE_CHECKING:
-    from espalier.inference.execute import Execution
+
+class Run(Protocol):
+    """What a report asks of a run, on whatever device.
+
+    Attributes:
+        plan: the `Plan` or `GpuPlan`.
+        layers: after reduction.
+        droppable: bool ``[layers]``, where dead samples leave.
+    """
+
+    plan: Any
+    filter: Any
+    threads: int
+    layers: int
+    droppable: NDArray[np.bool_]
 
 
 class Account:
@@ -68,7 +81,7 @@ class Account:
             self.rows_saved[reason] += rows
             self.sample_layers_saved[reason] += rows * (len(self.processed) - position)
 
-    def report(self, run: Execution, seconds: float, categories: int) -> Report:
+    def report(self, run: Run, seconds: float, categories: int) -> Report:
         connections = run.plan.savings.connections_before
         return Report(
             samples=self.samples,
@@ -87,7 +100,7 @@ class Account:
             shortcuts=self._shortcuts(run),
         )
 
-    def _shortcuts(self, run: Execution) -> list[Shortcut]:
+    def _shortcuts(self, run: Run) -> list[Shortcut]:
         plan, savings = run.plan, run.plan.savings
         sample_layers = self.samples * run.layers
         shared = self.sample_layers_saved

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
+from numpy.typing import NDArray
 
 from espalier import _native
-from espalier.inference.cost import BLOCK_HEIGHTS, CostModel
+from espalier.inference.cost import BLOCK_HEIGHTS, Counts
 from espalier.kernels.spmm import Groups, csr_arrays
 from espalier.network import Layer
 
 
-def choose_groups(layer: Layer, cost: CostModel, tile: int) -> tuple[Groups, float]:
+class Cost(Protocol):
+    """What `choose_groups` asks of a cost model, of a CPU or a GPU."""
+
+    def rows_seconds(self, nonzeros: Counts, width: int, tile: int) -> NDArray[np.float64]:
+        """Per sample, for weights in rows of their own."""
+
+    def block_seconds(
+        self, heights: Counts, columns: Counts, width: int, tile: int
+    ) -> NDArray[np.float64]:
+        """Per sample, for blocks of `heights` rows that share `columns` columns."""
+
+
+def choose_groups(layer: Layer, cost: Cost, tile: int) -> tuple[Groups, float]:
     """Sets of rows to multiply together, and the seconds per sample the layer then costs.
 
     Either the sets of rows with exactly equal columns, each of them only where a block is cheaper

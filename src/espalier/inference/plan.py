@@ -6,9 +6,10 @@ import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal, overload
 
 from espalier import _native
+from espalier.cuda import open_device, parse_device
 from espalier.inference.cost import (
     DYING_GROUP_BYTES,
     GROUP_BYTES,
@@ -18,6 +19,7 @@ from espalier.inference.cost import (
 )
 from espalier.inference.decompose import Decomposition, Expansion, Savings
 from espalier.inference.execute import Execution
+from espalier.inference.gpu import GpuPlan
 from espalier.inference.grouping import choose_groups
 from espalier.inference.options import (
     OUTPUTS,
@@ -224,9 +226,11 @@ class Plan:
         return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
 
+@overload
 def compile(
     network: Network,
     *,
+    device: Literal["cpu"] = "cpu",
     merge: bool = True,
     fold: bool = True,
     group: bool = True,
@@ -234,34 +238,66 @@ def compile(
     threads: int | None = None,
     memory: int | None = None,
     progress: Progress | None = None,
-) -> Plan:
+) -> Plan: ...
+@overload
+def compile(
+    network: Network,
+    *,
+    device: str,
+    merge: bool = True,
+    fold: bool = True,
+    group: bool = True,
+    fixed_point: bool = True,
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Plan | GpuPlan: ...
+def compile(
+    network: Network,
+    *,
+    device: str = "cpu",
+    merge: bool = True,
+    fold: bool = True,
+    group: bool = True,
+    fixed_point: bool = True,
+    threads: int | None = None,
+    memory: int | None = None,
+    progress: Progress | None = None,
+) -> Plan | GpuPlan:
     """Compile a network into a plan for this machine.
 
     Arguments:
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; a GPU gives a `GpuPlan`.
         merge: neurons with equal weights and bias, bit for bit, become one.
         fold: neurons that do not depend on the sample become numbers; unread ones disappear.
         group: rows that share their columns become dense blocks where that is faster.
         fixed_point: samples full of ``clip`` are finished where all later layers keep them so.
-        threads: threads to use; None for OpenMP's default.
-        memory: budget in bytes for packed weights and activations; None for half of the memory
-            free now. A network over budget is streamed: its layers are made anew in each run.
+        threads: threads of the CPU to use; None for OpenMP's default.
+        memory: budget in bytes for packed weights and activations, of the device that runs; None
+            for half of the memory free now, of a GPU for nine tenths. A network over budget is
+            streamed: its layers are made or copied anew in each run.
         progress: called as ``progress(done, total)`` layers.
 
     Raises:
         InputError: an option out of range. NetworkError: a layer that breaks its promises.
+        DeviceError: no such GPU, or no driver for it. MissingExtraError: no CUDA bindings.
 
     >>> plan = compile(Network([Layer([[1.0, 2.0], [1.0, 2.0]], bias=-1.0)]))
     >>> plan.widths  # two equal neurons became one
     [1]
     """
     check_network(network)
-    return Plan(network, Options(merge, fold, group, fixed_point), memory, threads, progress)
+    options, ordinal = Options(merge, fold, group, fixed_point), parse_device(device)
+    if ordinal is not None:
+        return GpuPlan(network, options, open_device(ordinal), memory, progress)
+    return Plan(network, options, memory, threads, progress)
 
 
 def infer(
     network: Network,
     x: Any,
     *,
+    device: str = "cpu",
     filter: Filter = "unique",
     output: Output = "dense",
     threads: int | None = None,
@@ -274,5 +310,5 @@ def infer(
     >>> infer(Network([Layer(np.eye(2), bias=-1.0)]), [[3.0, 0.0], [0.5, 1.0]]).categories.tolist()
     [0]
     """
-    plan = compile(network, threads=threads, memory=memory)
+    plan = compile(network, device=device, threads=threads, memory=memory)
     return plan.run(x, filter, output=output, progress=progress)

@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from espalier.inference.decompose import Expansion
+from espalier.cuda import open_device, parse_device
+from espalier.inference.gpu.strategies import GpuStrategyPlan
 from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
 from espalier.inference.proofs import holds_from, prove
-from espalier.inference.result import Batch, Outputs, Report, Result, Shortcut
-from espalier.inference.slots import ZERO, Rows, Slots
+from espalier.inference.result import Report, Result, Shortcut
+from espalier.inference.sparse_outputs import sparse_outputs
 from espalier.kernels import SparseProduct, instruction_set, thread_count
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
@@ -100,14 +101,28 @@ class StrategyPlan:
                 )
             ],
         )
-        outputs = _outputs(samples, left, alive, final)
+        outputs = sparse_outputs(samples, left, alive, final)
         return Result(categories, outputs, report, sparse=output == "csr")
 
 
-def _outputs(samples: int, left: Any, alive: Any, final: Any) -> Outputs:
-    of_sample = np.full(samples, ZERO, np.int64)
-    of_sample[left[alive]] = np.arange(int(alive.sum()))
-    matrix = np.ascontiguousarray(final[alive].toarray())
-    rows = Rows(matrix, np.arange(len(matrix), dtype=np.int64))
-    batch = Batch(Slots(of_sample), rows, np.ones(len(matrix), bool))
-    return Outputs([batch], Expansion.identity(final.shape[1]), None)
+def compile_strategy(
+    network: Network, strategy: Strategy, *, device: str = "cpu", threads: int | None = None
+) -> StrategyPlan | GpuStrategyPlan:
+    """A network prepared for one of the paper's strategies, on the CPU or by cuSPARSE on a GPU.
+
+    Arguments:
+        device: as in `espalier.compile`.
+
+    Raises:
+        InputError: an unknown strategy or device.
+        DeviceError, MissingExtraError: no GPU, or no cuSPARSE.
+
+    >>> from espalier.network import Layer
+    >>> plan = compile_strategy(Network([Layer([[1.0]], bias=-1.0)]), "filter")
+    >>> plan.run([[3.0], [0.5]]).categories.tolist()
+    [0]
+    """
+    ordinal = parse_device(device)
+    if ordinal is None:
+        return StrategyPlan(network, strategy, threads)
+    return GpuStrategyPlan(network, strategy, open_device(ordinal))

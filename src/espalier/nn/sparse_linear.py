@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.nn import patterns
+from espalier.nn import cuda_product, patterns
 from espalier.nn.plain import is_plain
 from espalier.nn.sparse_pattern import PatternCache, pattern_tensors
 from espalier.nn.sparse_product import apply, dense_forward, dense_weight
@@ -21,8 +21,9 @@ class SparseLinear(nn.Module):
     `state_dict` and data-parallel training work as ever; gradients and optimiser state have its
     size, and no pass makes anything of the size of ``W``.
 
-    Our kernels take float32 on the CPU, in eager mode and under `torch.compile`; under autocast
-    the layer stays in float32. For other types and devices, functorch, and gradients of
+    Our kernels take float32 on the CPU, in eager mode and under `torch.compile`, where autocast
+    leaves the layer in float32; and on an NVIDIA GPU float32 and bfloat16 in eager mode, where
+    autocast to bfloat16 is followed. For other types and devices, functorch, and gradients of
     gradients, ``W`` is made dense and PyTorch answers.
 
     The output ``[batch, out_features]`` has the samples side by side in memory (strides
@@ -190,6 +191,7 @@ class SparseLinear(nn.Module):
         if torch.is_autocast_enabled("cpu") and input.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 return self.forward(input.to(self.values.dtype))
+        cuda_product.check_one_device(input, self.values)
         rows = input if input.dim() == 2 else input.reshape(-1, self.in_features)
         y = self._multiply(rows)
         if input.dim() == 2:
@@ -212,6 +214,11 @@ class SparseLinear(nn.Module):
             pattern = self._cache.get(*tensors, self.in_features)
             y: Tensor = apply(x, self.values, self.bias, pattern, *tensors)
             return y
+        elif (given := cuda_product.operands(x, self.values, self.bias)) is not None:
+            device = cuda_product.device_of(x)
+            on_device = self._cache.get_on(device, *tensors, self.in_features)
+            result: Tensor = apply(*given, on_device, *tensors)
+            return result
         return dense_forward(x, self.values, self.bias, *tensors)
 
     def extra_repr(self) -> str:

@@ -11,6 +11,8 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
+from espalier.cuda import Device
+from espalier.cuda.pattern import DevicePattern
 from espalier.errors import InputError
 from espalier.kernels import Pattern
 
@@ -37,7 +39,7 @@ class PatternCache:
     def __init__(self) -> None:
         self.handle = next(self._numbers)
         self._by_handle[self.handle] = self
-        self._pattern: Pattern | None = None
+        self._pattern: Pattern | DevicePattern | None = None
         self._known: tuple[Tensor, Tensor] | None = None
         self._seen: tuple[int, int] | None = None
 
@@ -47,15 +49,36 @@ class PatternCache:
         return cls._by_handle.get(handle) or cls()
 
     def get(self, row_offsets: Tensor, column_indices: Tensor, columns: int) -> Pattern:
-        """The pattern of these tensors.
+        """The pattern of these tensors on the CPU.
 
         Raises:
             InputError: they are no pattern.
         """
+        pattern = self._find(row_offsets, column_indices, columns, None)
+        assert isinstance(pattern, Pattern)
+        return pattern
+
+    def get_on(
+        self, device: Device, row_offsets: Tensor, column_indices: Tensor, columns: int
+    ) -> DevicePattern:
+        """The pattern of these tensors on a GPU; the first time they come to the host and back.
+
+        Raises:
+            InputError: they are no pattern. DeviceMemoryError: the GPU's memory is used up.
+        """
+        pattern = self._find(row_offsets, column_indices, columns, device)
+        assert isinstance(pattern, DevicePattern)
+        return pattern
+
+    def _find(
+        self, row_offsets: Tensor, column_indices: Tensor, columns: int, device: Device | None
+    ) -> Pattern | DevicePattern:
         seen = _version(row_offsets), _version(column_indices)
         known = self._known
+        here = getattr(self._pattern, "device", None) is device
         if (
             self._pattern is not None
+            and here
             and known is not None
             and known[0] is row_offsets
             and known[1] is column_indices
@@ -64,13 +87,18 @@ class PatternCache:
             and self._pattern.shape[1] == columns
         ):
             return self._pattern
-        arrays = row_offsets.detach().numpy(), column_indices.detach().numpy()
+        offsets, indices = (each.detach().cpu().numpy() for each in (row_offsets, column_indices))
         same = (
             self._pattern is not None
+            and here
             and self._pattern.shape[1] == columns
-            and self._pattern.describes(*arrays)
+            and self._pattern.describes(offsets, indices)
         )
-        pattern = self._pattern if same and self._pattern else Pattern(*arrays, columns)
+        pattern = self._pattern if same else None
+        if pattern is None:
+            pattern = Pattern(offsets, indices, columns)  # which checks it, for both
+            if device is not None:
+                pattern = DevicePattern(device, offsets, indices, columns)
         self._pattern, self._known, self._seen = pattern, (row_offsets, column_indices), seen
         return pattern
 

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from espalier.cuda.pattern import DevicePattern
 from espalier.kernels import Pattern
+from espalier.nn import cuda_product
 from espalier.nn.plain import is_plain
 from espalier.nn.sparse_pattern import PatternCache
 
@@ -68,7 +70,11 @@ def dense_backward(
 
 
 def apply(
-    x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern, *tensors: Tensor
+    x: Tensor,
+    values: Tensor,
+    bias: Tensor | None,
+    pattern: Pattern | DevicePattern,
+    *tensors: Tensor,
 ) -> Any:
     """The output ``[batch, outputs]`` by our kernels, in eager mode; all tensors are plain."""
     if torch.is_grad_enabled() and (
@@ -78,7 +84,11 @@ def apply(
     return _forward(x, values, bias, pattern)
 
 
-def _forward(x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern) -> Tensor:
+def _forward(
+    x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern | DevicePattern
+) -> Tensor:
+    if isinstance(pattern, DevicePattern):
+        return cuda_product.forward(x, values, bias, pattern)
     y = _by_feature(x, x.shape[0], pattern.shape[0])
     pattern.spmm(
         values.detach().numpy(),
@@ -91,8 +101,14 @@ def _forward(x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern) -
 
 
 def _backward(
-    dy: Tensor, x: Tensor, values: Tensor, pattern: Pattern, wanted: tuple[bool, bool, bool]
+    dy: Tensor,
+    x: Tensor,
+    values: Tensor,
+    pattern: Pattern | DevicePattern,
+    wanted: tuple[bool, bool, bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    if isinstance(pattern, DevicePattern):
+        return cuda_product.backward(dy, x, values, pattern, wanted)
     dx = _like(x) if wanted[0] else None
     _, dvalues, dbias = pattern.backward(
         values.detach().numpy(),
@@ -127,7 +143,7 @@ class _SparseLinear(torch.autograd.Function):
         x: Tensor,
         values: Tensor,
         bias: Tensor | None,
-        pattern: Pattern,
+        pattern: Pattern | DevicePattern,
         row_offsets: Tensor,
         column_indices: Tensor,
     ) -> Tensor:
@@ -143,7 +159,8 @@ class _SparseLinear(torch.autograd.Function):
             return None, None, None, *rest
         x, values, row_offsets, column_indices = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
-        if torch.is_grad_enabled() or not is_plain(dy):
+        ours = is_plain(dy) or cuda_product.is_plain_cuda(dy, values)
+        if torch.is_grad_enabled() or not ours:
             # The gradient's own gradient, or one that is transformed, is PyTorch's.
             return *dense_backward(dy, x, values, row_offsets, column_indices, wanted), *rest
         return *_backward(dy, x, values, ctx.pattern, wanted), *rest

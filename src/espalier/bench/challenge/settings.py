@@ -52,6 +52,7 @@ class Settings:
             fewer samples, and the tables say so.
         peers: measure scipy, torch and GraphBLAS too.
         memory: budget in bytes of espalier's plans, None for half of the memory free.
+        device: ``cpu``, or the GPU that the sections of `espalier.bench.gpu` measure.
     """
 
     networks: tuple[Size, ...] = (Size(1024, 120),)
@@ -67,6 +68,7 @@ class Settings:
     limit: float = 120.0
     peers: bool = True
     memory: int | None = None
+    device: str = "cpu"
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -1,0 +1,243 @@
+"""The caller's samples on their way into panels: from the host in pieces, on a device in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.cuda import Device, arguments
+from espalier.cuda.arrays import DeviceView, on_device, read_device_array, stream_of
+from espalier.cuda.dlpack import has_dlpack, read_dlpack
+from espalier.errors import InputError
+from espalier.inference.gpu.workspace import Workspace
+from espalier.kernels.samples import check_samples, name_bad_sample
+
+_TURN = 32  # samples and inputs that a block of `load_dense` turns at a time
+_CSR_WARPS = 8
+
+
+class Samples:
+    """Some samples; subclasses say where they lie.
+
+    Attributes:
+        count, width: how many, and how wide each is.
+        stream: on which the caller works on them, None for samples on the host.
+    """
+
+    count: int
+    width: int
+    stream: int | None = None
+
+    def load(
+        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
+    ) -> None:
+        """Put samples `start` to `stop` into the panels of the first buffer."""
+        raise NotImplementedError
+
+    def name_bad(self) -> InputError:
+        """The error for a sample that is not finite or has a column outside."""
+        raise NotImplementedError
+
+
+class HostDense(Samples):
+    """numpy rows."""
+
+    def __init__(self, x: NDArray[np.float32]) -> None:
+        self._x = x
+        self.count, self.width = x.shape
+
+    def load(
+        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
+    ) -> None:
+        """Copy and turn some panels at a time."""
+        at_once = max(space.staging_bytes // max(4 * self.width * tile, 1), 1) * tile
+        for begin in range(start, stop, at_once):
+            piece = self._x[begin : min(begin + at_once, stop)]
+            device.copy_in(space.staging, np.ascontiguousarray(piece), stream)
+            panels = space.buffers[0] + 4 * (begin - start) * self.width
+            view = DeviceView(space.staging, piece.shape, (self.width, 1), piece.dtype, None)
+            _turn(device, view, panels, space.status, tile, stream)
+
+    def name_bad(self) -> InputError:
+        return name_bad_sample(self._x)
+
+
+class HostCsr(Samples):
+    """scipy CSR."""
+
+    def __init__(self, x: Any) -> None:
+        if not x.has_canonical_format:  # a column twice would be written twice, not added
+            x = x.copy()
+            x.sum_duplicates()
+        self._x = x
+        self.count, self.width = x.shape
+
+    def load(
+        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
+    ) -> None:
+        """Clear the panels, then copy and scatter some samples at a time."""
+        x = self._x
+        slots = -(-(stop - start) // tile) * tile
+        device.clear(space.buffers[0], 4 * slots * self.width, stream)
+        for begin, end in self._pieces(start, stop, tile, space.staging_bytes):
+            first, last = x.indptr[begin], x.indptr[end]
+            offsets = np.ascontiguousarray(x.indptr[begin : end + 1] - first)
+            parts = [offsets, x.indices[first:last], x.data[first:last]]
+            sizes = [-(-part.nbytes // 16) * 16 for part in parts]
+            base = space.staging
+            places = [base, base + sizes[0], base + sizes[0] + sizes[1]]
+            for place, part in zip(places, parts, strict=True):
+                device.copy_in(place, part, stream)
+            panels = space.buffers[0] + 4 * (begin - start) * self.width
+            shape = end - begin, self.width
+            _scatter(device, places, offsets.dtype, 0, shape, panels, space.status, tile, stream)
+
+    def name_bad(self) -> InputError:
+        return name_bad_sample(self._x)
+
+    def _pieces(self, start: int, stop: int, tile: int, staging: int) -> Iterator[tuple[int, int]]:
+        """Whole panels of samples that fit the staging memory, one panel at least."""
+        x = self._x
+        # Where an entry of a sample would start, were all entries and offsets in one array.
+        entry = x.indices.itemsize + 4
+        offsets = x.indptr.astype(np.int64) * entry + np.arange(self.count + 1) * 8
+        begin = start
+        while begin < stop:
+            limit = offsets[begin] + staging - 64
+            end = int(np.searchsorted(offsets, limit, side="right")) - 1
+            end = begin + max((end - begin) // tile, 1) * tile
+            yield begin, min(end, stop)
+            begin = end
+
+
+class DeviceDense(Samples):
+    """Rows on the device, read in place whatever their strides."""
+
+    def __init__(self, view: DeviceView, stream: int | None) -> None:
+        self._view, self.stream = view, stream
+        self.count, self.width = view.shape
+
+    def load(
+        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
+    ) -> None:
+        """Turn them."""
+        view = self._view
+        address = view.address + 4 * start * view.strides[0]
+        shape = stop - start, self.width
+        piece = DeviceView(address, shape, view.strides, view.dtype, view.owner)
+        _turn(device, piece, space.buffers[0], space.status, tile, stream)
+
+    def name_bad(self) -> InputError:
+        return InputError("x holds a number that is not finite in float32")
+
+
+class DeviceCsr(Samples):
+    """CSR whose three arrays lie on the device, as CuPy's does."""
+
+    def __init__(self, x: Any, device: Device) -> None:
+        if not getattr(x, "has_canonical_format", True):
+            raise InputError("x has a column twice in a row; call x.sum_duplicates() first")
+        names = "indptr", "indices", "data"
+        self._views = [read_device_array(f"x.{each}", getattr(x, each), device) for each in names]
+        offsets, columns, values = self._views
+        kinds = {np.dtype(np.int32), np.dtype(np.int64)}
+        if offsets.dtype not in kinds or columns.dtype != offsets.dtype:
+            raise InputError(
+                f"x is CSR with {offsets.dtype} offsets and {columns.dtype} columns, wanted both "
+                "int32 or both int64"
+            )
+        if values.dtype != np.float32:
+            raise InputError(f"x holds {values.dtype} on the device, wanted float32")
+        self.count, self.width = x.shape
+        self.stream = stream_of(x.data, device)
+
+    def load(
+        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
+    ) -> None:
+        """Clear the panels and scatter."""
+        slots = -(-(stop - start) // tile) * tile
+        device.clear(space.buffers[0], 4 * slots * self.width, stream)
+        places = [view.address for view in self._views]
+        shape, dtype = (stop - start, self.width), self._views[0].dtype
+        panels, status = space.buffers[0], space.status
+        _scatter(device, places, dtype, start, shape, panels, status, tile, stream)
+
+    def name_bad(self) -> InputError:
+        return InputError("x holds a number that is not finite, or a column outside its matrix")
+
+
+def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
+    """Samples wherever they lie, checked as far as their shape.
+
+    Arguments:
+        stream: to work on, where the samples name none themselves.
+
+    Raises:
+        InputError: not a real matrix, of another width or type. DeviceError: on another device.
+    """
+    if on_device(getattr(x, "data", None)) and hasattr(x, "indptr"):
+        _check_shape(x.shape, width)
+        return DeviceCsr(x, device)
+    if on_device(x) or has_dlpack(x):
+        if on_device(x):
+            view = read_device_array("x", x, device)
+            stream = stream_of(x, device)
+        else:
+            view = read_dlpack("x", x, device, stream)
+        _check_shape(view.shape, width)
+        if view.dtype != np.float32:
+            raise InputError(f"x holds {view.dtype} on the device, wanted float32")
+        return DeviceDense(view, stream)
+    matrix = check_samples(x, width)
+    return HostDense(matrix) if isinstance(matrix, np.ndarray) else HostCsr(matrix)
+
+
+def _check_shape(shape: tuple[int, ...], width: int) -> None:
+    if len(shape) != 2 or shape[1] != width:
+        raise InputError(f"x has shape {tuple(shape)}, wanted [samples, {width}]")
+
+
+def _turn(device: Device, x: DeviceView, panels: int, status: int, tile: int, stream: int) -> None:
+    samples, inputs = x.shape
+    argument = arguments.LoadDense(
+        x=x.address,
+        row_stride=x.strides[0],
+        column_stride=x.strides[1],
+        panels=panels,
+        samples=samples,
+        inputs=inputs,
+        tile=tile,
+        status=status,
+    )
+    slots = -(-samples // tile) * tile
+    grid = -(-inputs // _TURN), slots // _TURN
+    device.launch("load_dense", grid, 8 * 32, argument, stream)
+
+
+def _scatter(
+    device: Device,
+    places: list[int],
+    dtype: np.dtype[Any],
+    first: int,
+    shape: tuple[int, int],
+    panels: int,
+    status: int,
+    tile: int,
+    stream: int,
+) -> None:
+    argument = arguments.LoadCsr(
+        row_offsets=places[0],
+        column_indices=places[1],
+        values=places[2],
+        panels=panels,
+        first=first,
+        samples=shape[0],
+        inputs=shape[1],
+        tile=tile,
+        status=status,
+    )
+    grid = -(-shape[0] // _CSR_WARPS), 1
+    device.launch(f"load_csr_{dtype.name}", grid, _CSR_WARPS * 32, argument, stream)

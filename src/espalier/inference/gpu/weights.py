@@ -1,0 +1,93 @@
+"""The weights of a plan on the device: all of them, or two segments at a time while they stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from espalier.cuda import Device, Event
+from espalier.inference.gpu.segments import Ends, Segment
+
+Placed = tuple[Segment, int]
+
+
+class HeldWeights:
+    """All segments on the device, copied there once."""
+
+    resident = True
+
+    def __init__(self, device: Device, segments: list[Segment], ends: Ends, stream: int) -> None:
+        self._memory = device.allocate(sum(segment.outline.bytes for segment in segments))
+        self._placed: list[Placed] = []
+        base = self._memory.address
+        for segment in segments:
+            device.copy_in(base, segment.image(base, ends), stream)
+            self._placed.append((segment, base))
+            base += segment.outline.bytes
+        device.synchronize(stream)
+
+    def walk(self, stream: int) -> Iterator[Placed]:
+        """Every segment and where it lies."""
+        yield from self._placed
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._memory.free()
+
+
+class StreamedWeights:
+    """Two halves of memory: while one segment multiplies, the next is copied into the other.
+
+    Arguments:
+        segments: gives all segments anew for each run.
+        largest: bytes of the largest segment.
+    """
+
+    resident = False
+
+    def __init__(
+        self,
+        device: Device,
+        segments: Callable[[], Iterable[Segment]],
+        largest: int,
+        ends: Ends,
+    ) -> None:
+        self._device, self._segments, self._ends = device, segments, ends
+        self._memory = device.allocate(2 * largest)
+        self._halves = [self._memory.address, self._memory.address + largest]
+        self._copies = device.new_stream()
+        self._copied = [Event(device), Event(device)]
+        self._used = [Event(device), Event(device)]
+
+    def walk(self, stream: int) -> Iterator[Placed]:
+        """Every segment once it is there; the next one is on its way meanwhile.
+
+        Whoever walks gives a segment's work to `stream` before taking the next one.
+        """
+        for used in self._used:  # what ran before may still read both halves
+            used.record(stream)
+        waiting: Placed | None = None
+        turn = 0
+        for segment in self._segments():
+            base = self._copy(segment, turn % 2)
+            if waiting is not None:
+                yield from self._hand_over(waiting, (turn - 1) % 2, stream)
+            waiting = segment, base
+            turn += 1
+        if waiting is not None:
+            yield from self._hand_over(waiting, (turn - 1) % 2, stream)
+
+    def free(self) -> None:
+        """Give the memory back."""
+        self._memory.free()
+
+    def _copy(self, segment: Segment, half: int) -> int:
+        base = self._halves[half]
+        self._used[half].wait_in(self._copies)
+        self._device.copy_in(base, segment.image(base, self._ends), self._copies)
+        self._copied[half].record(self._copies)
+        return base
+
+    def _hand_over(self, placed: Placed, half: int, stream: int) -> Iterator[Placed]:
+        self._copied[half].wait_in(stream)
+        yield placed
+        self._used[half].record(stream)

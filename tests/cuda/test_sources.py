@@ -1,0 +1,91 @@
+"""Every CUDA source compiles without a GPU and without a warning, and is cached."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from tests.support.emulator import load_emulator
+
+import espalier as esp
+from espalier.cuda import arguments, compiler
+
+ARCHITECTURES = ("sm_80", "sm_90")
+STRUCTS = {
+    name: value
+    for name, value in vars(arguments).items()
+    if isinstance(value, type) and issubclass(value, ctypes.Structure)
+}
+C_TYPES = {
+    "int": ctypes.c_int,
+    "float": ctypes.c_float,
+    "int64": ctypes.c_longlong,
+    "Response": arguments.Response,
+}
+STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
+FIELD = re.compile(r"^\s*(?:const )?(\w+)(\*?) ([\w, ]+);", re.MULTILINE)
+
+
+@pytest.fixture
+def nvrtc() -> None:
+    pytest.importorskip("cuda.bindings.nvrtc", reason="cuda-bindings is not installed")
+
+
+@pytest.mark.usefixtures("nvrtc")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", compiler.source_names())
+def test_sources_compile_without_a_word(name: str, architecture: str, tmp_path: Path) -> None:
+    assert compiler.compiler_log(name, architecture) == ""
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_machine_code_is_compiled_once(tmp_path: Path) -> None:
+    code = compiler.machine_code("store.cu", "sm_90", tmp_path)
+    assert code.startswith(b"\x7fELF")
+    (file,) = tmp_path.iterdir()
+    with patch.object(compiler, "_compile", side_effect=AssertionError("compiled again")):
+        assert compiler.machine_code("store.cu", "sm_90", tmp_path) == code
+    assert compiler.machine_code("store.cu", "sm_80", tmp_path) != code
+    file.unlink()
+    assert compiler.machine_code("store.cu", "sm_90", tmp_path) == code
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert compiler.machine_code("store.cu", "sm_90", tmp_path / "file")
+
+
+@pytest.mark.usefixtures("nvrtc")
+def test_a_gpu_the_compiler_does_not_know_is_named(tmp_path: Path) -> None:
+    with pytest.raises(esp.DeviceError, match="does not compile for sm_10 with NVRTC"):
+        compiler.machine_code("store.cu", "sm_10", tmp_path)
+
+
+@pytest.mark.parametrize("name", STRUCTS)
+def test_arguments_lie_as_the_kernels_read_them(name: str) -> None:
+    texts = [compiler.source(each) for each in (*compiler.source_names(), *compiler.HEADERS)]
+    structs = dict(match for text in texts for match in STRUCT.findall(text))
+    fields: list[tuple[str, Any]] = []
+    for kind, pointer, names in FIELD.findall(structs[name]):
+        ctype = ctypes.c_void_p if pointer else C_TYPES[kind]
+        fields += [(each.strip(), ctype) for each in names.split(",")]
+    assert fields == STRUCTS[name]._fields_
+    assert load_emulator().size_of(name) == ctypes.sizeof(STRUCTS[name])
+
+
+def test_import_touches_neither_bindings_nor_driver() -> None:
+    program = (
+        "import sys, espalier, espalier.cuda, espalier.inference.gpu\n"
+        "found = [name for name in sys.modules if name == 'cuda' or name.startswith('cuda.')]\n"
+        "assert not found, found\n"
+        "maps = open('/proc/self/maps').read()\n"
+        "assert 'libcuda' not in maps and 'nvrtc' not in maps"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
