@@ -74,7 +74,8 @@ static inline int64_t place_of(const PatternRows& rows, int64_t entry) {
 template <int V>
 static inline void fetch_source(const PatternRows& rows, int64_t entry, const float* source,
                                 int64_t pitch) {
-  constexpr int line = 64 / (width * int(sizeof(float))) > 1 ? 64 / (width * int(sizeof(float))) : 1;
+  constexpr int line =
+      64 / (width * int(sizeof(float))) > 1 ? 64 / (width * int(sizeof(float))) : 1;
   const float* later = source + rows.indices[entry + rows.source_ahead] * pitch;
 #pragma GCC unroll 8
   for (int v = 0; v < V; v += line) __builtin_prefetch(later + v * width);

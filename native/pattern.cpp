@@ -66,7 +66,8 @@ PatternSide empty_side(int64_t rows, int64_t columns, int64_t nonzeros, bool gro
   side.block_columns = in_cache;
   const int64_t wanted = rows * entries_worth_a_block;
   if (nonzeros < wanted * side.blocks()) {
-    const int64_t blocks = grows ? std::max<int64_t>(1, nonzeros / std::max<int64_t>(1, wanted)) : 1;
+    const int64_t blocks =
+        grows ? std::max<int64_t>(1, nonzeros / std::max<int64_t>(1, wanted)) : 1;
     side.block_columns = std::max(in_cache, (columns + blocks - 1) / blocks);
   }
   side.leaves_cache = side.block_columns > in_cache;

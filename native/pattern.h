@@ -16,7 +16,7 @@ struct PatternSide {
 
   int64_t rows, columns;
   int64_t block_columns;
-  bool leaves_cache;  // a block names more of the other operand than L2 holds
+  bool leaves_cache;             // a block names more of the other operand than L2 holds
   std::vector<int64_t> offsets;  // `rows + 1`: how many entries the rows before have
   std::vector<int32_t> indices;  // columns
   std::vector<uint32_t> order;   // the place of each entry in CSR order; empty where it is its own

@@ -10,8 +10,8 @@ namespace espalier {
 
 // The non-zeros of the rows `begin` to `end`, or of one block of columns of them: row i owns
 // entries first[i] to last[i]. Entry k stands in column indices[k]; its value and its gradient have
-// the place order[k], or k itself where `order` is null. Where they are not 0, the value of the entry
-// `ahead` of one is fetched early, and the samples of the entry `source_ahead` of one.
+// the place order[k], or k itself where `order` is null. Where they are not 0, the value of the
+// entry `ahead` of one is fetched early, and the samples of the entry `source_ahead` of one.
 struct PatternRows {
   int64_t begin, end;
   const int64_t* first;

@@ -162,7 +162,7 @@ void for_each_block(const PatternSide& side, const Range& range, const Run& run)
     run(b > 0, PatternRows{range.begin, range.end, side.first(b), side.last(b), side.indices.data(),
                            side.order.empty() ? nullptr : side.order.data(),
                            side.offsets.back() > entries_in_cache ? PatternSide::ahead : 0,
-side.leaves_cache ? source_ahead : 0});
+                           side.leaves_cache ? source_ahead : 0});
   }
 }
 

@@ -15,9 +15,17 @@ from typing import Any
 import numpy as np
 
 import espalier as esp
-from espalier.distributed import DistributedPlan, DistributedResult, Exchange, World
+from espalier.distributed import (
+    DistributedPlan,
+    DistributedResult,
+    Exchange,
+    Machine,
+    Simulation,
+    World,
+)
 from espalier.distributed.transport import TransportName, open_transport
 from espalier.kernels.panels import empty_panels
+from espalier.partitioning import Partition
 
 CALLS = 100  # exchanges in one timing
 NAP = 5e-4  # seconds between two looks of a rank that has nothing to do
@@ -35,30 +43,45 @@ def main() -> None:
 
 def exchange(world: World, asked: dict[str, Any]) -> dict[str, Any]:
     """Seconds of one exchange in which every rank gives every other so many floats."""
-    seconds: dict[str, list[float]] = {}
-    lanes = min(256, asked["floats"])
-    words = asked["floats"] // lanes
-    others = world.parts - 1
-    places = [
-        np.arange(words, dtype=np.int64) if p != world.part else np.empty(0, np.int64)
-        for p in range(world.parts)
-    ]
     names: tuple[TransportName, ...] = ("messages", "shared")
-    for name in names:
-        transport = open_transport(name, world)
-        channel = transport.channel(Exchange(world.part, words, tuple(places), tuple(places)))
-        x = empty_panels(1, words * (1 + others), lanes)
-        x[:] = world.rank
+    return {
+        "seconds": {
+            name: exchange_seconds(world, asked["floats"], name, asked["rounds"]) for name in names
+        }
+    }
 
-        def calls(channel: Any = channel, x: Any = x) -> None:
-            for _ in range(CALLS):
-                channel.start(x)
-                channel.finish(x)
 
-        calls()
-        seconds[name] = [each / CALLS for each in together(world, calls, asked["rounds"])]
-        transport.close()
-    return {"seconds": seconds}
+def exchange_seconds(
+    world: World, floats: int, transport_name: TransportName, rounds: int
+) -> list[float]:
+    """Seconds of an exchange, packing and placing included, for each round of some calls."""
+    lanes = min(256, floats)
+    words = floats // lanes
+    every, none = np.arange(words, dtype=np.int64), np.empty(0, np.int64)
+    places = tuple(none if part == world.part else every for part in range(world.parts))
+    transport = open_transport(transport_name, world)
+    channel = transport.channel(Exchange(world.part, words, places, places))
+    x = empty_panels(1, words * world.parts, lanes)
+    x[:] = world.rank
+
+    def calls() -> None:
+        for _ in range(CALLS):
+            channel.start(x)
+            channel.finish(x)
+
+    calls()
+    seconds = [each / CALLS for each in together(world, calls, rounds)]
+    transport.close()
+    return seconds
+
+
+def measured_machine(world: World, rate: float) -> Machine:
+    """Latency and bandwidth of exchanges between these ranks, with a given rate of products."""
+    few, many = 4096, 1 << 18
+    both = [exchange_seconds(world, floats, "auto", rounds=5) for floats in (few, many)]
+    short, long = (float(np.median(seconds)) for seconds in both)
+    per_byte = max(long - short, 1e-12) / (4 * (many - few))
+    return Machine(max(short - 4 * few * per_byte, 0.0), 1.0 / per_byte, rate)
 
 
 def inference(world: World, asked: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +108,15 @@ def inference(world: World, asked: dict[str, Any]) -> dict[str, Any]:
     runs = {name: running(plan) for name, plan in plans.items()}
     seconds = in_turns(world, alone, runs, asked["rounds"])
     reports = {name: runs[name]().report().to_dict() for name in runs}
-    return {"seconds": seconds, "words": {name: each["words"] for name, each in reports.items()}}
+    found = {"seconds": seconds, "words": {name: each["words"] for name, each in reports.items()}}
+    if not shortcuts:
+        alone_seconds = float(np.median(seconds["alone"]))
+        machine = measured_machine(world, net.connections * asked["batch"] / alone_seconds)
+        owners = shared_partition(world, net, world.ranks)
+        if world.rank == 0:
+            simulation = Simulation.of(net, Partition(world.ranks, owners, "hypergraph"))
+            found["predicted"] = {"parts": simulation.seconds(machine, asked["batch"])}
+    return found
 
 
 def training(world: World, asked: dict[str, Any]) -> dict[str, Any]:

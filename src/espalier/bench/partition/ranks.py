@@ -57,6 +57,7 @@ def _measure(settings: Settings, name: str, asked: dict[str, Any], watch: Watch)
             "seconds": spread.to_dict(),
             "speedup": None if alone is None else alone.over(spread).to_dict(),
             "words": found.get("words", {}).get(who),
+            "predicted": found.get("predicted", {}).get(who),
         }
         for who, spread in seconds.items()
     ]
@@ -96,6 +97,9 @@ COLUMNS = (
     Column("ranks", lambda r: str(r["ranks"])),
     Column("how", lambda r: str(r["name"])),
     Column("time", _spread("seconds", 1e3, ",.3f", " ms")),
+    Column(
+        "predicted", lambda r: "-" if r["predicted"] is None else f"{1e3 * r['predicted']:,.3f} ms"
+    ),
     Column("against one process", _spread("speedup", 1.0, ".2f", "x")),
     Column("words sent", lambda r: "-" if r["words"] is None else f"{r['words']:,}"),
 )
@@ -109,7 +113,8 @@ def _notes(settings: Settings, records: list[Record]) -> list[str]:
         "leave alone meanwhile.",
         "An exchange: every rank gives every other so many floats, packing and placing included, "
         "called from Python. Words sent: in inference by all ranks and for all samples, in "
-        "training by rank 0 for one sample forward.",
+        "training by rank 0 for one sample forward. Predicted: by the simulator, from latency and "
+        "bandwidth of exchanges in the same run and the rate of the one process.",
     ]
 
 
