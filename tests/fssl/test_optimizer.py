@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from espalier.errors import InputError
+from espalier.errors import InputError, TrainingError
 from espalier.fssl import FSSLOptimizer, compact, find_groups
 from espalier.nn import SparseLinear
 
@@ -280,6 +280,15 @@ def test_zeros_that_linear_layers_cannot_hold_are_refused():
     groups = find_groups(model, torch.randn(2, 1, 8, 8))
     with pytest.raises(InputError, match=r"target_zeros is 0\.9, but only 4"):
         FSSLOptimizer(BASES["sgd"](model.parameters()), groups, steps=STEPS, target_zeros=0.9)
+
+
+@pytest.mark.parametrize("target", [{"target_units": 0.5}, {"target_zeros": 0.5}])
+def test_weights_that_are_no_numbers_stop_the_shaping(target):
+    model = mlp()
+    optimizer = shaping(model, **target)
+    optimizer.register_step_post_hook(lambda *_: model[3].weight.data.fill_(float("nan")))
+    with pytest.raises(TrainingError, match=r"weights of \d are not finite after step \d+ of"):
+        train(model, optimizer)
 
 
 def test_the_state_of_another_is_refused():

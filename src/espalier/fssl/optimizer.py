@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from espalier.errors import InputError
+from espalier.errors import InputError, TrainingError
 from espalier.fssl.budget import Budget, Masks, UnitBudget, WeightBudget
 from espalier.fssl.control import WARM_UP
 from espalier.fssl.groups import Groups
@@ -71,6 +71,7 @@ class FSSLOptimizer(Optimizer):
 
     Raises:
         InputError: not exactly one target, a number out of range, or nothing that learns.
+        TrainingError: by `step`, of weights that are no finite numbers any more.
 
     >>> from espalier.fssl import find_groups
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
@@ -163,6 +164,7 @@ class FSSLOptimizer(Optimizer):
             for parameter, mask in self._masks:
                 parameter.mul_(mask)
         elif self._done >= 1.0:
+            self._check_numbers()
             self._budget.meet()
             self._masks = self._budget.masks()
         else:
@@ -220,8 +222,18 @@ class FSSLOptimizer(Optimizer):
         """The proximal step, and every few of them a check."""
         self._budget.shrink(self._lr, backwards=self._step // self._every % 2 == 0)
         if self._step % self._check_every == 0 and self._done >= WARM_UP:
+            self._check_numbers()
             self._budget.tighten(self._done, self._lr)
         self._lr = 0.0
+
+    def _check_numbers(self) -> None:
+        """Refuse to choose among weights that are no numbers: any choice would look fine."""
+        for layer in self.groups.layers:
+            if not self.groups.weight(layer).isfinite().all():
+                raise TrainingError(
+                    f"weights of {layer.name} are not finite after step {self._step} of "
+                    f"{self.steps}; go back to an earlier state and lower the learning rate"
+                )
 
 
 def _check_parts(base: Any, groups: Any) -> None:
@@ -289,13 +301,6 @@ def _whole(base: Optimizer, groups: Groups) -> list[bool]:
 def _prunable_weights(base: Optimizer, groups: Groups, zeros: float) -> list[nn.Parameter]:
     """The weights that may go one by one, which must be enough for so many zeros."""
     changes = learnt(base)
+    groups.check_zeros(zeros, changes)
     layers = [layer for layer in groups.layers if layer.prunable_elements]
-    weights = [weight for layer in layers if (weight := groups.weight(layer)) in changes]
-    total = sum(groups.weight(layer).numel() for layer in groups.layers)
-    part = sum(weight.numel() for weight in weights) / total
-    if part <= zeros:
-        raise InputError(
-            f"target_zeros is {zeros}, but only {part:.1%} of the weights are in linear layers "
-            "that base changes, which alone become sparse; want fewer zeros, or target_units"
-        )
-    return weights
+    return [weight for layer in layers if (weight := groups.weight(layer)) in changes]
