@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
 from espalier.errors import InputError, TrainingError
-from espalier.fssl.budget import Budget, Masks, UnitBudget, WeightBudget
+from espalier.fssl.budget import Budget, Masks
 from espalier.fssl.control import WARM_UP
 from espalier.fssl.groups import Groups
 from espalier.fssl.measures import TimeLeft, UnitsLeft, WeightsLeft
 from espalier.fssl.penalty import Times
 from espalier.fssl.shrink import Shrinker, learnt
+from espalier.fssl.unit_budget import UnitBudget, whole_families
+from espalier.fssl.weight_budget import WeightBudget, prunable_weights
 
 LEAST_STEPS = 20
 LEAST_SHRINKS = 50  # proximal steps, however short the shaping
@@ -268,7 +269,7 @@ def _budget(
     counts = [units.counts() for units in groups.units]
     shrinker = Shrinker(base, groups, counts)
     if name == "zeros":
-        weights = _prunable_weights(base, groups, value)
+        weights = prunable_weights(groups, learnt(base), value)
         return WeightBudget(groups, WeightsLeft(groups), 1.0 - value, shrinker, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
@@ -282,25 +283,5 @@ def _budget(
         times=time,
         mix=mix,
         min_width=min_width,
-        whole=_whole(base, groups),
+        whole=whole_families(groups, learnt(base)),
     )
-
-
-def _whole(base: Optimizer, groups: Groups) -> list[bool]:
-    """Which families have parameters that the base does not change, and so keep their units."""
-    changes = learnt(base)
-    whole = [any(each.parameter not in changes for each in units.members) for units in groups.units]
-    if all(whole):
-        raise InputError(
-            "no unit of this model could be removed: of each family some parameter is not among "
-            "those of base, or has requires_grad=False"
-        )
-    return whole
-
-
-def _prunable_weights(base: Optimizer, groups: Groups, zeros: float) -> list[nn.Parameter]:
-    """The weights that may go one by one, which must be enough for so many zeros."""
-    changes = learnt(base)
-    groups.check_zeros(zeros, changes)
-    layers = [layer for layer in groups.layers if layer.prunable_elements]
-    return [weight for layer in layers if (weight := groups.weight(layer)) in changes]
