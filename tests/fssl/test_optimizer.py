@@ -90,6 +90,53 @@ def test_units(mix):
     assert min(optimizer.groups.widths()) >= 2
 
 
+def test_the_smallest_units_of_each_family_go():
+    model = mlp()
+    small = torch.arange(32) % 4 == 0
+    with torch.no_grad():
+        for parameter in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
+            parameter[small] *= 0.01
+        model[3].weight[:, small] *= 0.01
+    optimizer = shaping(model, target_units=0.9)
+    train(model, optimizer)
+    gone = ~optimizer.groups.alive()[1]
+    assert gone.any() and not (gone & ~small).any()
+
+
+def test_inputs_that_are_always_0_go_first():
+    model, images = mlp(), X.clone()
+    images[:, 15:] = 0.0
+    with torch.no_grad():
+        model[0].weight[:, 15:] *= 10.0
+    optimizer = shaping(model, target_units=0.9)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        cross_entropy(model(images), Y).backward()
+        optimizer.step()
+    alive = optimizer.groups.alive()[0]
+    assert not alive[15:].all() and alive[:15].all()
+
+
+def test_what_costs_time_shrinks_more_with_the_time_term():
+    """The inputs feed the widest layer: by weights alone they would cost as much as it does."""
+
+    class Slow(MultiplyAdds):
+        def marginals(self, widths):
+            return [1.0, 0.0, 0.0]
+
+    left = []
+    for mix in (0.0, 1.0):
+        model = mlp()
+        groups = find_groups(model, X)
+        base = BASES["momentum"](model.parameters())
+        optimizer = FSSLOptimizer(
+            base, groups, Slow(groups), steps=STEPS, target_units=0.6, mix=mix
+        )
+        train(model, optimizer)
+        left.append(groups.widths()[0])
+    assert left[1] < left[0]
+
+
 def test_weights_one_by_one():
     model = mlp()
     total = 20 * 32 + 32 * 16 + 16 * 5

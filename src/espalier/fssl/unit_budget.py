@@ -1,4 +1,4 @@
-"""Whole units go: those of least use for what they cost."""
+"""Whole units go: the smallest of each family, a little sooner where the family costs much."""
 
 from __future__ import annotations
 
@@ -14,20 +14,19 @@ from espalier.fssl.control import least_useful
 from espalier.fssl.groups import Groups
 from espalier.fssl.measures import Measure
 from espalier.fssl.members import OUTGOING
-from espalier.fssl.penalty import Times, unit_prices
+from espalier.fssl.penalty import Times, family_prices
 from espalier.fssl.shrink import Shrinker
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
-MEMORY = 0.04  # weight of the newest batch in what is known of a unit's use
-_LEAST_SCORE = 1e-30  # of a unit that lives, however useless
+PRICE_POWER = 0.25  # the whole price would leave the dearest family next to nothing
 
 
 class UnitBudget(Budget):
-    """Whole units go: the least useful for what they cost.
+    """Whole units go: those of least norm in their family, for what the family costs.
 
     Arguments:
         counts: entries of each group, ``[size]`` for each family.
-        times: by whose marginals units are priced; without, by their weights.
+        times: by whose marginals families are priced; without, by their weights.
         mix: 0 for weights alone, 1 for time alone.
         min_width: units that each family keeps.
         whole: families that keep all their units.
@@ -52,10 +51,10 @@ class UnitBudget(Budget):
         sizes = groups.full_widths
         self._doomed = [torch.zeros(size, dtype=torch.bool) for size in sizes]
         self._dead_checks = [torch.zeros(size) for size in sizes]
-        self._saliences = [torch.zeros(size) for size in sizes]
+        self._felt = [torch.zeros(size, dtype=torch.bool) for size in sizes]
 
     def shrink(self, lr: float, *, backwards: bool) -> None:
-        """One proximal step on the doomed groups, from what the newest gradients say."""
+        """One proximal step on the doomed groups."""
         self._feel()
         self._shrinker.shrink(self.strength.value, lr, self._doomed, backwards=backwards)
 
@@ -67,7 +66,7 @@ class UnitBudget(Budget):
         return self._shrinker.fatal_strength(lr, self._doomed)
 
     def remove(self) -> None:
-        """Remove the least useful units."""
+        """Remove what is too much."""
         self._shrinker.remove(self._least_useful(self._target))
 
     def masks(self) -> Masks:
@@ -97,41 +96,46 @@ class UnitBudget(Budget):
         return {
             "doomed": self._doomed,
             "dead_checks": self._dead_checks,
-            "saliences": self._saliences,
+            "felt": self._felt,
         }
 
     def _feel(self) -> None:
-        """Average the square of what the loss would change, to first order, without each unit.
+        """Learn which units matter to the loss at all.
 
-        What a unit puts out reaches the loss through its outgoing weights alone, so that their
-        sum of weight times gradient is the loss's slope along the whole unit.
+        What a unit puts out reaches the loss through its outgoing weights alone: without a
+        gradient there, it was 0 or nobody heard it.
         """
-        for units, salience in zip(self._groups.units, self._saliences, strict=True):
-            change = torch.zeros(units.size)
+        for units, felt in zip(self._groups.units, self._felt, strict=True):
             for member in units.members:
-                if member.role == OUTGOING:
-                    if member.parameter.grad is None:
-                        break
-                    change += member.sums(member.parameter * member.parameter.grad)
-            else:
-                salience.lerp_(change.square(), MEMORY)
+                if member.role == OUTGOING and member.parameter.grad is not None:
+                    felt |= member.sums(member.parameter.grad.abs()) > 0.0
 
     def _least_useful(self, part: float) -> list[Tensor]:
         """The units dead for good, and the least useful for what they cost.
 
         Of a family that no gradient has reached nothing is known, and it stays.
         """
-        prices = unit_prices(self._groups, self._counts, self.widths, self._times, self._mix)
-        scores = [
-            (salience.sqrt() / price + _LEAST_SCORE) * (units.alive() & (dead < COMMIT_CHECKS))
-            for units, salience, price, dead in zip(
-                self._groups.units, self._saliences, prices, self._dead_checks, strict=True
-            )
-        ]
-        for score, salience, stays in zip(scores, self._saliences, self._whole, strict=True):
-            if stays or not salience.any():
-                score.fill_(torch.inf)
+        prices = family_prices(self._counts, self.widths, self._times, self._mix)
+        scores = []
+        for index, units in enumerate(self._groups.units):
+            felt, whole = self._felt[index], self._whole[index]
+            if whole or not felt.any():
+                scores.append(torch.full((units.size,), torch.inf))
+                continue
+            lives = units.alive() & (self._dead_checks[index] < COMMIT_CHECKS)
+            scores.append(ranks(units.norms() * felt) / prices[index] ** PRICE_POWER * lives)
         return least_useful(scores, self.left, part, self._min_width)
+
+
+def ranks(sizes: Tensor) -> Tensor:
+    """The place of each unit among its family, from the least, as a part of the family.
+
+    Norms of several families compared with each other would empty a layer.
+
+    >>> ranks(torch.tensor([0.5, 3.0, 0.0, 2.0])).tolist()
+    [0.5, 1.0, 0.25, 0.75]
+    """
+    return (sizes.argsort(stable=True).argsort() + 1) / len(sizes)
 
 
 def whole_families(groups: Groups, learns: Container[Tensor]) -> list[bool]:
