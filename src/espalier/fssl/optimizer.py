@@ -61,12 +61,12 @@ class FSSLOptimizer(Optimizer):
             and its kin; any other optimiser is taken to make steps of size ``lr``, the largest of
             its parameter groups'. Units with parameters that it does not change all stay.
         groups: from `find_groups`.
-        time: a `TimeModel`, needed for ``target_time``; else units are priced by their weights.
+        time: a `TimeModel`, needed for ``target_time``; else families are priced by their weights.
         steps: optimiser steps that the shaping takes.
         target_time, target_zeros, target_units: exactly one: the part of the predicted time to
             end with, the part of the weights to zero (one by one, for sparse layers), or the part
             of the units to keep.
-        mix: 0 to price a unit by its weights, 1 by the time it costs.
+        mix: 0 to price families of units by their weights, 1 by the time they cost.
         every: steps from one proximal step to the next.
         min_width: units that stay in each layer.
 
