@@ -18,7 +18,7 @@ from espalier.fssl.penalty import Times, family_prices
 from espalier.fssl.shrink import Shrinker
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
-PRICE_POWER = 0.25  # the whole price would leave the dearest family next to nothing
+PRICE_POWER = 0.25  # small, lest the dearest family shrink to its least width
 
 
 class UnitBudget(Budget):
