@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from espalier.errors import InputError
+from espalier.errors import InputError, TrainingError
 from espalier.fssl import FSSLOptimizer, compact, find_groups
 from espalier.nn import SparseLinear
 
@@ -88,6 +88,53 @@ def test_units(mix):
     train(model, optimizer)
     assert sum(optimizer.groups.widths()) <= 0.4 * (20 + 32 + 16)
     assert min(optimizer.groups.widths()) >= 2
+
+
+def test_the_smallest_units_of_each_family_go():
+    model = mlp()
+    small = torch.arange(32) % 4 == 0
+    with torch.no_grad():
+        for parameter in (model[0].weight, model[0].bias, model[1].weight, model[1].bias):
+            parameter[small] *= 0.01
+        model[3].weight[:, small] *= 0.01
+    optimizer = shaping(model, target_units=0.9)
+    train(model, optimizer)
+    gone = ~optimizer.groups.alive()[1]
+    assert gone.any() and not (gone & ~small).any()
+
+
+def test_inputs_that_are_always_0_go_first():
+    model, images = mlp(), X.clone()
+    images[:, 15:] = 0.0
+    with torch.no_grad():
+        model[0].weight[:, 15:] *= 10.0
+    optimizer = shaping(model, target_units=0.9)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        cross_entropy(model(images), Y).backward()
+        optimizer.step()
+    alive = optimizer.groups.alive()[0]
+    assert not alive[15:].all() and alive[:15].all()
+
+
+def test_what_costs_time_shrinks_more_with_the_time_term():
+    """The inputs feed the widest layer: by weights alone they would cost as much as it does."""
+
+    class Slow(MultiplyAdds):
+        def marginals(self, widths):
+            return [1.0, 0.0, 0.0]
+
+    left = []
+    for mix in (0.0, 1.0):
+        model = mlp()
+        groups = find_groups(model, X)
+        base = BASES["momentum"](model.parameters())
+        optimizer = FSSLOptimizer(
+            base, groups, Slow(groups), steps=STEPS, target_units=0.6, mix=mix
+        )
+        train(model, optimizer)
+        left.append(groups.widths()[0])
+    assert left[1] < left[0]
 
 
 def test_weights_one_by_one():
@@ -280,6 +327,15 @@ def test_zeros_that_linear_layers_cannot_hold_are_refused():
     groups = find_groups(model, torch.randn(2, 1, 8, 8))
     with pytest.raises(InputError, match=r"target_zeros is 0\.9, but only 4"):
         FSSLOptimizer(BASES["sgd"](model.parameters()), groups, steps=STEPS, target_zeros=0.9)
+
+
+@pytest.mark.parametrize("target", [{"target_units": 0.5}, {"target_zeros": 0.5}])
+def test_weights_that_are_no_numbers_stop_the_shaping(target):
+    model = mlp()
+    optimizer = shaping(model, **target)
+    optimizer.register_step_post_hook(lambda *_: model[3].weight.data.fill_(float("nan")))
+    with pytest.raises(TrainingError, match=r"weights of \d are not finite after step \d+ of"):
+        train(model, optimizer)
 
 
 def test_the_state_of_another_is_refused():

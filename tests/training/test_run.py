@@ -164,6 +164,11 @@ def test_a_network_that_starts_sparse_gets_faster(quick: Quick) -> None:
         ({"epochs": 1}, "epochs is 1, wanted at least 3"),
         ({"batch": 1000}, "the phase sparsify has 1 steps, wanted at least 20"),
         ({"batch": 2000}, "batch is 2,000, but the training set has 1,442 images"),
+        ({"model": "vgg-small:4", "target_zeros": 0.9}, r"target_zeros is 0\.9, but only \d"),
+        (
+            {"model": "vgg-small:4", "method": "rigl", "target_zeros": 0.9},
+            r"target_zeros is 0\.9, but only \d",
+        ),
     ],
 )
 def test_bad_settings_write_nothing(
@@ -206,6 +211,25 @@ def test_two_trainings_do_not_share_a_folder(quick: Quick, tmp_path: Path) -> No
     train(settings, tmp_path, on_epoch=meddle)
     assert len(refused) == 2
     assert train(settings, tmp_path, resume=True).path is not None
+
+
+def test_a_folder_is_held_before_anything_is_measured(
+    quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from espalier.training import run
+
+    settings, refused = quick(method="dense", epochs=1), []
+
+    def measuring(*arguments: object) -> object:
+        if not refused:
+            with pytest.raises(FileError, match=f"another training runs in {tmp_path}") as caught:
+                train(settings, tmp_path)
+            refused.append(caught)
+        return times_of(*arguments)
+
+    times_of = run.times_of
+    monkeypatch.setattr(run, "times_of", measuring)
+    assert train(settings, tmp_path).path is not None and refused
 
 
 def test_images_that_are_moved_out_of_sight_are_refused(quick: Quick, tmp_path: Path) -> None:

@@ -7,13 +7,14 @@ but not out of such a group, and a group of zeros can be removed without changin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from espalier.errors import InputError
 from espalier.fssl.members import Member
 
 HIDDEN, INPUT = "hidden", "input"
@@ -176,6 +177,26 @@ class Groups:
     def weights(self, widths: Sequence[int] | None = None) -> int:
         """Weights of the compact dense network with such widths, biases not counted."""
         return sum(layer.weights(*self.layer_widths(layer, widths)) for layer in self.layers)
+
+    def check_zeros(self, part: float, learns: Container[Tensor] | None = None) -> None:
+        """Refuse to zero more of the weights, one by one, than linear layers hold.
+
+        Arguments:
+            part: of all weights that are to become zeros.
+            learns: the parameters that may change; None for all.
+
+        Raises:
+            InputError: convolutions, or layers that do not learn, hold too many of the weights.
+        """
+        layers = [layer for layer in self.layers if layer.prunable_elements]
+        weights = [self.weight(layer) for layer in layers]
+        may_go = sum(each.numel() for each in weights if learns is None or each in learns)
+        most = may_go / sum(self.weight(layer).numel() for layer in self.layers)
+        if most <= part:
+            raise InputError(
+                f"target_zeros is {part}, but only {most:.1%} of the weights are in linear layers "
+                "that learn, which alone become sparse; want fewer zeros, or target_units"
+            )
 
     def __str__(self) -> str:
         lines = [

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 
-from espalier.errors import InputError
-from espalier.fssl.budget import Budget, Masks, UnitBudget, WeightBudget
+from espalier.errors import InputError, TrainingError
+from espalier.fssl.budget import Budget, Masks
 from espalier.fssl.control import WARM_UP
 from espalier.fssl.groups import Groups
 from espalier.fssl.measures import TimeLeft, UnitsLeft, WeightsLeft
 from espalier.fssl.penalty import Times
 from espalier.fssl.shrink import Shrinker, learnt
+from espalier.fssl.unit_budget import UnitBudget, whole_families
+from espalier.fssl.weight_budget import WeightBudget, prunable_weights
 
 LEAST_STEPS = 20
 LEAST_SHRINKS = 50  # proximal steps, however short the shaping
@@ -60,17 +61,18 @@ class FSSLOptimizer(Optimizer):
             and its kin; any other optimiser is taken to make steps of size ``lr``, the largest of
             its parameter groups'. Units with parameters that it does not change all stay.
         groups: from `find_groups`.
-        time: a `TimeModel`, needed for ``target_time``; else units are priced by their weights.
+        time: a `TimeModel`, needed for ``target_time``; else families are priced by their weights.
         steps: optimiser steps that the shaping takes.
         target_time, target_zeros, target_units: exactly one: the part of the predicted time to
             end with, the part of the weights to zero (one by one, for sparse layers), or the part
             of the units to keep.
-        mix: 0 to price a unit by its weights, 1 by the time it costs.
+        mix: 0 to price families of units by their weights, 1 by the time they cost.
         every: steps from one proximal step to the next.
         min_width: units that stay in each layer.
 
     Raises:
         InputError: not exactly one target, a number out of range, or nothing that learns.
+        TrainingError: by `step`, of weights that are no finite numbers any more.
 
     >>> from espalier.fssl import find_groups
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2))
@@ -163,6 +165,7 @@ class FSSLOptimizer(Optimizer):
             for parameter, mask in self._masks:
                 parameter.mul_(mask)
         elif self._done >= 1.0:
+            self._check_numbers()
             self._budget.meet()
             self._masks = self._budget.masks()
         else:
@@ -220,8 +223,18 @@ class FSSLOptimizer(Optimizer):
         """The proximal step, and every few of them a check."""
         self._budget.shrink(self._lr, backwards=self._step // self._every % 2 == 0)
         if self._step % self._check_every == 0 and self._done >= WARM_UP:
+            self._check_numbers()
             self._budget.tighten(self._done, self._lr)
         self._lr = 0.0
+
+    def _check_numbers(self) -> None:
+        """Refuse to choose among weights that are no numbers: any choice would look fine."""
+        for layer in self.groups.layers:
+            if not self.groups.weight(layer).isfinite().all():
+                raise TrainingError(
+                    f"weights of {layer.name} are not finite after step {self._step} of "
+                    f"{self.steps}; go back to an earlier state and lower the learning rate"
+                )
 
 
 def _check_parts(base: Any, groups: Any) -> None:
@@ -256,7 +269,7 @@ def _budget(
     counts = [units.counts() for units in groups.units]
     shrinker = Shrinker(base, groups, counts)
     if name == "zeros":
-        weights = _prunable_weights(base, groups, value)
+        weights = prunable_weights(groups, learnt(base), value)
         return WeightBudget(groups, WeightsLeft(groups), 1.0 - value, shrinker, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
@@ -270,32 +283,5 @@ def _budget(
         times=time,
         mix=mix,
         min_width=min_width,
-        whole=_whole(base, groups),
+        whole=whole_families(groups, learnt(base)),
     )
-
-
-def _whole(base: Optimizer, groups: Groups) -> list[bool]:
-    """Which families have parameters that the base does not change, and so keep their units."""
-    changes = learnt(base)
-    whole = [any(each.parameter not in changes for each in units.members) for units in groups.units]
-    if all(whole):
-        raise InputError(
-            "no unit of this model could be removed: of each family some parameter is not among "
-            "those of base, or has requires_grad=False"
-        )
-    return whole
-
-
-def _prunable_weights(base: Optimizer, groups: Groups, zeros: float) -> list[nn.Parameter]:
-    """The weights that may go one by one, which must be enough for so many zeros."""
-    changes = learnt(base)
-    layers = [layer for layer in groups.layers if layer.prunable_elements]
-    weights = [weight for layer in layers if (weight := groups.weight(layer)) in changes]
-    total = sum(groups.weight(layer).numel() for layer in groups.layers)
-    part = sum(weight.numel() for weight in weights) / total
-    if part <= zeros:
-        raise InputError(
-            f"target_zeros is {zeros}, but only {part:.1%} of the weights are in linear layers "
-            "that base changes, which alone become sparse; want fewer zeros, or target_units"
-        )
-    return weights

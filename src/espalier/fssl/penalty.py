@@ -1,4 +1,4 @@
-"""What each group weighs in the fused loss: by its size, and by the time that it costs.
+"""What each group weighs in the fused loss, and what families of units cost in weights and time.
 
 The fused loss is ``CE + lambda sum_g omega_g |W_g|_2`` over the groups that the budget has no room
 for. The paper (Wang et al., HPEC 2019, section II) names its three terms, error, sparsity and
@@ -13,9 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from espalier.fssl.groups import Groups
-
-_LEAST_PRICE = 1e-3  # of a unit that costs no time, against the mean
+_LEAST_PRICE = 1e-3  # of a family that costs no time, against the mean
 
 
 class Times(Protocol):
@@ -41,30 +39,30 @@ def group_weights(counts: Sequence[Tensor]) -> list[Tensor]:
     return [each / mean for each in roots]
 
 
-def unit_prices(
-    groups: Groups,
-    counts: Sequence[Tensor],
-    widths: Sequence[int],
-    times: Times | None,
-    mix: float,
-) -> list[Tensor]:
-    """What a unit costs, ``[size]`` for each family: its share of weights and of time, mixed.
+def family_prices(
+    counts: Sequence[Tensor], widths: Sequence[int], times: Times | None, mix: float
+) -> list[float]:
+    """What each family costs now, with a mean of 1: its share of weights and of time, mixed.
 
     Arguments:
         counts: entries of each group, ``[size]`` for each family.
         widths: units of now, at which marginal seconds are taken.
         mix: 0 for entries alone, 1 for time alone.
+
+    >>> family_prices([torch.full((4,), 9.0), torch.full((8,), 3.0)], [4, 4], None, mix=0.5)
+    [1.5, 0.5]
     """
-    mean = torch.cat(list(counts)).mean()
-    prices = [each / mean for each in counts]
-    if times is None or mix == 0.0:
-        return prices
-    marginals = times.marginals(widths)
-    total = sum(seconds * width for seconds, width in zip(marginals, widths, strict=True))
-    if total <= 0.0:
-        return prices
-    average = total / sum(widths)
+    weights = _shares([float(each.mean()) for each in counts], widths)
+    if times is None:
+        return weights
+    seconds = _shares(times.marginals(widths), widths)
     return [
-        (1.0 - mix) * price + mix * max(seconds / average, _LEAST_PRICE)
-        for price, seconds in zip(prices, marginals, strict=True)
+        (1.0 - mix) * weight + mix * second for weight, second in zip(weights, seconds, strict=True)
     ]
+
+
+def _shares(costs: Sequence[float], widths: Sequence[int]) -> list[float]:
+    """Cost times width of each family, with a mean of 1, and never nothing."""
+    products = [cost * width for cost, width in zip(costs, widths, strict=True)]
+    mean = sum(products) / len(products)
+    return [max(each / mean, _LEAST_PRICE) if mean > 0.0 else 1.0 for each in products]

@@ -67,6 +67,15 @@ class Folder:
                 f"{self.path} holds a training already: resume it, or give another folder"
             )
 
+    def make(self) -> None:
+        """Make the folder for a training, unless it is there.
+
+        Raises:
+            FileError: it holds a training already, or cannot be made.
+        """
+        self.check_free()
+        _make(self.path)
+
     def create(self, settings: Settings, fingerprint: str, time: str) -> None:
         """Begin a training here.
 
@@ -74,10 +83,7 @@ class Folder:
             FileError: one is here already, or the folder cannot be written.
         """
         self.check_free()
-        try:
-            self._checkpoints.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise FileError(f"cannot make {self.path}: {error.strerror or error}") from error
+        _make(self._checkpoints)
         run = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -221,6 +227,13 @@ def environment() -> dict[str, str]:
         "processor": processor_name(),
         "instruction_set": instruction_set(),
     }
+
+
+def _make(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot make {path}: {error.strerror or error}") from error
 
 
 def _line(record: Record) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from espalier.training.data import Data, check_batch, load
 from espalier.training.finish import finish
 from espalier.training.folder import Folder
 from espalier.training.job import Job, build_start
-from espalier.training.methods import stretches
+from espalier.training.methods import check_target, stretches
 from espalier.training.phases import check_steps
 from espalier.training.record import Record
 from espalier.training.result import TrainingResult
@@ -72,9 +72,11 @@ def train(
         folder = None if output is None else Folder(Path(output))
         data = _load(settings)
         check_steps(plan, len(data.train) // settings.batch)
-        times = _times(settings, data, folder, resume, watch)
-        course = Course(Job(settings, data, times), plan, folder)
-        with nullcontext() if folder is None else folder.locked():
+        start = find_groups(build_start(settings, data), data.train.images[:1])
+        check_target(settings, start)
+        with _held(folder, resume):
+            times = _times(settings, data, start, folder, resume, watch)
+            course = Course(Job(settings, data, times), plan, folder)
             if resume:
                 course.resume(on_notice)
             course.run(watch, on_epoch)
@@ -106,17 +108,33 @@ def _load(settings: Settings) -> Data:
     return data
 
 
+def _held(folder: Folder | None, resume: bool) -> AbstractContextManager[None]:
+    """The folder for this training alone, before the first measurement; made for a new one."""
+    if folder is None:
+        return nullcontext()
+    if resume:
+        folder.run()
+    else:
+        folder.make()
+    return folder.locked()
+
+
 def _times(
-    settings: Settings, data: Data, folder: Folder | None, resume: bool, watch: Watch
+    settings: Settings,
+    data: Data,
+    start: Groups,
+    folder: Folder | None,
+    resume: bool,
+    watch: Watch,
 ) -> TimeModel:
     """Times of this machine, and the folder that remembers them."""
     if folder is None:
-        return _measured(settings, data, watch)
+        return times_of(start, settings.time, watch)
     if resume:
         folder.check_same(settings, data.fingerprint)
         return _begun_with(folder)
     folder.check_free()
-    times = _measured(settings, data, watch)
+    times = times_of(start, settings.time, watch)
     folder.create(settings, data.fingerprint, times.to_json())
     return times
 
@@ -127,11 +145,6 @@ def times_of(groups: Groups, source: TimeSource, watch: Watch = silent) -> TimeM
         return TimeModel.from_macs(groups, BATCH)
     with watch("timing layers", "timings") as progress:
         return TimeModel.measure(groups, BATCH, threads=torch.get_num_threads(), progress=progress)
-
-
-def _measured(settings: Settings, data: Data, watch: Watch) -> TimeModel:
-    groups = find_groups(build_start(settings, data), data.train.images[:1])
-    return times_of(groups, settings.time, watch)
 
 
 def _begun_with(folder: Folder) -> TimeModel:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from espalier.fssl.control import least_useful
+from espalier.fssl.unit_budget import ranks
 from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
 from espalier.training.methods.magnitude import PRUNINGS
@@ -47,11 +48,8 @@ def random_scores(groups: Groups, seed: int) -> list[Tensor]:
 
 
 def norm_ranks(groups: Groups) -> list[Tensor]:
-    """The rank of the norm of each coupled group in its family, as a part of the family.
-
-    All families shrink alike: norms of several compared with each other would empty a layer.
-    """
-    return [(units.norms().argsort().argsort() + 1) / units.size for units in groups.units]
+    """The rank of the norm of each coupled group in its family: all families shrink alike."""
+    return [ranks(units.norms()) for units in groups.units]
 
 
 class UnitPruningTrainer(Trainer):

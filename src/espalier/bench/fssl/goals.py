@@ -75,9 +75,9 @@ METHODS: dict[str, Method] = {
         "magnitude, CSR", "zeros", "the smallest weights of the whole network, run as SparseLinear"
     ),
     RIGL: Method("RigL, CSR", "zeros", "sparse from the first step, run as SparseLinear"),
-    FSSL_WEIGHTS: Method("FSSL, mix 0", "time", "units priced by their weights alone"),
-    FSSL: Method("FSSL, mix 0.5", "time", "units priced half by weights, half by time"),
-    FSSL_TIME: Method("FSSL, mix 1", "time", "units priced by their time alone"),
+    FSSL_WEIGHTS: Method("FSSL, mix 0", "time", "families priced by their weights alone"),
+    FSSL: Method("FSSL, mix 0.5", "time", "families priced half by weights, half by time"),
+    FSSL_TIME: Method("FSSL, mix 1", "time", "families priced by their time alone"),
 }
 MIX = {FSSL_WEIGHTS: 0.0, FSSL: 0.5, FSSL_TIME: 1.0}
 UNSTRUCTURED = (MAGNITUDE, RIGL)

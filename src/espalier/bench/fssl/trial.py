@@ -13,7 +13,7 @@ from espalier.training import Settings as Training
 from espalier.training.settings import Method as TrainingMethod
 from espalier.training.settings import TimeSource
 
-FORMAT = 1
+FORMAT = 2  # rises when the same settings come to train another network
 METHOD_OF: dict[str, TrainingMethod] = {DENSE: "dense", MAGNITUDE: "magnitude", RIGL: "rigl"}
 
 

@@ -1,5 +1,6 @@
 """The methods: each is a list of phases."""
 
+from espalier.fssl import Groups
 from espalier.training.methods import dense, fssl, magnitude, rigl
 from espalier.training.phases import Stretch, divide
 from espalier.training.settings import Settings
@@ -10,6 +11,7 @@ _PHASES = {
     "magnitude": magnitude.phases,
     "rigl": rigl.phases,
 }
+_LINEAR_ALONE = ("fssl", "rigl")  # make zeros in linear layers only
 
 
 def stretches(settings: Settings) -> list[Stretch]:
@@ -21,4 +23,18 @@ def stretches(settings: Settings) -> list[Stretch]:
     return divide(_PHASES[settings.method](settings), settings.epochs)
 
 
-__all__ = ["stretches"]
+def check_target(settings: Settings, start: Groups) -> None:
+    """Refuse a target that a method can never reach on a network, before anything is trained.
+
+    Arguments:
+        start: the groups of the network that the training begins with.
+
+    Raises:
+        InputError: more zeros than the layers hold that may become sparse.
+    """
+    target = settings.target
+    if target is not None and target.measure == "zeros" and settings.method in _LINEAR_ALONE:
+        start.check_zeros(target.value)
+
+
+__all__ = ["check_target", "stretches"]
