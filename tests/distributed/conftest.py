@@ -14,6 +14,7 @@ import pytest
 
 from espalier.distributed import launch
 
+collect_ignore = ["programs"]  # which run as processes of their own
 PROGRAMS = Path(__file__).parent / "programs"
 LIMIT = 150  # seconds that any run may take
 

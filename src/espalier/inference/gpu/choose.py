@@ -22,7 +22,8 @@ _RESERVED = 1 << 10  # shared memory the kernel itself and the driver use
 def checkpoints() -> Iterator[int]:
     """Numbers of layers behind which dead and finished samples leave: 1, 2, 3, 4, 6, 8, 12 ...
 
-    >>> list(itertools.islice(checkpoints(), 9))
+    >>> from itertools import islice
+    >>> list(islice(checkpoints(), 9))
     [1, 2, 3, 4, 6, 8, 12, 16, 24]
     """
     yield 1
