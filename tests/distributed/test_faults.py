@@ -13,7 +13,7 @@ from tests.distributed.conftest import LIMIT
 from espalier import fssl
 
 TRAIN = ["train", "--model", "radixnet:64x3", "--epochs", "3", "--batch", "256", "--threads", "1"]
-PATIENCE = 5.0
+PATIENCE = 15.0
 
 
 def weights(folder):
@@ -70,7 +70,7 @@ def test_a_killed_rank_ends_the_run_which_then_goes_on_undisturbed(
 @pytest.mark.parametrize(
     ("fault", "step", "code", "words"),
     [
-        ("stop", "epoch 2, step 4, forward, layer 2", 75, "waited 5 s for rank 1 (last seen in "),
+        ("stop", "epoch 2, step 4, forward, layer 2", 75, "waited 15 s for rank 1 (last seen in "),
         ("fill", "epoch 2, writing the checkpoint", 2, "cannot write"),
         ("raise", "epoch 2, step 1, backward, layer 1", 2, "a fault that was asked for"),
     ],
