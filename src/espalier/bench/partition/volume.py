@@ -110,7 +110,7 @@ COLUMNS = (
 def _notes(settings: Settings, records: list[Record]) -> list[str]:
     return [
         "Words: activations of one sample that all parts send in a forward pass, the inputs' among "
-        "them; backward sends the same. Most sent, most received: of one part, the mean over layers. "
+        "them; backward sends the same. Most sent, most received: of one part, mean over layers. "
         "B*: the batch above which replicas send fewer words in a training step.",
         "Equal rows merged: the words that distributed inference sends, where a part sends the "
         "activation of equal rows once.",
