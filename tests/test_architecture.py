@@ -24,7 +24,7 @@ MAY_CALL = {
     "fssl": {"nn", "network", "inference", "files", "kernels"},
     "training": {"fssl", "nn", "network", "files", "kernels", "generate"},
     "distributed": {
-        *("partitioning", "network", "kernels", "files", "inference", "_native"),
+        *("partitioning", "network", "csr", "kernels", "files", "inference", "_native"),
         *("nn", "fssl", "training"),
     },
     "bench": {

@@ -80,6 +80,21 @@ def check_csr(
     return CsrArrays(_read_only(offsets), _read_only(columns), _read_only(numbers), int(inputs))
 
 
+def entries_of(
+    row_offsets: NDArray[Any], rows: NDArray[Any]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The entries of some rows, row behind row: their own offsets, and where each of them lies.
+
+    >>> offsets, entries = entries_of(np.array([0, 2, 3, 5]), np.array([2, 0]))
+    >>> offsets.tolist(), entries.tolist()
+    ([0, 2, 4], [3, 4, 0, 1])
+    """
+    counts = np.diff(row_offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    entries = np.arange(offsets[-1]) + np.repeat(row_offsets[rows] - offsets[:-1], counts)
+    return offsets, entries
+
+
 def as_scipy(arrays: CsrArrays) -> sp.csr_array[np.float32, tuple[int, int]]:
     """The same as scipy CSR, sharing columns and values."""
     offsets, columns, values, inputs = arrays

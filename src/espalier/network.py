@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
 from espalier.chain import read_chain
-from espalier.csr import CsrArrays, as_scipy, check_csr, read_csr
+from espalier.csr import CsrArrays, as_scipy, check_csr, entries_of, read_csr
 from espalier.errors import NetworkError
 
 Activation = Literal["relu", "identity"]
@@ -113,9 +113,7 @@ class Layer:
         >>> Layer([[1.0], [2.0], [3.0]], bias=[0.1, 0.2, 0.3]).select_rows(np.array([2, 0])).bias
         array([0.3, 0.1], dtype=float32)
         """
-        counts = np.diff(self.row_offsets)[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        entries = np.arange(offsets[-1]) + np.repeat(self.row_offsets[rows] - offsets[:-1], counts)
+        offsets, entries = entries_of(self.row_offsets, rows)
         layer = object.__new__(Layer)
         chosen = self.column_indices[entries], self.values[entries]
         layer._set_weights(CsrArrays(offsets, *chosen, self.inputs))

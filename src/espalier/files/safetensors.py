@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.csr import entries_of
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
 from espalier.files.records import (
@@ -178,10 +179,7 @@ class SafetensorsSource(LayerSource):
         if self._kept is not None and index in self._kept:
             return self._kept[index].select_rows(rows)
         tensors = self._tensors(index)
-        old = tensors["row_offsets"]
-        counts = np.diff(old)[rows]
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        entries = np.arange(offsets[-1]) + np.repeat(old[rows] - offsets[:-1], counts)
+        offsets, entries = entries_of(tensors["row_offsets"], rows)
         chosen = {
             "row_offsets": offsets,
             "column_indices": tensors["column_indices"][entries],

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from espalier.csr import entries_of
 from espalier.distributed.exchange import Exchange, find_takes
 from espalier.distributed.placement import Placement
 from espalier.distributed.plan import check_owners
@@ -256,10 +257,8 @@ def _cut(
 ) -> _Piece:
     part = world.part
     rows = np.flatnonzero(owners[number + 1] == part)
-    old = layer.row_offsets.numpy()
-    counts = np.diff(old)[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    entries = np.arange(offsets[-1]) + np.repeat(old[rows] - offsets[:-1], counts)
+    offsets, entries = entries_of(layer.row_offsets.numpy(), rows)
+    counts = np.diff(offsets)
     columns = layer.column_indices.numpy()[entries]
     if number == 0:  # every rank has all inputs, and takes those its rows read
         inputs, index = np.unique(columns, return_inverse=True)
