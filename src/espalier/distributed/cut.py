@@ -61,5 +61,4 @@ def cut(rows: Layer, placement: Placement, part: int, *, merge: bool) -> Cut:
     units = (np.cumsum(kept, dtype=np.int32) - 1).astype(np.int32)[first]
     if kept.all():
         return Cut(layer, takes, units)
-    fewer = Layer(layer.weights[kept], layer.bias[kept], layer.activation, layer.clip)
-    return Cut(fewer, takes, units)
+    return Cut(layer.select_rows(np.flatnonzero(kept)), takes, units)

@@ -12,14 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espalier.distributed.board import VARIABLE, Board
-from espalier.distributed.waiting import STALLED
 from espalier.errors import InputError, MissingExtraError
 
 RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 ESPALIER = ("-m", "espalier")
 OUTPUT_COLUMNS = 160  # of tables that go to a file or a pipe
-KILLED = 137  # 128 + SIGKILL, as shells have it
 # Lines of the launchers themselves, which say nothing that a user of espalier could use.
 _NOISE = re.compile(
     r"^(-{20,}|=+$|= +|MPI_ABORT was invoked|  Proc: |  Errorcode: |NOTE: invoking MPI_ABORT|"
@@ -151,6 +149,3 @@ def _explain(dead: Mapping[int, int], board: Board) -> None:
     for rank, signal in dead.items():
         where = f" in {steps[rank][1]}" if rank in steps else ""
         print(f"error: rank {rank} was ended by signal {signal}{where}", file=sys.stderr)
-
-
-__all__ = ["KILLED", "STALLED", "find_mpiexec", "launch", "mpi_rank"]

@@ -225,7 +225,7 @@ def _constant_outputs(layer: Layer) -> NDArray[np.float32]:
 def _select(layer: Layer, rows: NDArray[np.bool_]) -> Layer:
     if rows.all():
         return layer
-    return Layer(layer.weights[rows], layer.bias[rows], layer.activation, layer.clip)
+    return layer.select_rows(np.flatnonzero(rows))
 
 
 def _layer(
