@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.inference.decompose import Expansion
-from espalier.inference.result import Batch, Outputs
+from espalier.inference.result import Batch, Outputs, Shortcut
 from espalier.inference.slots import ZERO, Rows, Slots
 
 
@@ -27,3 +27,17 @@ def sparse_outputs(
     rows = Rows(matrix, np.arange(len(matrix), dtype=np.int64))
     batch = Batch(Slots(of_sample), rows, np.ones(len(matrix), bool))
     return Outputs([batch], Expansion.identity(final.shape[1]), None)
+
+
+def zero_filter(samples: int, left: NDArray[np.int64]) -> Shortcut:
+    """What dropping dead samples saved.
+
+    Arguments:
+        left: the samples that were not dropped.
+    """
+    return Shortcut(
+        "zero filter",
+        "relu(bias) = 0 in every later layer",
+        f"{samples - len(left):,} samples dropped",
+        len(left) < samples,
+    )

@@ -16,8 +16,8 @@ from espalier.cuda import open_device, parse_device
 from espalier.inference.gpu.strategies import GpuStrategyPlan
 from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
 from espalier.inference.proofs import holds_from, prove
-from espalier.inference.result import Report, Result, Shortcut
-from espalier.inference.sparse_outputs import sparse_outputs
+from espalier.inference.result import Report, Result
+from espalier.inference.sparse_outputs import sparse_outputs, zero_filter
 from espalier.kernels import SparseProduct, instruction_set, thread_count
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
@@ -92,14 +92,7 @@ class StrategyPlan:
             strategy=self.strategy,
             filter="zero" if self.strategy == "filter" else "none",
             categories=len(categories),
-            shortcuts=[
-                Shortcut(
-                    "zero filter",
-                    "relu(bias) = 0 in every later layer",
-                    f"{samples - len(left):,} samples dropped",
-                    len(left) < samples,
-                )
-            ],
+            shortcuts=[zero_filter(samples, left)],
         )
         outputs = sparse_outputs(samples, left, alive, final)
         return Result(categories, outputs, report, sparse=output == "csr")

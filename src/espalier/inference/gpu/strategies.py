@@ -20,8 +20,8 @@ from espalier.inference.gpu.result import DeviceSeconds, GpuResult
 from espalier.inference.gpu.strategy_run import DeviceLayer, StrategyRun
 from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
 from espalier.inference.proofs import prove
-from espalier.inference.result import Report, Shortcut
-from espalier.inference.sparse_outputs import sparse_outputs
+from espalier.inference.result import Report
+from espalier.inference.sparse_outputs import sparse_outputs, zero_filter
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
 
@@ -100,14 +100,7 @@ class GpuStrategyPlan:
             strategy=self.strategy,
             filter="zero" if self.strategy == "filter" else "none",
             categories=len(categories),
-            shortcuts=[
-                Shortcut(
-                    "zero filter",
-                    "relu(bias) = 0 in every later layer",
-                    f"{samples - len(left):,} samples dropped",
-                    len(left) < samples,
-                )
-            ],
+            shortcuts=[zero_filter(samples, left)],
         )
         outputs = sparse_outputs(samples, left, alive, final)
         times = DeviceSeconds(*run.seconds)
