@@ -117,3 +117,61 @@ def test_a_rank_is_known_by_its_launcher(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setenv("PMI_RANK", "3")
     assert launch.mpi_rank() == 3
+
+
+OPEN_MPI = """
+--------------------------------------------------------------------------
+prterun noticed that process rank 1 with PID {process} on node here exited on
+signal 9 (Killed).
+--------------------------------------------------------------------------
+"""
+MPICH = """
+
+===================================================================================
+=   BAD TERMINATION OF ONE OF YOUR APPLICATION PROCESSES
+=   PID {process} RUNNING AT here
+=   EXIT CODE: 9
+=   CLEANING UP REMAINING PROCESSES
+=   YOU CAN IGNORE THE BELOW CLEANUP MESSAGES
+===================================================================================
+YOUR APPLICATION TERMINATED WITH THE EXIT STRING: Killed (signal 9)
+This typically refers to a problem with your application.
+Please see the FAQ page for debugging suggestions
+"""
+MPIEXEC = """#!{python}
+import os, sys
+if "--version" in sys.argv:
+    sys.exit(print({version!r}))
+from espalier.distributed.board import Board
+Board.of_this_run({rank}).write("epoch 2, forward")
+print("a line of a rank", flush=True)
+print({text!r}.format(process=os.getpid()), file=sys.{stream})
+sys.exit({code})
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "stream", "code"),
+    [
+        ("mpiexec (Open MPI) 5.0.11", OPEN_MPI, "stderr", 137),
+        ("HYDRA build details:", MPICH, "stdout", 9),
+    ],
+)
+@pytest.mark.parametrize(
+    ("rank", "said"),
+    [(1, "rank 1 was ended by signal 9 in epoch 2, forward"), (0, "was ended by signal 9")],
+)
+def test_a_dead_rank_is_told_in_our_words_by_either_mpi(
+    monkeypatch, tmp_path, capfd, version, text, stream, code, rank, said
+):
+    mpiexec = tmp_path / "mpiexec"
+    known = {"version": version, "text": text, "stream": stream, "code": code, "rank": rank}
+    mpiexec.write_text(MPIEXEC.format(python=sys.executable, **known))
+    mpiexec.chmod(0o755)
+    monkeypatch.setattr(launch, "find_mpiexec", lambda: mpiexec)
+
+    assert launch.launch(["info"], 2) == 137
+
+    out, err = capfd.readouterr()
+    assert out.strip() == "a line of a rank"
+    assert said in err and err.startswith("error: ") and err.count("\n") == 1

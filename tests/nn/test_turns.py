@@ -1,4 +1,4 @@
-"""Timing in turns: rounds end when the two fastest agree."""
+"""Timing in turns: rounds end when the fastest agree."""
 
 from __future__ import annotations
 
@@ -28,6 +28,14 @@ def test_rounds_go_on_until_two_agree(clock):
     assert least_seconds([clock([9.0, 5.0, 3.0, 1.0, 1.1])]) == ([pytest.approx(1.0)], [True])
     wild = clock(2.0**-turn for turn in range(100))
     assert least_seconds([wild]) == ([pytest.approx(2.0**-12)], [False])
+
+
+def test_rounds_go_on_until_as_many_agree_as_must(clock):
+    times = [9.0, 3.0, 3.1, 2.0, 2.1, 1.9, 1.0]
+    assert least_seconds([clock(times)], agree=3) == ([pytest.approx(1.9)], [True])
+    assert least_seconds([clock(times)], agree=2) == ([pytest.approx(2.0)], [True])
+    pairs = clock([9.0, 8.0, 8.0, 4.0, 4.0, 2.0, 2.0])
+    assert least_seconds([pairs], rounds=(3, 6), agree=3) == ([pytest.approx(2.0)], [True])
 
 
 def test_a_steady_work_is_called_no_more_when_others_go_on(clock):

@@ -8,8 +8,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from threading import Thread
+from typing import IO, TextIO
 
 from espalier.distributed.board import VARIABLE, Board
 from espalier.errors import InputError, MissingExtraError
@@ -18,14 +20,18 @@ RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
 SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
 ESPALIER = ("-m", "espalier")
 OUTPUT_COLUMNS = 160  # of tables that go to a file or a pipe
+# It refuses more ranks than cores unless it is told, and binds each to one.
+_OPEN_MPI_OPTIONS = ("--oversubscribe", "--bind-to", "none")
 # Lines of the launchers themselves, which say nothing that a user of espalier could use.
 _NOISE = re.compile(
-    r"^(-{20,}|=+$|= +|MPI_ABORT was invoked|  Proc: |  Errorcode: |NOTE: invoking MPI_ABORT|"
-    r"You may or may not see|exactly when Open MPI|prterun has exited|\"abort\"\. This may|"
-    r"terminated by signals sent|prterun noticed that|signal \d+ \(|This error may|Abort\(\d+\)|"
-    r"YOUR APPLICATION TERMINATED|This typically refers)"
+    r"-{20,}$|=+$|= +|MPI_ABORT was invoked|  Proc: |  Errorcode: |NOTE: invoking MPI_ABORT|"
+    r"You may or may not see|exactly when Open MPI|\"abort\"\. This may|terminated by signals sent|"
+    r"(prterun|mpirun|mpiexec) (noticed that|has exited)|signal \d+ \(|This error may|Abort\(\d+\)|"
+    r"YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ page|\[(mpiexec|proxy):"
 )
-_DEAD = re.compile(r"process rank (\d+) with PID (\d+).*signal (\d+)")
+# What they say of a process that a signal ended: Open MPI names its rank, MPICH its number.
+_DEAD_RANK = re.compile(r"process rank (\d+) with PID \d+.*?signal (\d+)")
+_DEAD_PROCESS = re.compile(r"PID (\d+) RUNNING AT.*?EXIT STRING: .*?\(signal (\d+)\)")
 
 
 def mpi_rank() -> int | None:
@@ -59,27 +65,27 @@ def launch(
     if ranks < 1:
         raise InputError(f"ranks is {ranks}, wanted 1 or more")
     mpiexec = find_mpiexec()
+    open_mpi = _is_open_mpi(mpiexec)
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         board = Path(folder) / "board"
         Board.create(board, ranks)
-        environment = {**os.environ, VARIABLE: str(board), **_defaults(ranks, threads)}
-        command = [
-            *(str(mpiexec), "-n", str(ranks), *_options(mpiexec)),
-            *(sys.executable, "-m", "mpi4py", *program, *arguments),
-        ]
-        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-        try:
-            dead = _forward(process)
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
-        if code < 0:
-            code = 128 - code
-        if code and dead:
-            _explain(dead, Board(board))
-        return code
+        with subprocess.Popen(
+            [
+                *(str(mpiexec), "-n", str(ranks), *(_OPEN_MPI_OPTIONS if open_mpi else ())),
+                *(sys.executable, "-m", "mpi4py", *program, *arguments),
+            ],
+            env={**os.environ, VARIABLE: str(board), **_defaults(ranks, threads)},
+            # MPICH says there, too, what became of the ranks, which have no terminal anyway.
+            stdout=None if open_mpi else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                said = _forward(process)
+            except BaseException:
+                process.terminate()
+                raise
+        return _explain(process.returncode, " ".join(said), Board(board))
 
 
 def find_mpiexec() -> Path:
@@ -103,12 +109,9 @@ def _has_mpi4py() -> bool:
     return find_spec("mpi4py") is not None
 
 
-def _options(mpiexec: Path) -> list[str]:
-    """Open MPI refuses more ranks than cores unless it is told; MPICH never does."""
-    version = subprocess.run(
-        [str(mpiexec), "--version"], capture_output=True, text=True, check=False
-    ).stdout
-    return ["--oversubscribe", "--bind-to", "none"] if "Open MPI" in version else []
+def _is_open_mpi(mpiexec: Path) -> bool:
+    command = [str(mpiexec), "--version"]
+    return "Open MPI" in subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
 def _defaults(ranks: int, threads: int | None) -> dict[str, str]:
@@ -128,24 +131,49 @@ def _defaults(ranks: int, threads: int | None) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
-def _forward(process: subprocess.Popen[str]) -> Mapping[int, int]:
-    """Pass on what ranks say; returns the ranks that a signal ended, with the signal."""
-    dead: dict[int, int] = {}
+def _forward(process: subprocess.Popen[str]) -> list[str]:
+    """Pass on what the ranks say, until they have ended; returns what the launcher says."""
+    said: list[str] = []
+
+    def forward(source: IO[str], target: TextIO) -> None:
+        for line in source:
+            if _NOISE.match(line):
+                said.append(line.strip())
+            elif line.strip() or target is sys.stdout:
+                target.write(line if target is sys.stdout else line.lstrip(" "))
+                target.flush()
+
     assert process.stderr is not None
-    before = ""
-    for line in process.stderr:
-        # Open MPI breaks its sentence about a dead process into two lines.
-        if match := _DEAD.search(f"{before.rstrip()} {line}"):
-            dead.setdefault(int(match[1]), int(match[3]))
-        before = line
-        if line.strip() and not _NOISE.match(line):
-            sys.stderr.write(line.lstrip(" "))
-            sys.stderr.flush()
-    return dead
+    if process.stdout is None:
+        forward(process.stderr, sys.stderr)
+    else:
+        errors = Thread(target=forward, args=(process.stderr, sys.stderr))
+        errors.start()
+        forward(process.stdout, sys.stdout)
+        errors.join()
+    return said
 
 
-def _explain(dead: Mapping[int, int], board: Board) -> None:
+def _explain(code: int, said: str, board: Board) -> int:
+    """Say which ranks a signal ended, and where; returns the exit code.
+
+    Arguments:
+        code: of the launcher, as Python has it.
+        said: by the launcher.
+    """
+    if code < 0:
+        return 128 - code
     steps = board.read()
+    ranks = {process: rank for rank, (process, _) in steps.items()}
+    dead = {int(rank): int(signal) for rank, signal in _DEAD_RANK.findall(said)}
+    for process, signal in _DEAD_PROCESS.findall(said):
+        if int(process) in ranks:
+            dead[ranks[int(process)]] = int(signal)
+        elif code:
+            print(f"error: process {process} was ended by signal {signal}", file=sys.stderr)
+    if not code or not dead:
+        return code
     for rank, signal in dead.items():
         where = f" in {steps[rank][1]}" if rank in steps else ""
         print(f"error: rank {rank} was ended by signal {signal}{where}", file=sys.stderr)
+    return 128 + next(iter(dead.values()))

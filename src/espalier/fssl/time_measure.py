@@ -24,9 +24,10 @@ from espalier.nn.turns import least_seconds
 
 FORMAT = 1
 GATHER, GAPS = "gather", "gaps"
-# Least of so many turns over everything: a slow moment shorter than a turn harms nothing.
-_ROUNDS = 4, 10
-_RATIO, _SLACK = 1.05, 2e-6
+# Least of so many turns over everything: a slow moment shorter than a turn harms nothing, and
+# where cores are shared with strangers the most are needed.
+_ROUNDS = 4, 30
+_RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
 # Longer works fill the caches with their own data soon enough.
 _WARM = 2e-3
 # So many points must have been seen twice for a layer to be kept.
@@ -114,6 +115,7 @@ def time_points(
             rounds=_ROUNDS,
             ratio=_RATIO,
             slack=_SLACK,
+            agree=_AGREE,
             warm_below=_WARM,
             clock=clock_of(threads),
             progress=progress,

@@ -18,20 +18,23 @@ def least_seconds(
     rounds: tuple[int, int] = (_LEAST_ROUNDS, _MOST_ROUNDS),
     ratio: float = _STEADY,
     slack: float = _TOO_SHORT,
+    agree: int = 2,
     warm_below: float = 0.0,
     clock: Callable[[], float] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds that each work took, called in turns, and whether each was seen twice.
 
-    A slow moment of the machine hits all works of a turn alike. A work is called until its two
+    A slow moment of the machine hits all works of a turn alike. A work is called until its
     fastest turns agree.
 
     Arguments:
         works: each call does the whole work once; the first call is a warm-up.
-        rounds: timed turns, at least and at most; two or more.
+        rounds: timed turns, at least and at most; `agree` or more.
         ratio: the two fastest agree when the second takes less than this times the first,
         slack: or less than these seconds more.
+        agree: so many turns must agree before a work is called no more. On a restless machine two
+            of them often do so by chance, while it is slow.
         warm_below: works of fewer seconds get a call that is not timed before each that is, so
             that caches hold their own data.
         clock: tells seconds, in place of the time on the wall.
@@ -46,9 +49,9 @@ def least_seconds(
     last = [math.inf] * len(works)
     now = clock or perf_counter
 
-    def is_steady(seconds: list[float]) -> bool:
-        fastest, second = sorted(seconds)[:2]
-        return second < max(ratio * fastest, fastest + slack)
+    def is_steady(seconds: list[float], agree: int = 2) -> bool:
+        fastest, *_, last = sorted(seconds)[:agree]
+        return last < max(ratio * fastest, fastest + slack)
 
     pending = list(range(len(works)))
     for turn in range(most + 1):
@@ -63,11 +66,9 @@ def least_seconds(
         if progress is not None:
             progress(turn, most)
         if turn >= least:
-            pending = [each for each in pending if not is_steady(times[each])]
+            pending = [each for each in pending if not is_steady(times[each], agree)]
         if not pending:
             break
     if progress is not None:
         progress(most, most)
-    return [min(seconds, default=math.inf) for seconds in times], [
-        each not in set(pending) for each in range(len(works))
-    ]
+    return [min(seconds) for seconds in times], [is_steady(seconds) for seconds in times]
