@@ -144,7 +144,7 @@ if "--version" in sys.argv:
     sys.exit(print({version!r}))
 from espalier.distributed.board import Board
 Board.of_this_run({rank}).write("epoch 2, forward")
-print("a line of a rank", flush=True)
+print("= a line of a rank\\n" + 30 * "-", flush=True)
 print({text!r}.format(process=os.getpid()), file=sys.{stream})
 sys.exit({code})
 """
@@ -173,5 +173,5 @@ def test_a_dead_rank_is_told_in_our_words_by_either_mpi(
     assert launch.launch(["info"], 2) == 137
 
     out, err = capfd.readouterr()
-    assert out.strip() == "a line of a rank"
+    assert out.split() == ["=", "a", "line", "of", "a", "rank", 30 * "-"]
     assert said in err and err.startswith("error: ") and err.count("\n") == 1

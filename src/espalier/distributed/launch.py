@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import IO, TextIO
+from typing import IO
 
 from espalier.distributed.board import VARIABLE, Board
 from espalier.errors import InputError, MissingExtraError
@@ -22,12 +23,19 @@ ESPALIER = ("-m", "espalier")
 OUTPUT_COLUMNS = 160  # of tables that go to a file or a pipe
 # It refuses more ranks than cores unless it is told, and binds each to one.
 _OPEN_MPI_OPTIONS = ("--oversubscribe", "--bind-to", "none")
-# Lines of the launchers themselves, which say nothing that a user of espalier could use.
-_NOISE = re.compile(
-    r"-{20,}$|=+$|= +|MPI_ABORT was invoked|  Proc: |  Errorcode: |NOTE: invoking MPI_ABORT|"
-    r"You may or may not see|exactly when Open MPI|\"abort\"\. This may|terminated by signals sent|"
-    r"(prterun|mpirun|mpiexec) (noticed that|has exited)|signal \d+ \(|This error may|Abort\(\d+\)|"
-    r"YOUR APPLICATION TERMINATED|This typically refers|Please see the FAQ page|\[(mpiexec|proxy):"
+# Lines of the launchers themselves, which say nothing that a user of espalier could use. MPICH's
+# come on stdout, among results: there these alone are taken out.
+_MPICH_END = (
+    r"={83}$|=   (BAD TERMINATION OF ONE|PID \d+ RUNNING AT|EXIT CODE: \d+$|CLEANING UP REMAINING|"
+    r"YOU CAN IGNORE THE BELOW)|YOUR APPLICATION TERMINATED WITH THE EXIT STRING|"
+    r"This typically refers to a problem|Please see the FAQ page for debugging"
+)
+_ON_STDOUT = re.compile(_MPICH_END)
+_ON_STDERR = re.compile(
+    rf"{_MPICH_END}|-{{20,}}$|MPI_ABORT was invoked|  Proc: |  Errorcode: |\[(mpiexec|proxy):|"
+    r"NOTE: invoking MPI_ABORT|\"abort\"\. This may|You may or may not see|exactly when Open MPI|"
+    r"terminated by signals sent|(prterun|mpirun|mpiexec) (noticed that|has exited)|"
+    r"signal \d+ \(|This error may|Abort\(\d+\)"
 )
 # What they say of a process that a signal ended: Open MPI names its rank, MPICH its number.
 _DEAD_RANK = re.compile(r"process rank (\d+) with PID \d+.*?signal (\d+)")
@@ -134,24 +142,28 @@ def _defaults(ranks: int, threads: int | None) -> dict[str, str]:
 def _forward(process: subprocess.Popen[str]) -> list[str]:
     """Pass on what the ranks say, until they have ended; returns what the launcher says."""
     said: list[str] = []
-
-    def forward(source: IO[str], target: TextIO) -> None:
-        for line in source:
-            if _NOISE.match(line):
-                said.append(line.strip())
-            elif line.strip() or target is sys.stdout:
-                target.write(line if target is sys.stdout else line.lstrip(" "))
-                target.flush()
-
     assert process.stderr is not None
-    if process.stdout is None:
-        forward(process.stderr, sys.stderr)
-    else:
-        errors = Thread(target=forward, args=(process.stderr, sys.stderr))
-        errors.start()
-        forward(process.stdout, sys.stdout)
-        errors.join()
+    errors = Thread(target=_forward_errors, args=(process.stderr, said))
+    errors.start()
+    for line in process.stdout or ():
+        if _ON_STDOUT.match(line):
+            said.append(line.strip())
+        else:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+    errors.join()
     return said
+
+
+def _forward_errors(source: IO[str], said: list[str]) -> None:
+    """Read to the end even where nobody listens: a rank that cannot write would wait for ever."""
+    for line in source:
+        if _ON_STDERR.match(line):
+            said.append(line.strip())
+        elif line.strip():
+            with suppress(OSError):
+                sys.stderr.write(line.lstrip(" "))
+                sys.stderr.flush()
 
 
 def _explain(code: int, said: str, board: Board) -> int:
