@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -175,3 +178,28 @@ def test_a_dead_rank_is_told_in_our_words_by_either_mpi(
     out, err = capfd.readouterr()
     assert out.split() == ["=", "a", "line", "of", "a", "rank", 30 * "-"]
     assert said in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+def test_a_terminated_launcher_ends_its_ranks_and_leaves_nothing(tmp_path):
+    mpiexec = tmp_path / "mpiexec"
+    mpiexec.write_text(
+        f"#!{sys.executable}\nimport os, sys, time\n"
+        "if '--version' in sys.argv:\n    sys.exit(print('Open MPI'))\n"
+        "print(os.getpid(), os.environ['ESPALIER_BOARD'], flush=True)\ntime.sleep(60)\n"
+    )
+    mpiexec.chmod(0o755)
+    code = (
+        "import pathlib, sys; from espalier.distributed import launch; "
+        "launch.find_mpiexec = lambda: pathlib.Path(sys.argv[1]); launch.launch(['info'], 2)"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", code, str(mpiexec)], stdout=subprocess.PIPE, text=True
+    )
+    with launcher:
+        assert launcher.stdout is not None
+        process, board = launcher.stdout.readline().split()
+        launcher.terminate()
+        assert launcher.wait(timeout=30) == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(process), 0)
+    assert not Path(board).parent.exists()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Thread, current_thread, main_thread
 from typing import IO
 
 from espalier.distributed.board import VARIABLE, Board
@@ -77,17 +78,20 @@ def launch(
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         board = Path(folder) / "board"
         Board.create(board, ranks)
-        with subprocess.Popen(
-            [
-                *(str(mpiexec), "-n", str(ranks), *(_OPEN_MPI_OPTIONS if open_mpi else ())),
-                *(sys.executable, "-m", "mpi4py", *program, *arguments),
-            ],
-            env={**os.environ, VARIABLE: str(board), **_defaults(ranks, threads)},
-            # MPICH says there, too, what became of the ranks, which have no terminal anyway.
-            stdout=None if open_mpi else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
+        with (
+            _ended_by_signal(),
+            subprocess.Popen(
+                [
+                    *(str(mpiexec), "-n", str(ranks), *(_OPEN_MPI_OPTIONS if open_mpi else ())),
+                    *(sys.executable, "-m", "mpi4py", *program, *arguments),
+                ],
+                env={**os.environ, VARIABLE: str(board), **_defaults(ranks, threads)},
+                # MPICH says there, too, what became of the ranks, which have no terminal anyway.
+                stdout=None if open_mpi else subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ) as process,
+        ):
             try:
                 said = _forward(process)
             except BaseException:
@@ -139,6 +143,19 @@ def _defaults(ranks: int, threads: int | None) -> dict[str, str]:
     return {name: value for name, value in wanted.items() if name not in os.environ}
 
 
+@contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Let SIGTERM end this process as Ctrl-C does: the ranks first, then the board's folder."""
+    if current_thread() is not main_thread():  # where Python takes no signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _forward(process: subprocess.Popen[str]) -> list[str]:
     """Pass on what the ranks say, until they have ended; returns what the launcher says."""
     said: list[str] = []
@@ -177,15 +194,15 @@ def _explain(code: int, said: str, board: Board) -> int:
         return 128 - code
     steps = board.read()
     ranks = {process: rank for rank, (process, _) in steps.items()}
-    dead = {int(rank): int(signal) for rank, signal in _DEAD_RANK.findall(said)}
-    for process, signal in _DEAD_PROCESS.findall(said):
+    dead = {int(rank): int(number) for rank, number in _DEAD_RANK.findall(said)}
+    for process, number in _DEAD_PROCESS.findall(said):
         if int(process) in ranks:
-            dead[ranks[int(process)]] = int(signal)
+            dead[ranks[int(process)]] = int(number)
         elif code:
-            print(f"error: process {process} was ended by signal {signal}", file=sys.stderr)
+            print(f"error: process {process} was ended by signal {number}", file=sys.stderr)
     if not code or not dead:
         return code
-    for rank, signal in dead.items():
+    for rank, number in dead.items():
         where = f" in {steps[rank][1]}" if rank in steps else ""
-        print(f"error: rank {rank} was ended by signal {signal}{where}", file=sys.stderr)
+        print(f"error: rank {rank} was ended by signal {number}{where}", file=sys.stderr)
     return 128 + next(iter(dead.values()))
