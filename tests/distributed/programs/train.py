@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,13 @@ import torch
 import espalier as esp
 from espalier import fssl
 from espalier.distributed import World
-from espalier.distributed.training import DistributedModel, network_to_cut, train
+from espalier.distributed.training import (
+    DistributedModel,
+    network_to_cut,
+    sparse_network,
+    train,
+)
+from espalier.nn import SparseLinear
 from espalier.nn.networks import RadixNet
 from espalier.training import Settings
 
@@ -72,6 +79,25 @@ def gradients(world):
             scale = float(every.abs().max())
             gap = max(gap, float((packed - wanted.reshape(-1)).abs().sum()) / scale)
         model.close()
+    gap = max(gap, one_function_in_two_places(world))
+    return max(float(each[0]) for each in world.gather(np.array([gap])))
+
+
+def one_function_in_two_places(world):
+    """How far the outputs of a model with names are off, in which one Tanh stands twice."""
+    torch.manual_seed(6)  # the same layers and inputs on every rank
+    x = torch.rand(5, 16)
+    tanh = torch.nn.Tanh()
+    first, second = (SparseLinear(16, 16, density=0.3) for _ in range(2))
+    last = torch.nn.Linear(16, 3)
+    named = {"one": first, "f": tanh, "two": second, "g": tanh, "last": last}
+    whole = torch.nn.Sequential(OrderedDict(named))
+    owners = esp.partition(sparse_network(whole), world.parts, "block").owners
+    model = DistributedModel(whole, owners, world)
+    with torch.no_grad():
+        gap = float((model(x) - whole(x)).abs().max())
+    model.gather_into(whole)
+    model.close()
     return gap
 
 

@@ -67,7 +67,7 @@ class DistributedModel(nn.Module):
         pieces = [_cut(link.layer, owners, n, world) for n, link in enumerate(sparse)]
         pieces_at = {link.position: n for n, link in enumerate(sparse)}
         layers: list[nn.Module] = []
-        for position, module in enumerate(model.children()):
+        for position, (name, module) in enumerate(_named(model)):
             if position in pieces_at and isinstance(module, SparseLinear):
                 number = pieces_at[position]
                 piece = pieces[number]
@@ -78,17 +78,17 @@ class DistributedModel(nn.Module):
                     room = rest[0].exchange.words_received if rest else 0
                     layers.append(piece.distributed(module, self.transport, arena, room, number))
                     self.exchanges.append(piece.exchange)
-                self.shards[f"{position}.values"] = Shard(piece.rows, piece.counts, piece.order)
+                self.shards[f"{name}.values"] = Shard(piece.rows, piece.counts, piece.order)
                 if module.bias is not None:
                     one = np.ones_like(piece.rows)
-                    self.shards[f"{position}.bias"] = Shard(piece.rows, one)
+                    self.shards[f"{name}.bias"] = Shard(piece.rows, one)
             elif isinstance(module, nn.Linear):
                 neurons = np.flatnonzero(owners[-1] == world.part)
                 layers.append(_summed(module, neurons, world))
                 counts = np.full(len(neurons), module.out_features)
-                self.shards[f"{position}.weight"] = Shard(neurons, counts, by_column=True)
+                self.shards[f"{name}.weight"] = Shard(neurons, counts, by_column=True)
                 if module.bias is not None:
-                    self.shards[f"{position}.bias"] = Shard.everywhere(module.out_features)
+                    self.shards[f"{name}.bias"] = Shard.everywhere(module.out_features)
             else:
                 layers.append(module)
         self.layers = nn.Sequential(*layers)
@@ -169,6 +169,11 @@ class _Link(NamedTuple):
     layer: SparseLinear
 
 
+def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules of a sequence, in order; `named_children` leaves out those that come again."""
+    return [(name, module) for name, module in model._modules.items() if module is not None]
+
+
 def _sparse_layers(model: nn.Module) -> list[_Link]:
     """The sparse layers of a model that can be cut.
 
@@ -177,10 +182,12 @@ def _sparse_layers(model: nn.Module) -> list[_Link]:
     """
     if not isinstance(model, nn.Sequential):
         raise InputError(f"model is a {type(model).__name__}, wanted an nn.Sequential of layers")
-    modules = list(model.children())
+    modules = [module for _, module in _named(model)]
     sparse = [_Link(n, each) for n, each in enumerate(modules) if isinstance(each, SparseLinear)]
     if not sparse:
         raise InputError("the model has no SparseLinear layer: there is nothing to distribute")
+    if len({link.layer for link in sparse}) < len(sparse):
+        raise InputError("a SparseLinear stands in the model twice, wanted a layer for each place")
     for position, module in enumerate(modules):
         before = position < sparse[0].position
         fine = (
