@@ -14,6 +14,9 @@ def test_ranks_infer_what_one_process_does_in_equal_bits_each_time(run_ranks, ra
     bad = first["found"].pop("bad")
     assert "x[0, 0] is nan" in bad["nan"]
     assert "beyond what float32 holds" in bad["overflow"]
+    assert "beyond what float32 holds" in bad["hidden"]
+    assert "x[2999, 5] is nan" in bad["late"]
+    assert bad["then"] < 1e-4
     for key, (gap, same_categories, _) in first["found"].items():
         assert gap < 1e-4, key
         assert same_categories, key

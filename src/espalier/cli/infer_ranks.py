@@ -69,7 +69,6 @@ def run(job: Job) -> None:
     with ranks.on_rank(lambda: World(parts, patience=job.patience)) as world:
         if partition is None:
             partition = ranks.find_partition(None, job.net, world.parts)
-        world.agree("the partition", partition.fingerprint)
         wanted = None if job.truth is None else files.load_categories(job.truth)
         filter = _filter(job.filter)
         plan = DistributedPlan(

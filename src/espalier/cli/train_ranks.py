@@ -64,7 +64,6 @@ def run(
     with ranks.on_rank(lambda: World(wanted, patience=patience)) as world:
         if partition is None:
             partition = ranks.find_partition(None, training.network_to_cut(settings), world.parts)
-        world.agree("the partition", partition.fingerprint)
         first = world.rank == 0
 
         def on_epoch(epoch: Epoch) -> None:

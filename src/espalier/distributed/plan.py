@@ -16,14 +16,14 @@ from espalier.distributed.result import DistributedResult, Tally
 from espalier.distributed.slab import Buffers, LocalStep, Run, Slab, make_buffers
 from espalier.distributed.transport import TransportName, open_transport
 from espalier.distributed.world import World
-from espalier.errors import InputError
 from espalier.inference.cost import TILES, CostModel
 from espalier.inference.grouping import choose_groups
 from espalier.inference.options import check_choice, check_network
 from espalier.inference.proofs import holds_from, prove
 from espalier.kernels import Groups, pack, pack_by_input, thread_count
-from espalier.kernels.samples import Matrix, check_samples, name_bad_sample
+from espalier.kernels.samples import Matrix, check_samples
 from espalier.network import Layer, Network
+from espalier.partitioning import Partition
 
 Filter = Literal["none", "zero"]
 FILTERS: tuple[Filter, ...] = ("none", "zero")
@@ -119,6 +119,7 @@ class DistributedPlan:
             droppable=self._zero_holds[1:] & (filter != "none"),
             saturated=self._full_holds[1:] & self.fixed_point,
             clip=self._clip,
+            unbounded=self._unbounded,
             tally=Tally.empty(len(self._steps)),
         )
         slabs = self._run_slabs(run, matrix, first, last, progress)
@@ -190,6 +191,7 @@ class DistributedPlan:
         """What holds for the rows of every part holds for the layer."""
         proofs = [prove(layer) for layer in self._layers]
         self._clip = proofs[-1].clip
+        self._unbounded = any(layer.clip is None for layer in self._layers)
         failed = np.array(
             [
                 (
@@ -218,7 +220,8 @@ class DistributedPlan:
         self, run: Run, matrix: Matrix, first: int, last: int, progress: Progress | None
     ) -> list[Slab]:
         """Carry slabs through all layers; two at once where one can travel while one computes."""
-        size, done = self._slab_samples, []
+        size = self._slab_samples
+        done: list[Slab] = []
         together = 2 if self.transport.overlaps and self.world.parts > 1 else 1
         if together > 1 and last - first <= size:
             size = max(-(-(last - first) // (2 * self._tile)), 1) * self._tile
@@ -235,7 +238,10 @@ class DistributedPlan:
                 slabs.append(slab)
             self.world.any_bits(bad)
             if bad[0]:
-                raise name_bad_sample(matrix)
+                run.bad = True
+                return done
+            for slab in slabs:
+                slab.set_out()
             for layer in range(1, len(self._steps)):
                 self.world.patience.enter(f"sample {starts[group]}, layer {layer}")
                 for slab in slabs:
@@ -249,21 +255,7 @@ class DistributedPlan:
 
 
 def check_owners(owners: Sequence[NDArray[np.int32]], network: Network, world: World) -> None:
-    """Refuse owners that do not fit the network and the ranks."""
-    if len(owners) != len(network) + 1:
-        raise InputError(
-            f"the partition has {len(owners) - 1} layers, the network {len(network)}: it belongs "
-            "to another network"
-        )
-    for index, each in enumerate(owners):
-        width = network.inputs if index == 0 else network.shape(index - 1)[0]
-        if len(each) != width:
-            raise InputError(
-                f"the partition has owners for {len(each)} neurons before layer {index}, wanted "
-                f"{width}: it belongs to another network"
-            )
-        if len(each) and not 0 <= each.min() <= each.max() < world.parts:
-            raise InputError(
-                f"the partition has part {each.max()}, but a replica has {world.parts} parts: "
-                f"partition for {world.parts}, or run on more ranks"
-            )
+    """Refuse owners that do not fit the network and the parts, or differ from another rank's."""
+    partition = Partition(world.parts, owners, "given")
+    partition.check(network)
+    world.agree("the partition", partition.fingerprint)

@@ -105,11 +105,12 @@ class DistributedResult:
         """Put together what the slabs of this rank and the other replicas found.
 
         Raises:
-            InputError: outputs beyond what float32 holds, on whichever rank.
+            InputError: samples that are not finite, or outputs beyond what float32 holds, on
+                whichever rank.
         """
         world = plan.world
         world.patience.enter("collecting the categories")
-        if world.largest([int(run.overflow)])[0]:
+        if world.largest([int(run.bad)])[0]:
             raise name_bad_sample(matrix)
         nothing = np.empty(0, np.int64)
         found = np.concatenate([each for s in slabs for each in (s.alive, s.saturated)] + [nothing])

@@ -40,6 +40,8 @@ class Run:
     Attributes:
         droppable: bool ``[layers]``: a sample that is all zero after a layer stays so to the end.
         saturated: bool ``[layers]``: likewise a sample that is full of ``clip``.
+        clip: of the last layer.
+        unbounded: whether some layer has none, so that numbers may overflow.
     """
 
     steps: Sequence[LocalStep]
@@ -50,8 +52,9 @@ class Run:
     droppable: NDArray[np.bool_]
     saturated: NDArray[np.bool_]
     clip: float | None
+    unbounded: bool
     tally: Tally
-    overflow: bool = False  # whether an output of this part is not finite
+    bad: bool = False  # whether this part met a sample that is, or came to, no finite number
 
 
 Buffers = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -94,7 +97,7 @@ class Slab:
         return not len(self.lanes)
 
     def begin(self, matrix: Matrix) -> bool:
-        """Through the first layer; returns whether all samples were finite numbers."""
+        """Compute the first layer; returns whether all samples were finite numbers."""
         run, step = self._run, self._run.steps[0]
         try:
             segment = run_segment(
@@ -107,10 +110,14 @@ class Slab:
         except BadSampleError:
             return False
         rows = segment.rows[segment.row_of]
-        y = self._panels(len(self.lanes), self._width_behind(0))
-        _store_lanes(rows.T, y)
-        self._go_on(0, y, segment.alive.astype(np.uint8))
+        self._x = self._panels(len(self.lanes), self._width_behind(0))
+        _store_lanes(rows.T, self._x)
+        self._first_alive = segment.alive.astype(np.uint8)
         return True
+
+    def set_out(self) -> None:
+        """On the way to the second layer, once all parts have begun well."""
+        self._go_on(0, self._x, self._first_alive)
 
     def advance(self, layer: int) -> None:
         """Through one layer, and on the way to the next."""
@@ -134,7 +141,7 @@ class Slab:
         if layer + 1 == len(run.steps):
             bits = self._bits(y, alive, layer)
             self.outputs = _lanes_of(y, outputs, len(self.lanes)).T
-            run.overflow |= run.clip is None and not np.isfinite(self.outputs).all()
+            run.bad |= run.unbounded and not np.isfinite(self.outputs).all()
             self.alive = self.lanes[bits & ALIVE != 0]
             return
         if self._looks(layer):

@@ -29,6 +29,25 @@ def networks():
     yield "saturated", full, np.random.default_rng(2).random((40, 6), np.float32)
 
 
+def late_nan(world):
+    """What a NaN in the last of many samples says, and how far the next run is off."""
+    net = esp.random_network([64, 50, 70, 33], connections=9)
+    x = np.random.default_rng(0).random((3000, 64), np.float32)
+    owners = esp.partition(net, PARTS, "block").owners
+    plan = DistributedPlan(net, owners, world, transport="messages")
+    broken = x.copy()
+    broken[-1, 5] = np.nan
+    said = ""
+    try:
+        plan.run(broken)
+    except esp.InputError as error:
+        said = str(error)
+    found = plan.run(x).gather()
+    plan.close()
+    gap = 0.0 if found is None else np.abs(found - esp.infer(net, x).activations).max()
+    return said, float(gap)
+
+
 def main():
     world = World(PARTS)
     found = {}
@@ -59,6 +78,15 @@ def main():
         except esp.InputError as error:
             bad[name] = str(error)
         plan.close()
+    cancels = esp.Layer([[1.0, -1.0, 1.0, -1.0]], 0.0, clip=32.0)
+    hidden = esp.Network([*huge, cancels])
+    plan = DistributedPlan(hidden, esp.partition(hidden, PARTS, "block").owners, world)
+    try:
+        plan.run(np.ones((2, 4)))
+    except esp.InputError as error:
+        bad["hidden"] = str(error)
+    plan.close()
+    bad["late"], bad["then"] = late_nan(world)
     if world.rank == 0:
         found["bad"] = bad
         print(json.dumps({"found": found, "digest": digest.hexdigest()}))
