@@ -46,7 +46,9 @@ def test_a_partition_lies_beside_its_network(espalier, tmp_path):
     [
         (("partition", "radixnet:64x2", "--parts", "2", "--imbalance", "-1"), "imbalance is -1"),
         (("partition", "absent.mtx", "--parts", "2"), "does not exist"),
+        (("partition", ".", "--parts", "2"), ". holds no layers"),
         (("infer", "radixnet:64x2", "digits:5", "--parts", "2"), "give --ranks too"),
+        (("infer", "radixnet:64x2", "digits:5", "--transport", "shared"), "give --ranks too"),
         (
             ("infer", "radixnet:64x2", "digits:5", "--ranks", "3", "--parts", "2"),
             "parts is 2 with 3 ranks, wanted a divisor",
@@ -65,6 +67,18 @@ def test_bad_arguments_are_one_line(espalier, tmp_path, monkeypatch, arguments, 
 
     assert outcome.returncode == 2
     assert message in outcome.stderr
+
+
+def test_parts_beside_a_partition_of_others_are_refused(espalier, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    espalier("partition", "radixnet:64x2", "--parts", 2)
+    file = "radixnet-64x2.P2.partition"
+    outcome = espalier(
+        *("infer", "radixnet:64x2", "digits:5", "--ranks", 2, "--parts", 1, "--partition", file)
+    )
+
+    assert outcome.returncode == 2
+    assert "--parts 1 beside a partition of 2 parts" in outcome.stderr
 
 
 def test_ranks_print_what_one_process_does(espalier_process, tmp_path):

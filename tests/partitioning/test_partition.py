@@ -88,6 +88,7 @@ def test_a_network_file_is_no_partition(tmp_path):
         ({"parts": 2.5}, "parts is 2.5"),
         ({"parts": 2, "method": "metis"}, "method is 'metis'"),
         ({"parts": 2, "imbalance": -0.1}, "imbalance is -0.1"),
+        ({"parts": 2, "imbalance": "0.1"}, "imbalance is '0.1'"),
         ({"parts": 2, "sweeps": -1}, "sweeps is -1"),
         ({"parts": 2, "inputs": [0, 1]}, "wanted the part of each of the network's 64 inputs"),
         ({"parts": 2, "inputs": [7] * 64}, "wanted 0 to 1"),
@@ -96,6 +97,19 @@ def test_a_network_file_is_no_partition(tmp_path):
 def test_bad_arguments_are_named(arguments, words):
     with pytest.raises(InputError, match=words):
         esp.partition(esp.radixnet(64, 2), **arguments)
+
+
+@pytest.mark.parametrize("imbalance", [1e8, 1e300])
+def test_a_part_may_be_allowed_everything(imbalance):
+    pytest.importorskip("mtkahypar")
+    net = esp.radixnet(64, 2)
+    esp.partition(net, 2, imbalance=imbalance).check(net)
+
+
+def test_a_seed_may_have_all_of_64_bits():
+    net = esp.radixnet(64, 2)
+    made = esp.partition(net, 2, "hash", seed=2**64 - 1)
+    assert 0 < sum(made.owners[1]) < 64
 
 
 def test_a_partition_knows_its_network():

@@ -119,7 +119,7 @@ def infer(
     ranks: Ranks = None,
     parts: Parts = None,
     partition: PartitionFile = None,
-    transport: TransportOption = "auto",
+    transport: TransportOption = None,
     patience: PatienceOption = None,
     as_json: Json = False,
 ) -> None:
@@ -138,7 +138,9 @@ def infer(
     if several and device != "cpu":
         raise InputError(f"--device {device} is for one process; leave out --ranks")
     if not several:
-        refuse_without_ranks(parts=parts, partition=partition, patience=patience)
+        refuse_without_ranks(
+            parts=parts, partition=partition, transport=transport, patience=patience
+        )
     network_spec, inputs_spec = parse_network(network), parse_inputs(inputs)
     budget = None if memory is None else units.parse_bytes(memory)
     if output is not None:
@@ -176,7 +178,7 @@ def infer(
             as_json=as_json,
             parts=parts,
             partition=partition,
-            transport=transport,
+            transport=transport or "auto",
             patience=patience,
         )
         if started_by_mpi():

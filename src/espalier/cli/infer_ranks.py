@@ -49,6 +49,7 @@ def start(job: Job, wanted: int) -> None:
     if job.partition is not None:
         partition = esp.load_partition(job.partition)
         partition.check(job.net)
+        ranks.check_parts(job.parts, partition)
     else:
         chosen = job.parts or parts_for_inference(job.net, wanted, job.samples.shape[0])
         if wanted % chosen:

@@ -86,6 +86,7 @@ def default_path(spec: GeneratedNetwork | Path, parts: int) -> Path:
     """
     if isinstance(spec, GeneratedNetwork):
         return Path(str(spec).replace(":", "-") + f".P{parts}.partition")
+    spec = spec.resolve() if not spec.name else spec  # the folder one is in has no name of its own
     name = spec.name
     for suffix in (".gz", ".tar", ".tgz", ".safetensors", ".tsv", ".mtx"):
         name = name.removesuffix(suffix)

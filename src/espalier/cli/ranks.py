@@ -37,8 +37,11 @@ PartitionFile = Annotated[
     typer.Option("--partition", help="What `espalier partition` wrote; made anew by default."),
 ]
 TransportOption = Annotated[
-    Literal["auto", "messages", "shared"],
-    typer.Option(help="How parts exchange: by MPI's messages, or by shared memory on one machine."),
+    Literal["auto", "messages", "shared"] | None,
+    typer.Option(
+        help="How parts exchange: by MPI's messages, or by shared memory on one machine (auto: "
+        "where it can be)."
+    ),
 ]
 PatienceOption = Annotated[
     float | None,
@@ -102,6 +105,14 @@ def on_rank(make_world: Callable[[], World]) -> Iterator[World]:
         if world is not None and world.ranks > 1:
             world.comm.Abort(BAD_INPUT)
         raise typer.Exit(BAD_INPUT) from error
+
+
+def check_parts(parts: int | None, partition: Partition) -> None:
+    """Refuse a number of parts beside a partition of another."""
+    if parts not in (None, partition.parts):
+        raise InputError(
+            f"--parts {parts} beside a partition of {partition.parts} parts; leave out --parts"
+        )
 
 
 def refuse_without_ranks(**given: object) -> None:

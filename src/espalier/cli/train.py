@@ -99,7 +99,7 @@ def train(
     ranks: Ranks = None,
     parts: Parts = None,
     partition: PartitionFile = None,
-    transport: TransportOption = "auto",
+    transport: TransportOption = None,
     patience: PatienceOption = None,
     as_json: Json = False,
 ) -> None:
@@ -133,12 +133,12 @@ def train(
     if started_by_mpi() or (ranks is not None and ranks > 1):
         settings, folder = train_ranks.settings_of(given, output, resume)
         if started_by_mpi():
-            where = parts, partition, transport, patience
+            where = parts, partition, transport or "auto", patience
             train_ranks.run(settings, folder, resume, *where, as_json)
         elif ranks is not None:
             train_ranks.start(settings, folder, resume, ranks, parts, partition)
         return
-    refuse_without_ranks(parts=parts, partition=partition, patience=patience)
+    refuse_without_ranks(parts=parts, partition=partition, transport=transport, patience=patience)
     settings, folder = _settings(given, output, resume)
 
     from espalier import training

@@ -36,6 +36,7 @@ def start(
     if file is not None:
         partition = esp.load_partition(file)
         partition.check(net)
+        ranks.check_parts(parts, partition)
     elif parts is not None:
         if wanted % parts:
             raise InputError(f"parts is {parts} with {wanted} ranks, wanted a divisor of them")

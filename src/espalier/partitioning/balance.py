@@ -26,7 +26,7 @@ def share_limits(weights: Ints, parts: int, imbalance: float | None) -> Ints:
     """
     total, heaviest = int(weights.sum()), int(weights.max())
     if imbalance is not None:
-        most = max(int((1.0 + imbalance) * total / parts), -(-total // parts))
+        most = max(int(min((1.0 + imbalance) * total / parts, total)), -(-total // parts))
     elif int(weights.min()) == heaviest:
         most = -(-len(weights) // parts) * heaviest
     else:

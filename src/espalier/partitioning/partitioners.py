@@ -127,7 +127,7 @@ def share_out(rows: int, parts: int, method: str, seed: int, boundary: int) -> O
 def _mixed(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     """SplitMix64's finaliser: every bit of a number in every bit of the result."""
     with np.errstate(over="ignore"):
-        z = (numbers + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
+        z = (numbers + np.uint64((seed + 1) % 2**64)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
@@ -143,7 +143,8 @@ def _checked(
     for name, value, least in (("parts", parts, 1), ("sweeps", sweeps, 0), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
             raise InputError(f"{name} is {value!r}, wanted a whole number from {least} up")
-    if imbalance is not None and not 0.0 <= imbalance < float("inf"):
+    real = isinstance(imbalance, int | float | np.number) and not isinstance(imbalance, bool)
+    if imbalance is not None and not (real and 0.0 <= imbalance < float("inf")):
         raise InputError(f"imbalance is {imbalance!r}, wanted 0 or more, such as 0.03, or None")
     return int(parts), int(sweeps), int(seed)
 
