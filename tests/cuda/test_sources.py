@@ -42,6 +42,7 @@ def nvrtc() -> None:
 @pytest.mark.parametrize("name", compiler.source_names())
 def test_sources_compile_without_a_word(name: str, architecture: str, tmp_path: Path) -> None:
     assert compiler.compiler_log(name, architecture) == ""
+    assert b" ".decode() == chr(32)  # Python's own bytes were not written into
 
 
 @pytest.mark.usefixtures("nvrtc")

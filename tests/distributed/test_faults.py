@@ -120,6 +120,26 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert_equal_bits(undisturbed(run_ranks), folder)
 
 
+def test_damaged_checkpoints_give_way_to_those_of_a_training_anew(run_ranks, interrupted, tmp_path):
+    folder = interrupted(run_ranks, tmp_path / "training")
+    for epoch in (1, 2):
+        damage(folder / "checkpoints" / f"epoch-0000{epoch}" / "manifest.json", "flipped")
+    killed = run_ranks(
+        "faulty.py", 2, "kill", 0, "epoch 2, step 1,", "--", *command(folder, "--resume")
+    )
+    assert killed.returncode == 137, killed.stderr
+    assert "has no whole checkpoint; starting anew" in killed.stderr
+    assert [path.name for path in (folder / "checkpoints").iterdir()] == ["epoch-00001"]
+
+
+def test_a_slow_disk_is_waited_for(run_ranks, tmp_path):
+    where = "epoch 3, writing the checkpoint"
+    done = run_ranks(
+        "faulty.py", 2, "slow", 1, where, "--", *command(tmp_path / "training"), patience=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_training_goes_on_with_other_parts(run_ranks, undisturbed, interrupted, tmp_path):
     folder = interrupted(run_ranks, tmp_path / "training")
     other = [*TRAIN, "--parts", "3", "--output", folder, "--resume"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from espalier import InputError, MissingExtraError
 from espalier.distributed import launch
 from espalier.distributed.board import SLOT, Board
 from espalier.distributed.grid import parts_for_inference, parts_for_training, training_words
+from espalier.distributed.training.arena import Arena
 from espalier.distributed.training.sharding import Shard
 from espalier.distributed.waiting import Patience
 
@@ -94,6 +96,15 @@ def test_shards_notice_missing_rows_and_other_patterns():
     assert shard.find(np.array([4, 1]), np.array([2, 2])).tolist() == [2, 3, 0, 1]
 
 
+def test_an_arena_knows_what_it_lent_even_where_nothing_is_used():
+    arena = Arena()
+    nothing, something = arena.lend(4, 3, used=0), arena.lend(4, 3, used=2)
+    assert arena.panels(nothing, 3).shape == arena.panels(something, 3).shape == (1, 3, 4)
+    assert arena.panels(nothing, 3).ctypes.data != arena.panels(something, 3).ctypes.data
+    assert arena.panels(something[:, 1:], 2) is None
+    assert arena.panels(torch.zeros(3, 4).T, 3) is None
+
+
 @pytest.mark.parametrize("patience", ["0", "-1", "soon", "inf", "nan"])
 def test_bad_patience_is_refused(monkeypatch, patience):
     monkeypatch.setenv("ESPALIER_PATIENCE", patience)
@@ -111,7 +122,7 @@ def test_a_machine_without_mpi_is_told_what_to_install(monkeypatch, tmp_path):
 
 
 def test_a_rank_is_known_by_its_launcher(monkeypatch):
-    for name in (*launch.RANK_VARIABLES, *launch.SIZE_VARIABLES):
+    for name in itertools.chain(*launch.RANK_AND_SIZE):
         monkeypatch.delenv(name, raising=False)
     assert launch.mpi_rank() is None
     monkeypatch.setenv("PMI_SIZE", "1")
@@ -120,6 +131,11 @@ def test_a_rank_is_known_by_its_launcher(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")
     monkeypatch.setenv("PMI_RANK", "3")
     assert launch.mpi_rank() == 3
+    monkeypatch.delenv("PMI_RANK")
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    assert launch.mpi_rank() is None
+    monkeypatch.setenv("PMIX_RANK", "1")
+    assert launch.mpi_rank() == 1
 
 
 OPEN_MPI = """

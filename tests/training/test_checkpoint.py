@@ -31,6 +31,18 @@ def test_the_last_two_are_kept(tmp_path: Path) -> None:
     assert newest is not None and newest.epochs == 100_000 and not refused
 
 
+def test_damaged_ones_give_way_to_those_of_the_training_anew(tmp_path: Path) -> None:
+    for epochs in (4, 5):
+        checkpoint.write(tmp_path, epochs, STATE).write_bytes(b"damaged")
+    assert checkpoint.read_newest(tmp_path)[0] is None
+    for epochs in (1, 2, 3):
+        checkpoint.write(tmp_path, epochs, STATE)
+        newest, refused = checkpoint.read_newest(tmp_path)
+        assert newest is not None and newest.epochs == epochs and not refused
+    kept = [path.name for path in sorted(tmp_path.iterdir())]
+    assert kept == ["epoch-00002.safetensors", "epoch-00003.safetensors"]
+
+
 @settings(max_examples=50)
 @given(st.data())
 def test_a_flipped_bit_is_refused(tmp_path_factory: pytest.TempPathFactory, data) -> None:

@@ -63,7 +63,7 @@ def start(job: Job, wanted: int) -> None:
 def run(job: Job) -> None:
     """This rank's part of the run; rank 0 prints."""
     from espalier.distributed.plan import DistributedPlan
-    from espalier.distributed.world import World
+    from espalier.distributed.world import FOR_FILES, World
 
     partition = None if job.partition is None else esp.load_partition(job.partition)
     parts = job.parts if partition is None else partition.parts
@@ -94,7 +94,7 @@ def run(job: Job) -> None:
             if job.activations is not None and whole is not None:
                 save_batch(job.activations, _as_kind(whole, job.activations))
             _print(job, plan.compile_seconds, result.report().to_dict(), verdict)
-        world.barrier()
+        world.barrier(times=FOR_FILES)
         plan.close()
         if verdict is not None and not verdict.passed:
             raise typer.Exit(FAILED)

@@ -48,6 +48,7 @@ PatienceOption = Annotated[
     typer.Option(help="Seconds to wait for another rank without progress; 60 by default."),
 ]
 
+END_OF_OPTIONS = "--"  # what follows are arguments, however they look
 _LATER = 1.0  # seconds by which other ranks leave it to rank 0 to show an error that all have
 
 
@@ -63,8 +64,7 @@ def start(ranks: int, partition: Partition | None, threads: int | None) -> None:
         if partition is not None:
             path = Path(folder) / "partition"
             partition.save(path)
-            arguments = without_option(arguments, "--partition")
-            arguments += ["--partition", str(path)]
+            arguments = with_option(arguments, "--partition", str(path))
         code = launch.launch(arguments, ranks, threads=threads)
     if code:
         raise typer.Exit(code)
@@ -123,7 +123,7 @@ def refuse_without_ranks(**given: object) -> None:
 
 
 def without_option(arguments: Sequence[str], option: str) -> list[str]:
-    """Arguments without an option and its value.
+    """Arguments without an option and its value, as far as options go.
 
     >>> without_option(["infer", "net", "--ranks", "2", "--json"], "--ranks")
     ['infer', 'net', '--json']
@@ -133,8 +133,21 @@ def without_option(arguments: Sequence[str], option: str) -> list[str]:
     kept: list[str] = []
     words = iter(arguments)
     for word in words:
+        if word == END_OF_OPTIONS:
+            return [*kept, word, *words]
         if word == option:
             next(words, None)
         elif not word.startswith(f"{option}="):
             kept.append(word)
     return kept
+
+
+def with_option(arguments: Sequence[str], option: str, value: str) -> list[str]:
+    """Arguments with this value of an option alone.
+
+    >>> with_option(["infer", "--", "-net"], "--partition", "p")
+    ['infer', '--partition', 'p', '--', '-net']
+    """
+    kept = without_option(arguments, option)
+    end = kept.index(END_OF_OPTIONS) if END_OF_OPTIONS in kept else len(kept)
+    return [*kept[:end], option, value, *kept[end:]]

@@ -11,6 +11,7 @@ import functools
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,14 +127,24 @@ def _compile(nvrtc: Any, name: str, architecture: str) -> tuple[bytes | None, st
     )
     options = [f"--gpu-architecture={architecture}".encode(), *map(str.encode, OPTIONS)]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-    said = b" " * _checked(nvrtc.nvrtcGetProgramLogSize(program))
-    _checked(nvrtc.nvrtcGetProgramLog(program, said))
+    said = _filled(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
     code = None
     if int(result) == 0:
-        code = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
-        _checked(nvrtc.nvrtcGetCUBIN(program, code))
+        code = _filled(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     nvrtc.nvrtcDestroyProgram(program)
     return code, said.decode(errors="replace").strip("\0 \n")
+
+
+def _filled(measure: Callable[..., Any], write: Callable[..., Any], program: Any) -> bytes:
+    """What NVRTC writes into bytes of ours.
+
+    They are one longer than asked: Python has a single object for all bytes of length one, and an
+    empty log, which is its final zero alone, would change every ``b" "`` of the process.
+    """
+    size = _checked(measure(program))
+    room = bytes(size + 1)
+    _checked(write(program, room))
+    return room[:size]
 
 
 def _checked(returned: tuple[Any, ...]) -> Any:

@@ -18,8 +18,12 @@ from typing import IO
 from espalier.distributed.board import VARIABLE, Board
 from espalier.errors import InputError, MissingExtraError
 
-RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK")
-SIZE_VARIABLES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE")
+# Of Open MPI, of MPICH and its kin, and of Slurm where it speaks PMIx.
+RANK_AND_SIZE = (
+    ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
+    ("PMI_RANK", "PMI_SIZE"),
+    ("PMIX_RANK", "SLURM_STEP_NUM_TASKS"),
+)
 ESPALIER = ("-m", "espalier")
 OUTPUT_COLUMNS = 160  # of tables that go to a file or a pipe
 # It refuses more ranks than cores unless it is told, and binds each to one.
@@ -45,10 +49,10 @@ _DEAD_PROCESS = re.compile(r"PID (\d+) RUNNING AT.*?EXIT STRING: .*?\(signal (\d
 
 def mpi_rank() -> int | None:
     """The rank of this process if a launcher of MPI started it beside others, else None."""
-    sizes = (os.environ.get(name) for name in SIZE_VARIABLES)
-    if not any(size and int(size) > 1 for size in sizes):
-        return None
-    return next((int(os.environ[name]) for name in RANK_VARIABLES if name in os.environ), None)
+    for rank, size in RANK_AND_SIZE:
+        if rank in os.environ and int(os.environ.get(size) or 1) > 1:
+            return int(os.environ[rank])
+    return None
 
 
 def launch(

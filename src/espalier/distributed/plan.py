@@ -81,7 +81,7 @@ class DistributedPlan:
         self.merge, self.group, self.fixed_point = merge, group, fixed_point
         self.transport = open_transport(transport, world)
         self.exchanges: list[Exchange] = []
-        self._buffers: dict[tuple[int, int], Buffers] = {}
+        self._buffers: dict[int, Buffers] = {}
         self._layers = self._cut(owners, progress)
         self._steps = self._pack()
         self._prove()
@@ -209,12 +209,11 @@ class DistributedPlan:
         self._full_holds = holds_from((failed[:, 1] == 0).tolist()) & (self._clip is not None)
         self._layers = []
 
-    def _buffers_of(self, seat: int, samples: int) -> Buffers:
-        """The same arrays in every run: requests are made for them once."""
-        key = seat, samples
-        if key not in self._buffers:
-            self._buffers[key] = make_buffers(self._steps, samples, self._tile)
-        return self._buffers[key]
+    def _buffers_of(self, seat: int) -> Buffers:
+        """The same arrays in every run, however many samples: requests are made for them once."""
+        if seat not in self._buffers:
+            self._buffers[seat] = make_buffers(self._steps, self._slab_samples, self._tile)
+        return self._buffers[seat]
 
     def _run_slabs(
         self, run: Run, matrix: Matrix, first: int, last: int, progress: Progress | None
@@ -231,9 +230,8 @@ class DistributedPlan:
             bad = np.zeros(1, np.uint8)
             self.world.patience.enter(f"sample {starts[group]}, layer 0")
             for seat, start in enumerate(starts[group : group + together]):
-                slab = Slab(
-                    run, np.arange(start, min(start + size, last)), self._buffers_of(seat, size)
-                )
+                samples = np.arange(start, min(start + size, last))
+                slab = Slab(run, samples, self._buffers_of(seat))
                 bad |= not slab.begin(matrix)
                 slabs.append(slab)
             self.world.any_bits(bad)

@@ -136,9 +136,9 @@ class DistributedResult:
         """All activations ``[samples, outputs]`` on rank 0, None on the others, who all call it."""
         world = self._plan.world
         world.patience.enter("gathering the activations")
-        pieces = world.gather(self.local_activations.reshape(-1))
-        columns, rows = world.gather(self.rows), world.gather(self.samples)
-        if world.rank:
+        pieces = world.collect(self.local_activations.reshape(-1))
+        columns, rows = world.collect(self.rows), world.collect(self.samples)
+        if pieces is None or columns is None or rows is None:
             return None
         whole = np.zeros((sum(map(len, rows[:: world.parts])), self._plan.network.outputs), "f4")
         for piece, inside, which in zip(pieces, columns, rows, strict=True):

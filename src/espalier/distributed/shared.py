@@ -62,6 +62,7 @@ class SharedMemory:
     def close(self) -> None:
         """Give the memory back."""
         self.halves = []
+        self.world.barrier(self.world.within)
         for window in (self._window, self._counters):
             if window is not None:
                 window.Free()
@@ -95,6 +96,7 @@ class SharedMemory:
         """All parts do so in the same step, since panels and lanes are the same for all."""
         if self._window is not None:
             self.halves = []
+            self.world.barrier(self.world.within)
             self._window.Free()
         self._capacity = -(-floats * 4 // LINE) * LINE // 4
         self._window, memories = self._allocate(HALVES * self._capacity * 4, np.float32)
@@ -106,6 +108,7 @@ class SharedMemory:
     def _allocate(self, size: int, dtype: Any) -> tuple[MPI.Win, list[NDArray[Any]]]:
         """Zeroed memory of so many bytes for each part, seen by all."""
         mpi, comm = import_mpi(), self.world.within
+        self.world.barrier(comm)
         try:
             window = mpi.Win.Allocate_shared(size, 1, comm=comm)
         except mpi.Exception as error:
@@ -114,7 +117,7 @@ class SharedMemory:
             ) from error
         memories = [np.frombuffer(window.Shared_query(part)[0], dtype) for part in range(comm.size)]
         memories[comm.rank][:] = 0
-        self.world.patience.wait([comm.Ibarrier()])
+        self.world.barrier(comm)
         return window, memories
 
     def _counter_memory(self, memories: list[NDArray[Any]]) -> NDArray[Any]:

@@ -54,17 +54,21 @@ class Patience:
         """What is done now."""
         return self._step
 
-    def wait(self, requests: Sequence[MPI.Request], peers: Sequence[int] = ()) -> None:
+    def wait(
+        self, requests: Sequence[MPI.Request], peers: Sequence[int] = (), *, times: int = 1
+    ) -> None:
         """Finish requests.
 
         Arguments:
             peers: for each request, the rank at its other end; none where all ranks take part.
+            times: how often `seconds` to wait.
         """
         from mpi4py import MPI
 
         if MPI.Request.Testall(requests):
             return
-        deadline, turns = time.monotonic() + self.seconds, 0
+        seconds, turns = times * self.seconds, 0
+        deadline = time.monotonic() + seconds
         while not MPI.Request.Testall(requests):
             turns += 1
             if turns > _SPINS:
@@ -75,10 +79,11 @@ class Patience:
                     for request, peer in zip(requests, peers, strict=False)
                     if not request.Test()
                 }
-                self.give_up(sorted(late))
+                self.give_up(sorted(late), seconds)
 
-    def give_up(self, late: Sequence[int]) -> NoReturn:
-        """Name the ranks that are late, and end the run."""
+    def give_up(self, late: Sequence[int], seconds: float | None = None) -> NoReturn:
+        """Name the ranks that are late after so many seconds, and end the run."""
+        seconds = self.seconds if seconds is None else seconds
         others = self.board.others()
         whom = " and ".join(
             f"rank {rank}" + (f" (last seen in {others[rank]})" if others.get(rank) else "")
@@ -87,7 +92,7 @@ class Patience:
         if not late and others:
             whom = "the others: " + ", ".join(f"rank {r} in {what}" for r, what in others.items())
         print(
-            f"error: rank {self._rank} waited {self.seconds:g} s for {whom or 'the other ranks'} "
+            f"error: rank {self._rank} waited {seconds:g} s for {whom or 'the other ranks'} "
             f"in {self._step}; the run is ended",
             file=sys.stderr,
             flush=True,

@@ -20,6 +20,8 @@ from espalier.errors import InputError, MissingExtraError
 if TYPE_CHECKING:
     from mpi4py import MPI
 
+FOR_FILES = 30  # times the patience: disks may be slow, and say nothing meanwhile
+
 
 class World:
     """This process among the others.
@@ -49,8 +51,9 @@ class World:
         patience: float | None = None,
     ) -> None:
         mpi = import_mpi()
-        self.comm: MPI.Comm = (mpi.COMM_WORLD if comm is None else comm).Dup()
-        self.rank, self.ranks = self.comm.rank, self.comm.size
+        given: MPI.Comm = mpi.COMM_WORLD if comm is None else comm
+        self.rank, self.ranks = given.rank, given.size
+        self.patience = Patience(self.rank, given.Abort, patience)
         self.parts = self.ranks if parts is None else parts
         if not 1 <= self.parts <= self.ranks or self.ranks % self.parts:
             raise InputError(
@@ -60,14 +63,16 @@ class World:
         self.replicas = self.ranks // self.parts
         self.replica = self.rank // self.parts
         self.part = self.rank % self.parts
+        self.barrier(given)
+        self.comm: MPI.Comm = given.Dup()
         self.within: MPI.Comm = self.comm.Split(self.replica, self.part)
         self.across: MPI.Comm = self.comm.Split(self.part, self.replica)
-        self.patience = Patience(self.rank, self.comm.Abort, patience)
 
     @property
     def one_machine(self) -> bool:
         """Whether all parts of this replica share memory."""
         mpi = import_mpi()
+        self.barrier(self.within)
         beside = self.within.Split_type(mpi.COMM_TYPE_SHARED)
         together = bool(beside.size == self.parts)
         beside.Free()
@@ -94,13 +99,28 @@ class World:
     def gather(self, array: NDArray[Any], comm: MPI.Comm | None = None) -> list[NDArray[Any]]:
         """The arrays of all ranks, or of those of one communicator, in their order."""
         comm = comm or self.comm
+        pieces, target = self._room(array, comm)
+        self.patience.wait([comm.Iallgatherv(np.ascontiguousarray(array), target)])
+        return pieces
+
+    def collect(self, array: NDArray[Any]) -> list[NDArray[Any]] | None:
+        """The arrays of all ranks on rank 0, None on the others."""
+        pieces, target = self._room(array, self.comm, wanted=self.rank == 0)
+        self.patience.wait([self.comm.Igatherv(np.ascontiguousarray(array), target)])
+        return None if self.rank else pieces
+
+    def _room(
+        self, array: NDArray[Any], comm: MPI.Comm, *, wanted: bool = True
+    ) -> tuple[list[NDArray[Any]], Any]:
+        """Room for the arrays of all ranks, if it is wanted here, and how MPI is told of it."""
         counts = np.empty(comm.size, np.int64)
         self.patience.wait([comm.Iallgather(np.array([len(array)], np.int64), counts)])
+        if not wanted:
+            return [], None
         whole = np.empty(int(counts.sum()), array.dtype)
         bounds = np.concatenate([[0], np.cumsum(counts)])
         target = [whole, counts.tolist(), bounds[:-1].tolist(), _mpi_type(array.dtype)]
-        self.patience.wait([comm.Iallgatherv(np.ascontiguousarray(array), target)])
-        return [whole[a:b] for a, b in pairwise(bounds)]
+        return [whole[a:b] for a, b in pairwise(bounds)], target
 
     def swap(self, arrays: Sequence[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
         """Give each part of this replica its array and get theirs, in the order of parts."""
@@ -129,9 +149,16 @@ class World:
         self.patience.wait([self.comm.Iallreduce(mpi.IN_PLACE, array, op=mpi.MAX)])
         return [int(number) for number in array]
 
-    def barrier(self) -> None:
-        """Wait until all ranks are here."""
-        self.patience.wait([self.comm.Ibarrier()])
+    def barrier(self, comm: MPI.Comm | None = None, *, times: int = 1) -> None:
+        """Wait until all ranks are here, or those of one communicator.
+
+        It goes before every call of MPI that cannot be given up, so that such a call finds all
+        ranks there.
+
+        Arguments:
+            times: how often the patience, such as `FOR_FILES` while some rank writes one.
+        """
+        self.patience.wait([(comm or self.comm).Ibarrier()], times=times)
 
 
 def add_in_order(world: World, comm: MPI.Comm, array: NDArray[np.float32]) -> None:

@@ -44,7 +44,7 @@ def partition(
         imbalance: how much more than its share of a layer's weights a part may have, 0.03 for 3 %;
             None for as even as whole rows allow. For ``"hypergraph"`` alone.
         sweeps: how often every layer is cut again with both its neighbours as they are; keeps what
-            lowers the words. Reads the network once more each time; ``"hypergraph"`` alone.
+            lowers the words. Each reads every inner layer twice; ``"hypergraph"`` alone.
         seed: of ``"random"``, ``"hash"`` and ``"hypergraph"``.
         progress: called as ``progress(done, total)`` layers.
 

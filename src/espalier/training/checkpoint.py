@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,9 @@ class Checkpoint(NamedTuple):
 
 
 def write(folder: Path, epochs: int, state: Mapping[str, Any]) -> Path:
-    """Write the state after so many epochs; older files but one are removed when it is safe.
+    """Write the state after so many epochs, then remove all files but it and the one before.
+
+    Later ones are of a course that was given up, since they could not be read.
 
     Raises:
         FileError: it cannot be written; the older ones stay.
@@ -48,9 +50,19 @@ def write(folder: Path, epochs: int, state: Mapping[str, Any]) -> Path:
     path = folder / NAME.format(epochs)
     with replacing_file(path) as file:
         file.write(save(tensors, metadata))
-    for old in _newest_first(folder)[KEPT:]:
+    for old in outdated(_newest_first(folder), path):
         old.unlink(missing_ok=True)
     return path
+
+
+def outdated(newest_first: Sequence[Path], written: Path) -> list[Path]:
+    """The checkpoints to remove once one is written: those after it, and old ones before it.
+
+    >>> [path.name for path in outdated([Path("4"), Path("3"), Path("2"), Path("1")], Path("3"))]
+    ['4', '1']
+    """
+    place = newest_first.index(written)
+    return [*newest_first[:place], *newest_first[place + KEPT :]]
 
 
 def read(path: Path) -> Checkpoint:

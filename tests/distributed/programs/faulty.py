@@ -1,12 +1,13 @@
 """The command line, but one rank meets with a fault where it says it is in a certain step.
 
-Arguments: the fault (raise, kill, stop, fill), the rank, words of the step, "--", the command line.
+Arguments: the fault (raise, kill, stop, slow, fill), the rank, words of the step, "--", the line.
 """
 
 import os
 import resource
 import signal
 import sys
+import time
 
 from espalier.cli import main
 from espalier.distributed import launch
@@ -25,6 +26,8 @@ def fail():
         os.kill(os.getpid(), signal.SIGKILL)
     if fault == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
+    if fault == "slow":  # longer than the patience
+        time.sleep(float(os.environ["ESPALIER_PATIENCE"]) + 3.0)
     if fault == "fill":  # no file can grow any more, as on a full disk
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))

@@ -55,10 +55,16 @@ class Arena:
             tensor: ``[batch, used]``.
             neurons: wanted, at least ``used``.
         """
-        memory = self._by_address.get(tensor.data_ptr())
+        # Of its storage: an empty tensor has no address of its own.
+        memory = self._by_address.get(tensor.untyped_storage().data_ptr())
         batch, used = tensor.shape
         lies_so = tensor.stride(0) == 1 and (used < 2 or tensor.stride(1) == batch)
-        if memory is None or not lies_so or len(memory) < batch * neurons:
+        if (
+            memory is None
+            or not lies_so
+            or tensor.storage_offset()
+            or batch * neurons > len(memory)
+        ):
             return None
         return memory[: batch * neurons].reshape(1, neurons, batch)
 

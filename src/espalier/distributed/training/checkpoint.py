@@ -24,13 +24,13 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.world import World
+from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
+from espalier.training.checkpoint import outdated
 
 FORMAT, FORMAT_VERSION = "espalier-distributed-checkpoint", 1
-KEPT = 2
 NAME = "epoch-{:05d}"
 PATTERN = re.compile(r"epoch-(\d{5,})")
 PART = "part-{:05d}.safetensors"
@@ -74,6 +74,7 @@ def write(
         digest = hashlib.sha256(content).hexdigest().encode()
         with replacing_file(path / PART.format(world.part)) as file:
             file.write(content)
+    world.barrier(times=FOR_FILES)
     digests = world.gather(np.frombuffer(digest, np.uint8))
     if world.rank == 0:
         sums = [bytes(each).decode() for each in digests[: world.parts]]
@@ -89,9 +90,9 @@ def write(
         whole = {"manifest": manifest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
         with replacing_file(path / "manifest.json") as file:
             file.write(json.dumps(whole).encode())
-        for old in _newest_first(folder)[KEPT:]:
+        for old in outdated(_newest_first(folder), path):
             shutil.rmtree(old, ignore_errors=True)
-    world.barrier()
+    world.barrier(times=FOR_FILES)
 
 
 def read_newest(

@@ -22,7 +22,7 @@ from espalier import fssl
 from espalier.distributed.training import checkpoint
 from espalier.distributed.training.model import DistributedModel, sparse_network
 from espalier.distributed.transport import TransportName
-from espalier.distributed.world import World
+from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError, InputError, TrainingError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
@@ -192,20 +192,21 @@ class _Course:
             }
             with replacing_file(run) as file:
                 file.write((json.dumps(about, indent=2) + "\n").encode())
-        self.world.barrier()
+        self.world.barrier(times=FOR_FILES)
 
     def resume(self, on_notice: Callable[[str], None]) -> None:
         """Take the state of the newest whole checkpoint."""
         assert self.output is not None
         folder = self.output / CHECKPOINTS
+        changes = self._changes()
         if self.world.rank == 0:
             checkpoint.remove_drafts(folder)
-        self.world.barrier()
+        self.world.barrier(times=FOR_FILES)
         found = checkpoint.read_newest(folder, self.model.shards, self.world, on_notice)
         if found is None:
             on_notice(f"{self.output} has no whole checkpoint; starting anew")
             return
-        for change in self._changes():
+        for change in changes:
             on_notice(f"{change}: the last bits may differ from an unbroken training")
         self.done = found.state["done"]
         self.epochs = [Epoch(**line) for line in found.state["epochs"]]
@@ -260,7 +261,7 @@ class _Course:
             }
             inputs = {"std": self.data.std}
             fssl.save(whole, self.output / MODEL, spec=spec, metadata={"inputs": inputs})
-        self.world.barrier()
+        self.world.barrier(times=FOR_FILES)
 
     def _epoch(self, epoch: int) -> Epoch:
         settings, world = self.settings, self.world
