@@ -48,12 +48,11 @@ std::vector<int64_t> copy_of(const Array<int64_t>& array) {
   return {array.data(), array.data() + array.size()};
 }
 
-void make_exchange(HeldExchange* self, int64_t part, int64_t local, const Array<int64_t>& outbox,
+void make_exchange(HeldExchange* self, int64_t part, const Array<int64_t>& outbox,
                    const std::vector<Array<int64_t>>& places, const Array<int64_t>& packed,
                    const Array<int64_t>& starts, const Output<uint64_t, 2>& steps) {
   SharedExchange exchange{};
   exchange.part = part;
-  exchange.local = local;
   exchange.outbox = copy_of(outbox);
   exchange.packed = copy_of(packed);
   exchange.starts = copy_of(starts);
@@ -64,8 +63,8 @@ void make_exchange(HeldExchange* self, int64_t part, int64_t local, const Array<
               steps.shape(1) == size_t(Arrivals::stride),
           "an exchange must know every part");
   require(int64_t(outbox.size()) == exchange.packed[size_t(part)], "the outbox has another size");
-  for (int64_t place : exchange.outbox) require(place >= 0 && place < local, "no such neuron");
-  require(exchange.starts[0] == local, "received neurons come behind the own ones");
+  const int64_t own = exchange.starts[0];  // received neurons come behind the own ones
+  for (int64_t place : exchange.outbox) require(place >= 0 && place < own, "no such neuron");
   for (size_t p = 0; p < parts; ++p) {
     require(exchange.starts[p + 1] - exchange.starts[p] == int64_t(exchange.places[p].size()),
             "received neurons must lie one behind the other");
@@ -144,9 +143,9 @@ void bind_panels(nb::module_& module) {
       nb::arg("seconds"));
 
   nb::class_<HeldExchange>(module, "SharedExchange")
-      .def("__init__", &make_exchange, nb::arg("part"), nb::arg("local"),
-           nb::arg("outbox").noconvert(), nb::arg("places"), nb::arg("packed").noconvert(),
-           nb::arg("starts").noconvert(), nb::arg("steps").noconvert())
+      .def("__init__", &make_exchange, nb::arg("part"), nb::arg("outbox").noconvert(),
+           nb::arg("places"), nb::arg("packed").noconvert(), nb::arg("starts").noconvert(),
+           nb::arg("steps").noconvert())
       .def(
           "attach",
           [](HeldExchange& self, std::vector<Output<float>> memories) {

@@ -52,7 +52,7 @@ class Arrivals {
 struct SharedExchange {
   static constexpr int halves = 2;
 
-  int64_t part, local;                       // whose it is, and the neurons it owns
+  int64_t part;                              // whose it is
   std::vector<int64_t> outbox;               // the places it packs
   std::vector<std::vector<int64_t>> places;  // for each part, what it takes of what that packed
   std::vector<int64_t> packed;               // neurons that each part packs

@@ -42,6 +42,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "cuStreamSynchronize": (7,),
     "cuStreamWaitEvent": (7, driver.CUevent(), 0),
     "cuEventCreate": (0,),
+    "cuEventDestroy": (driver.CUevent(),),
     "cuEventRecord": (driver.CUevent(), 7),
     "cuEventQuery": (driver.CUevent(),),
     "cuEventElapsedTime": (driver.CUevent(), driver.CUevent()),

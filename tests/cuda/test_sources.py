@@ -53,6 +53,8 @@ def test_machine_code_is_compiled_once(tmp_path: Path) -> None:
     with patch.object(compiler, "_compile", side_effect=AssertionError("compiled again")):
         assert compiler.machine_code("store.cu", "sm_90", tmp_path) == code
     assert compiler.machine_code("store.cu", "sm_80", tmp_path) != code
+    file.write_bytes(file.read_bytes()[:-1])
+    assert compiler.machine_code("store.cu", "sm_90", tmp_path) == code
     file.unlink()
     assert compiler.machine_code("store.cu", "sm_90", tmp_path) == code
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +14,7 @@ from tests.support.networks import cases
 import espalier as esp
 from espalier import Layer, Network
 from espalier.partitioning import layer_volume
-from espalier.partitioning.cut import cut_layer, share_limits
+from espalier.partitioning.cut import share_limits
 from espalier.partitioning.hypergraph import Hypergraph
 
 
@@ -56,12 +59,22 @@ def test_equal_rows_stay_together_as_far_as_balance_allows():
         assert np.bincount(graph.vertex_of).tolist() == [size] * (1024 // size)
 
 
+CUT = """
+import os, sys
+os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: int(sys.argv[1])])
+import espalier as esp
+print(esp.partition(esp.random_network(512, 3, connections=6), 8, sweeps=1).fingerprint)
+"""
+
+
 def test_cuts_are_the_same_on_any_number_of_threads():
-    layer = esp.random_network(512, 1, connections=6)[0]
-    owners = (np.arange(512) % 8).astype(np.int32)
-    first = cut_layer(layer, owners, 8, imbalance=None, seed=0)
-    for _ in range(3):
-        np.testing.assert_array_equal(cut_layer(layer, owners, 8, imbalance=None, seed=0), first)
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", CUT, str(cores)], capture_output=True, text=True, check=True
+        ).stdout
+        for cores in (1, 1, 64, 64)
+    }
+    assert len(found) == 1
 
 
 def test_rows_of_unequal_weight_are_balanced_by_weight():
@@ -76,11 +89,11 @@ def test_rows_of_unequal_weight_are_balanced_by_weight():
     assert layer_volume(net[0], loose[0], loose[1], 4).imbalance <= 0.2 + 0.02
 
 
-def test_sweeps_only_ever_help():
+def test_sweeps_help():
     net = esp.radixnet(1024, 6)
-    greedy, swept = (sum(words_of(net, esp.partition(net, 8, sweeps=n))) for n in (0, 2))
+    words = [sum(words_of(net, esp.partition(net, 8, sweeps=n))) for n in (0, 1, 2)]
 
-    assert swept <= greedy
+    assert words[0] > words[1] >= words[2]
 
 
 def test_parts_may_outnumber_rows():

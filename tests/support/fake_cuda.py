@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import enum
+import itertools
 from collections import deque
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -73,7 +74,6 @@ class FakeCuda:
         version: int = 13050,
         capability: tuple[int, int] = (9, 0),
         shared: int = 227 << 10,
-        multiprocessors: int = 4,
         lazy: frozenset[int] = frozenset(),
     ) -> None:
         self.emulator = emulator
@@ -84,7 +84,6 @@ class FakeCuda:
         self.facts = {
             "COMPUTE_CAPABILITY_MAJOR": capability[0],
             "COMPUTE_CAPABILITY_MINOR": capability[1],
-            "MULTIPROCESSOR_COUNT": multiprocessors,
             "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": shared,
         }
         self.allocations: dict[int, tuple[NDArray[np.uint8], int]] = {}
@@ -93,6 +92,7 @@ class FakeCuda:
         self.contexts: list[int] = []
         self.streams = {0: Stream(0 in lazy)}
         self.events: dict[int, dict[str, Any]] = {}
+        self._event_numbers = itertools.count(1)
         self.shared_of: dict[str, int] = {}
         self.time = 0.0
         self.ordinal_of = 0  # the device that all memory is said to lie on
@@ -218,9 +218,13 @@ class FakeCuda:
         return (OK,)
 
     def cuEventCreate(self, flags: int) -> Returned:
-        number = len(self.events) + 1
+        number = next(self._event_numbers)
         self.events[number] = {"stream": 0, "due": 0, "come": 0, "time": 0.0}
         return self._in_context() or (OK, number)
+
+    def cuEventDestroy(self, event: int) -> Returned:
+        del self.events[event]
+        return self._in_context() or (OK,)
 
     def cuEventRecord(self, event: int, stream: int) -> Returned:
         state = self.events[event]

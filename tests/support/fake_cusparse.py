@@ -29,6 +29,10 @@ class FakeCusparse:
     def cusparseCreate(self, handle: Any) -> int:
         return self._new(handle, kind="handle")
 
+    def cusparseDestroy(self, handle: Any) -> int:
+        del self.objects[handle.value]
+        return 0
+
     def cusparseSetStream(self, handle: Any, stream: Any) -> int:
         self._of(handle)["stream"] = stream.value
         return 0

@@ -226,7 +226,7 @@ class Sampled(ctypes.Structure):
 
 
 class CsrStep(ctypes.Structure):
-    """`respond_csr`, `place_rows`, `place_entries` and `compact_csr`: between sparse products."""
+    """`respond_csr`, `place_rows` and `compact_csr`: between sparse products."""
 
     _fields_: ClassVar[list[Any]] = [
         ("offsets", c_void_p),

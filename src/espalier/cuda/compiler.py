@@ -1,7 +1,8 @@
 """Our CUDA C++ becomes machine code: compiled by NVRTC when first needed, then read from disk.
 
 Neither a toolkit nor a GPU is needed to compile, so a test does it for every source. A file of the
-cache, in ``$XDG_CACHE_HOME/espalier/cuda``, is named after all that went into it.
+cache, in ``$XDG_CACHE_HOME/espalier/cuda``, is named after all that went into it, and begins with
+the checksum of the rest.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     key = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:32]
     path = (folder or _cache_folder()) / f"{Path(name).stem}-{architecture}-{key}.cubin"
     with contextlib.suppress(OSError):
-        return path.read_bytes()
+        checksum, held = _split(path.read_bytes())
+        if checksum == _checksum(held):
+            return held
     code, said = _compile(nvrtc, name, architecture)
     if code is None:
         raise DeviceError(
@@ -90,7 +93,7 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(code)
+        draft.write_bytes(_checksum(code) + code)
         draft.replace(path)
     return code
 
@@ -145,6 +148,16 @@ def _filled(measure: Callable[..., Any], write: Callable[..., Any], program: Any
     room = bytes(size + 1)
     _checked(write(program, room))
     return room[:size]
+
+
+def _checksum(code: bytes) -> bytes:
+    return hashlib.sha256(code).digest()
+
+
+def _split(content: bytes) -> tuple[bytes, bytes]:
+    """Checksum and machine code."""
+    size = hashlib.sha256().digest_size
+    return content[:size], content[size:]
 
 
 def _checked(returned: tuple[Any, ...]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import weakref
 from collections.abc import Callable
 from ctypes import c_float, c_int, c_int64, c_size_t, c_void_p
 from typing import Any
@@ -32,6 +33,7 @@ class Cusparse:
         self._library, self._device = library, device
         self._handle = c_void_p()
         self.call("cusparseCreate", ctypes.byref(self._handle))
+        weakref.finalize(self, _destroy, library, device, self._handle)
         self.call("cusparseSetStream", self._handle, c_void_p(stream))
 
     def call(self, function: str, *arguments: Any) -> None:
@@ -175,6 +177,11 @@ class DenseProduct:
             *(c_int(_FLOAT32), c_int(_ROW_MAJOR)),
         )
         return description
+
+
+def _destroy(library: Any, device: Device, handle: c_void_p) -> None:
+    with contextlib.suppress(DeviceError), device.current():
+        library.cusparseDestroy(handle)
 
 
 @functools.cache

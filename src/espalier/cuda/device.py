@@ -36,7 +36,7 @@ class Memory:
         with device.current():
             pointer = device.driver.call("cuMemAlloc", max(size, 1))
         self.address = int(pointer)
-        self._free = weakref.finalize(self, _free, device, pointer)
+        self._free = weakref.finalize(self, _end, device, "cuMemFree", pointer)
 
     def free(self) -> None:
         """Give the bytes back now."""
@@ -50,6 +50,7 @@ class Event:
         self.device = device
         with device.current():
             self.handle = device.driver.call("cuEventCreate", 0)
+        weakref.finalize(self, _end, device, "cuEventDestroy", self.handle)
 
     def record(self, stream: int) -> None:
         """The moment is when all work given to the stream so far is done."""
@@ -76,7 +77,6 @@ class Device:
     Attributes:
         name: what its maker calls it.
         capability: such as (9, 0).
-        multiprocessors: how many it has.
         shared_bytes: the most shared memory one block may have.
         total_bytes: its memory.
     """
@@ -100,11 +100,11 @@ class Device:
 
         self.name = driver.call("cuDeviceGetName", 256, handle).decode().strip("\0 ")
         self.capability = fact("COMPUTE_CAPABILITY_MAJOR"), fact("COMPUTE_CAPABILITY_MINOR")
-        self.multiprocessors = fact("MULTIPROCESSOR_COUNT")
         self.shared_bytes = fact("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
         self.total_bytes = int(driver.call("cuDeviceTotalMem", handle))
         self._kernels: dict[str, Any] = {}
         self._modules: dict[str, Any] = {}
+        self._free_streams: list[int] = []
         if self.capability < OLDEST:
             raise DeviceError(
                 f"{self.name} has compute capability {self.capability[0]}.{self.capability[1]}, "
@@ -147,9 +147,15 @@ class Device:
         address = int(self.call("cuMemHostAlloc", 4 * count, 0))
         return np.ctypeslib.as_array((ctypes.c_int32 * count).from_address(address))
 
-    def new_stream(self) -> int:
-        """A stream that waits for no other."""
-        return int(self.call("cuStreamCreate", _NON_BLOCKING))
+    def lend_stream(self, owner: Any) -> int:
+        """A stream that waits for no other, and is lent again once its owner is gone.
+
+        It stays valid for ever: results on the device may outlive who computed them.
+        """
+        free = self._free_streams
+        stream = free.pop() if free else int(self.call("cuStreamCreate", _NON_BLOCKING))
+        weakref.finalize(owner, free.append, stream)
+        return stream
 
     def synchronize(self, stream: int) -> None:
         """Wait until all work given to the stream is done."""
@@ -264,7 +270,7 @@ def _driver() -> Driver:
     return Driver.load()
 
 
-def _free(device: Device, pointer: Any) -> None:
-    """Free memory; at the end of the process the driver may be gone already."""
+def _end(device: Device, function: str, handle: Any) -> None:
+    """Give something back; at the end of the process the driver may be gone already."""
     with contextlib.suppress(DeviceError):
-        device.call("cuMemFree", pointer)
+        device.call(function, handle)

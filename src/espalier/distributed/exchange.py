@@ -42,11 +42,6 @@ class Exchange:
     gives: tuple[Places, ...]
     takes: tuple[Places, ...]
 
-    @property
-    def parts(self) -> int:
-        """How many exchange."""
-        return len(self.takes)
-
     @cached_property
     def starts(self) -> NDArray[np.int64]:
         """Where what comes from each part starts in this part's array; one more for the end."""

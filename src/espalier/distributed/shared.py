@@ -145,7 +145,6 @@ class SharedChannel:
         places = world.swap([np.searchsorted(outbox, places) for places in exchange.gives])
         self._native = _native.SharedExchange(
             exchange.part,
-            exchange.local,
             outbox,
             [np.ascontiguousarray(each) for each in places],
             packed,

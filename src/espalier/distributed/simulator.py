@@ -48,10 +48,6 @@ class SimulatedLayer:
     exchanges: list[Exchange]
     placement: Placement  # of the neurons before the layer
 
-    def words(self) -> NDArray[np.int64]:
-        """``[parts, parts]``: activations of one sample that the first sends the second."""
-        return np.array([[len(places) for places in ex.gives] for ex in self.exchanges], np.int64)
-
     def seconds(self, machine: Machine, batch: int) -> tuple[float, float]:
         """Computing and sending one batch forward, each of the part that takes longest."""
         computing = max(piece.layer.nonzeros for piece in self.cuts) * batch / machine.rate

@@ -74,10 +74,13 @@ def forward(x: Tensor, values: Tensor, bias: Tensor | None, pattern: DevicePatte
     """The output ``[batch, outputs]``, samples side by side in memory."""
     x = _by_feature(x.detach())
     y = x.new_empty_strided((x.shape[0], pattern.shape[0]), (1, max(x.shape[0], 1)))
+    # Copies, if these are any, must live until the kernel is on the stream.
+    values = values.detach().contiguous()
+    bias = None if bias is None else bias.detach().contiguous()
     pattern.spmm(
-        values.detach().contiguous().data_ptr(),
+        values.data_ptr(),
         _batch(x),
-        None if bias is None else bias.detach().contiguous().data_ptr(),
+        None if bias is None else bias.data_ptr(),
         _batch(y),
         _DTYPES[x.dtype],
         _stream(x),
@@ -94,8 +97,8 @@ def backward(
     dx = dvalues = None
     if by_x:
         dx = x.new_empty_strided(x.shape, (1, max(x.shape[0], 1)))
-        at = values.detach().contiguous().data_ptr()
-        pattern.spmm_transposed(at, _batch(gradient), _batch(dx), dtype, stream)
+        held = values.detach().contiguous()
+        pattern.spmm_transposed(held.data_ptr(), _batch(gradient), _batch(dx), dtype, stream)
         if x.stride(0) != 1 or x.shape[1] == 1:
             dx = torch.empty_like(x, memory_format=torch.contiguous_format).copy_(dx)
     if by_values:

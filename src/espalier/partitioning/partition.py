@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,7 @@ from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
 from espalier.network import Network
-
-if TYPE_CHECKING:
-    from espalier.partitioning.report import PartitionReport
+from espalier.partitioning.report import PartitionReport
 
 FORMAT, FORMAT_VERSION = "espalier-partition", "1"
 
@@ -114,8 +111,6 @@ class Partition:
             network: the one that was partitioned; its layers are read once.
             progress: called as ``progress(done, total)`` layers.
         """
-        from espalier.partitioning.report import PartitionReport
-
         return PartitionReport.of(self, network, progress=progress)
 
     def save(self, path: str | os.PathLike[str]) -> None:

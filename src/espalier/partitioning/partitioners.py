@@ -13,6 +13,7 @@ from espalier.network import Network
 from espalier.partitioning.balance import place_inputs
 from espalier.partitioning.cut import cut_layer
 from espalier.partitioning.partition import Partition
+from espalier.partitioning.sharing import share_out
 from espalier.partitioning.sweep import sweep_layers
 
 Method = Literal["hypergraph", "random", "hash", "block"]
@@ -109,28 +110,6 @@ def _cut_layers(
     if progress is not None:
         progress(total, total)
     return owners
-
-
-def share_out(rows: int, parts: int, method: str, seed: int, boundary: int) -> Owners:
-    """Owners by number alone, whatever the rows hold; ``boundary`` 0 is the inputs."""
-    numbers = np.arange(rows, dtype=np.int64)
-    blocks = (numbers * parts // max(rows, 1)).astype(np.int32)
-    if method == "random":
-        # Raw words, unlike permutations, are the same under every version of numpy.
-        bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(boundary,)))
-        return blocks[np.argsort(bits.random_raw(rows), kind="stable")]
-    if method == "hash":
-        return (_mixed(numbers.astype(np.uint64), seed) % np.uint64(parts)).astype(np.int32)
-    return blocks
-
-
-def _mixed(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """SplitMix64's finaliser: every bit of a number in every bit of the result."""
-    with np.errstate(over="ignore"):
-        z = (numbers + np.uint64((seed + 1) % 2**64)) * np.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
 
 
 def _checked(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.network import Network
+from espalier.partitioning.sharing import share_out
 from espalier.partitioning.volume import Volume, layer_volume
 
 if TYPE_CHECKING:
@@ -83,8 +84,6 @@ class PartitionReport:
         progress: Callable[[int, int], None] | None = None,
     ) -> PartitionReport:
         """Count every layer of the network once, and once for each peer."""
-        from espalier.partitioning.partitioners import share_out
-
         partition.check(network)
         parts = partition.parts
         names = [partition.method, *(peer for peer in peers if peer != partition.method)]

@@ -12,7 +12,7 @@ from tests.support.gpu import emulated_gpu
 import espalier as esp
 from espalier.bench import gpu
 from espalier.bench.challenge import Settings, Size
-from espalier.bench.gpu import contest, shortcuts
+from espalier.bench.gpu import contest, layers, shortcuts
 from espalier.bench.gpu.contest import Seconds, compete_on_device
 from espalier.bench.published import BEST_EXACT_GPU, BEST_GPU
 from espalier.bench.report import Report
@@ -70,6 +70,23 @@ def test_both_variants_and_all_strategies_are_there(report: Report) -> None:
 def test_wrong_categories_are_not_timed() -> None:
     with pytest.raises(esp.EspalierError, match="categories differ from the CPU's"):
         shortcuts._check("256x6", [1], [1, 2])
+
+
+@pytest.mark.parametrize("dtype", layers.TOLERANCES)
+def test_layers_that_compute_something_else_are_not_timed(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    from espalier.nn import SparseLinear
+
+    options = {"dtype": getattr(torch, dtype)}
+    sparse, dense = SparseLinear(30, 20, density=0.3, **options), torch.nn.Linear(30, 20, **options)
+    sides = torch.randn(8, 30, **options).requires_grad_(), torch.randn(8, 20, **options)
+    layers.check(sparse, dense, sides, sides)
+    assert dense.weight.count_nonzero() == sparse.nonzeros
+    with (
+        patch.object(torch.nn.Linear, "forward", lambda self, x: 1.1 * (x @ self.weight.t())),
+        pytest.raises(esp.EspalierError, match="SparseLinear: the output differs by"),
+    ):
+        layers.check(sparse, dense, sides, sides)
 
 
 def test_a_slow_contestant_runs_fewer_rounds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,7 +90,7 @@ def test_results_stay_on_the_device_and_feed_the_next_run(plan: GpuPlan) -> None
 def test_work_goes_to_the_callers_stream(plan: GpuPlan) -> None:
     device = emulated_device(lazy=frozenset({2}))
     plan = GpuPlan(NET, Options(), device)
-    theirs = device.new_stream()
+    theirs = device.lend_stream(device)
     assert theirs == 2
     x = FakeDeviceArray(device, ROWS, stream=theirs)
     late = device.allocate(ROWS.nbytes)
@@ -100,6 +101,31 @@ def test_work_goes_to_the_callers_stream(plan: GpuPlan) -> None:
     del x.__cuda_array_interface__["stream"]
     result = plan.run(x, stream=SimpleNamespace(cuda_stream=theirs))
     np.testing.assert_allclose(result.activations, EXPECTED[::-1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_stream_of_ours_waits_for_the_one_the_array_is_made_on() -> None:
+    device = emulated_device(lazy=frozenset({2, 3}))
+    plan = GpuPlan(NET, Options(), device)
+    theirs, ours = device.lend_stream(device), device.lend_stream(device)
+    assert (theirs, ours) == (2, 3)
+    x = FakeDeviceArray(device, ROWS, stream=theirs)
+    late = device.allocate(ROWS.nbytes)
+    x.__cuda_array_interface__["data"] = (late.address, False)
+    device.copy_in(late.address, ROWS, theirs)
+    result = plan.run(x, stream=ours)
+    np.testing.assert_allclose(result.activations, EXPECTED, rtol=1e-5, atol=1e-6)
+
+
+def test_nothing_is_left_behind() -> None:
+    device = emulated_device()
+    for _ in range(3):
+        plan = GpuPlan(NET, Options(), device)
+        plan.run(ROWS)
+        del plan
+        gc.collect()
+    api = device.driver.api
+    assert len(api.streams) == 2  # the default one, and the one that all three had in turn
+    assert not api.events and not api.allocations
 
 
 def test_streams_of_others() -> None:
@@ -137,8 +163,31 @@ def test_csr_that_does_not_fit_is_named(plan: GpuPlan) -> None:
     with pytest.raises(esp.InputError, match=r"call x.sum_duplicates\(\)"):
         plan.run(x)
     x = FakeDeviceCsr(plan.device, sparse)
+    x.data = FakeDeviceArray(plan.device, np.repeat(sparse.data, 2)[::2])
+    with pytest.raises(esp.InputError, match="arrays with gaps"):
+        plan.run(x)
+    x = FakeDeviceCsr(plan.device, sparse)
     x.indices = FakeDeviceArray(plan.device, np.full(sparse.nnz, 24, np.int32))
     with pytest.raises(esp.InputError, match="a column outside"):
+        plan.run(x)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda offsets: offsets[:-1], r"x.indptr has shape \(70,\), wanted \[71\]"),
+        (lambda offsets: offsets + 1, "must start at 0"),
+        (lambda offsets: np.concatenate([offsets[:-1], [0]]), "never fall"),
+        (lambda offsets: np.concatenate([offsets[:-1], offsets[-1:] + 1]), "offsets say"),
+    ],
+)
+def test_offsets_on_the_device_that_would_lead_outside_are_refused(
+    plan: GpuPlan, change: Any, says: str
+) -> None:
+    sparse = sp.csr_array(ROWS)
+    x = FakeDeviceCsr(plan.device, sparse)
+    x.indptr = FakeDeviceArray(plan.device, change(sparse.indptr).astype(np.int32))
+    with pytest.raises(esp.InputError, match=says):
         plan.run(x)
 
 

@@ -13,7 +13,7 @@ struct CsrStep {
   const float* bias;    // [outputs], of which none is above 0 where lower is 0
   float lower, upper;
   int rows;
-  int* kept;            // [rows], entries that are not 0
+  int* kept;            // [rows], entries that are not 0, then where the first goes
   int* offsets_after;   // [rows + 1]
   int* columns_after;
   float* values_after;
@@ -64,7 +64,8 @@ __device__ inline int2 scan_block(int2 mine, int2* total) {
   return {sum.x - mine.x, sum.y - mine.y};
 }
 
-// One block: where the rows that stay begin, and whose they are.
+// One block: where the rows that stay begin, and whose they are; and, in `kept`, the place of the
+// first entry that stays of each row.
 extern "C" __global__ void __launch_bounds__(1024) place_rows(const CsrStep a) {
   int2 before = {0, 0};
   for (int first = 0; first < a.rows; first += scan_threads) {
@@ -78,25 +79,13 @@ extern "C" __global__ void __launch_bounds__(1024) place_rows(const CsrStep a) {
       a.offsets_after[place] = before.y + within.y;
       a.sample_after[place] = a.sample[row];
     }
+    if (row < a.rows) a.kept[row] = before.y + within.y;
     before = {before.x + total.x, before.y + total.y};
   }
   if (threadIdx.x == 0) {
     a.offsets_after[before.x] = before.y;
     a.totals[0] = before.x;
     a.totals[1] = before.y;
-  }
-}
-
-// One block: the first entry that stays of each row, dropped rows among them. In `kept`.
-extern "C" __global__ void __launch_bounds__(1024) place_entries(const CsrStep a) {
-  int before = 0;
-  for (int first = 0; first < a.rows; first += scan_threads) {
-    const int row = first + threadIdx.x;
-    const int kept = row < a.rows ? a.kept[row] : 0;
-    int2 total;
-    const int2 within = scan_block({0, kept}, &total);
-    if (row < a.rows) a.kept[row] = before + within.y;
-    before += total.y;
   }
 }
 

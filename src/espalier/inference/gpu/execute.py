@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from espalier.cuda import arguments
+from espalier.cuda import Event, arguments
 from espalier.cuda.arrays import DeviceArray, as_stream
 from espalier.errors import InputError
 from espalier.inference.gpu.account import GpuAccount
@@ -58,6 +58,10 @@ class GpuExecution:
         self.samples = read_samples(x, plan.input_width, plan.device, usual)
         theirs = self.samples.stream
         self.stream = usual if asked is not None or theirs is None else theirs
+        if theirs is not None and theirs != self.stream:
+            ready = Event(self.device)
+            ready.record(theirs)
+            ready.wait_in(self.stream)
         self.account = GpuAccount(plan, self.samples.count, filter)
         self.on_device: DeviceArray | None = None
 

@@ -10,7 +10,7 @@ from espalier.inference.gpu.segments import Outline
 
 # Fewer samples at a time than this leave a large GPU idle; then streaming weights is better.
 GOOD_BATCH = 4096
-MOST_PANELS = 65_535  # the second extent of a grid
+MOST_SLOTS = 65_535 * 32  # the second extent of a grid, whose blocks take 32 samples or more
 SLOT_BYTES = 4 * 6  # notes, two lists of samples, source, fate, survivors
 STAGING_BYTES = 64 << 20
 _ENTRY_BYTES = 12  # the most a non-zero of a sample takes
@@ -87,7 +87,7 @@ def fit(
     with_all = _slots(left - every, widths, tile)
     with_pair = _slots(left - pair, widths, tile)
     resident = with_all >= min(wanted, GOOD_BATCH) or every <= pair
-    slots = min(wanted, with_all if resident else with_pair, MOST_PANELS * tile)
+    slots = min(wanted, with_all if resident else with_pair, MOST_SLOTS // tile * tile)
     if slots < tile:
         least = min(every, pair) + tile * widths.bytes + staging
         raise DeviceMemoryError(

@@ -66,7 +66,7 @@ class GpuPlan:
         self._held: list[Segment] | None = []
         self.outline: list[Outline] = []
         self._compile(progress)
-        self.stream = device.new_stream()
+        self.stream = device.lend_stream(self)
         self.ends = self._find_ends()
         self._checkpoints = set(itertools.takewhile(lambda at: at < self.depth, checkpoints()))
         self._buffers = self._find_buffers()

@@ -153,6 +153,26 @@ class DeviceCsr(Samples):
             raise InputError(f"x holds {values.dtype} on the device, wanted float32")
         self.count, self.width = x.shape
         self.stream = stream_of(x.data, device)
+        self._check_offsets(device)
+
+    def _check_offsets(self, device: Device) -> None:
+        """What the kernel trusts: where every row begins, and that there is as much as they say."""
+        offsets, columns, values = self._views
+        if any(view.strides != (1,) for view in self._views):
+            raise InputError("x is CSR in arrays with gaps or more dimensions, wanted plain ones")
+        if offsets.shape != (self.count + 1,):
+            raise InputError(
+                f"x.indptr has shape {offsets.shape}, wanted [{self.count + 1}]: samples and 1"
+            )
+        held = np.empty(offsets.shape, offsets.dtype)
+        device.copy_out(held, offsets.address, self.stream or 0)
+        if held[0] != 0 or (np.diff(held) < 0).any():
+            raise InputError("x.indptr must start at 0 and never fall")
+        if not columns.shape == values.shape or values.shape[0] < held[-1]:
+            raise InputError(
+                f"x has {columns.shape[0]} columns and {values.shape[0]} values, but its "
+                f"offsets say {held[-1]}"
+            )
 
     def load(
         self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int

@@ -49,7 +49,7 @@ class GpuStrategyPlan:
         start = perf_counter()
         self.network, self.strategy, self.device = network, strategy, device
         self.library = load_library() if library is None else library
-        self.stream = device.new_stream()
+        self.stream = device.lend_stream(self)
         self.layers: list[DeviceLayer] = []
         self._connections = 0
         for index, layer in enumerate(network):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.cuda import Device, Event, Memory, arguments
-from espalier.cuda.cusparse import Cusparse, SparseMatrix
+from espalier.cuda.cusparse import Cusparse
 from espalier.errors import DeviceMemoryError
 from espalier.network import Layer
 
@@ -147,29 +148,37 @@ class StrategyRun:
         self, pool: _Pool, layer: DeviceLayer, side: int, rows: int, entries: int
     ) -> tuple[int, int]:
         """One layer; returns the rows and entries that are left."""
-        device, library, at = self.device, self.library, self._at
+        at, shape = self._at, (layer.inputs, layer.outputs)
         here = [at[name][side] for name in ("offsets", "columns", "values")]
-        left = library.csr((rows, layer.inputs), entries, *here)
-        shape = layer.inputs, layer.outputs
-        offsets_of, columns_of, values_of = layer.arrays
-        right = SparseMatrix(library, shape, layer.nonzeros, offsets_of, columns_of, values_of)
-        product = library.spgemm(left, right)
-        made = product.compute(
-            lambda size: pool.get("first", size), lambda size: pool.get("second", size)
-        )
-        offsets = pool.get("offsets", 4 * (rows + 1))
-        columns, values = pool.get("columns", 4 * made), pool.get("values", 4 * made)
-        product.copy(offsets, columns, values)
-        other = 1 - side
+        with ExitStack() as held:
+            left = self.library.csr((rows, layer.inputs), entries, *here)
+            held.callback(left.free)
+            right = self.library.csr(shape, layer.nonzeros, *layer.arrays)
+            held.callback(right.free)
+            product = self.library.spgemm(left, right)
+            held.callback(product.free)
+            made = product.compute(
+                lambda size: pool.get("first", size), lambda size: pool.get("second", size)
+            )
+            places = [pool.get("offsets", 4 * (rows + 1))]
+            places += [pool.get(name, 4 * made) for name in ("columns", "values")]
+            product.copy(*places)
+            return self._respond(pool, layer, side, rows, made)
+
+    def _respond(
+        self, pool: _Pool, layer: DeviceLayer, side: int, rows: int, made: int
+    ) -> tuple[int, int]:
+        """Bias and clamp on the entries that a product made; what is 0 then leaves."""
+        device, at, other = self.device, self._at, 1 - side
         for name, size in (("offsets", rows + 1), ("sample", rows)):
             at[name][other] = pool.get(f"{name}{other}", 4 * size)
         for name in ("columns", "values"):
             at[name][other] = pool.get(f"{name}{other}", 4 * made)
         totals = pool.get("totals", 8)
         step = arguments.CsrStep(
-            offsets=offsets,
-            columns=columns,
-            values=values,
+            offsets=pool.address("offsets"),
+            columns=pool.address("columns"),
+            values=pool.address("values"),
             bias=layer.bias,
             lower=layer.lower,
             upper=layer.upper,
@@ -187,12 +196,9 @@ class StrategyRun:
         by_warps = -(-rows // _WARPS), 1
         device.launch("respond_csr", by_warps, _THREADS, step, self.stream)
         device.launch("place_rows", (1, 1), _SCAN_THREADS, step, self.stream)
-        device.launch("place_entries", (1, 1), _SCAN_THREADS, step, self.stream)
         device.launch("compact_csr", by_warps, _THREADS, step, self.stream)
         found = np.empty(2, np.int32)
         device.copy_out(found, totals, self.stream)
-        for each in (product, left, right):
-            each.free()
         return int(found[0]), int(found[1])
 
     def _fetch(self, pool: _Pool, side: int, rows: int, entries: int, start: int) -> None:
