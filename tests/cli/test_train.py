@@ -127,6 +127,24 @@ def test_compact_a_folder(espalier) -> None:
     assert result["model"] == "run/compact.safetensors" and Path(result["model"]).exists()
 
 
+def test_compact_a_folder_without_a_checkpoint(espalier) -> None:
+    espalier("train", *FIVE, "--output", "run")
+    for path in Path("run/checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    outcome = espalier("compact", "run")
+    assert outcome.returncode == 2 and "run has no whole checkpoint yet" in outcome.stderr
+    assert "none is whole" in outcome.stderr and not Path("run/compact.safetensors").exists()
+
+
+def test_a_network_of_which_nothing_is_left_is_named(espalier) -> None:
+    words = ("--model", "mlp:8", "--method", "rigl", "--target-zeros", 0.9999, "--epochs", 2)
+    outcome = espalier("train", *words, "--time", "macs", "--threads", 1, "--output", "run")
+    assert outcome.returncode in (0, 1), outcome.stderr
+    assert "no weight is left: the network gives the same answer" in outcome.stdout
+    outcome = espalier("compact", "run", "--output", "small.safetensors")
+    assert "no weight is left" in outcome.stdout and "Traceback" not in outcome.stderr
+
+
 def test_compact_a_file(espalier) -> None:
     import torch
 
@@ -150,6 +168,11 @@ def test_compact_a_file(espalier) -> None:
     small, images = fssl.load("s.safetensors"), torch.rand(3, 1, 8, 8)
     torch.testing.assert_close(small(images), model(images))
     assert small[1].out_features == 8
+    before = Path("model.safetensors").read_bytes()
+    for words in (("--output", "model.safetensors"), ("--output", "./model.safetensors")):
+        outcome = espalier("compact", "model.safetensors", *words)
+        assert outcome.returncode == 2 and "is MODEL itself" in outcome.stderr
+    assert Path("model.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize(

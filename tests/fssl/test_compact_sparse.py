@@ -9,6 +9,7 @@ from tests.support.models import damage
 from torch import nn
 
 from espalier import Network, infer
+from espalier.errors import InputError
 from espalier.fssl import LayerUse, compact, compact_report, find_groups
 from espalier.kernels import reference
 from espalier.nn import SparseLinear
@@ -55,6 +56,65 @@ def test_linear_layers_run_as_the_time_model_says(sparse: bool, backend: str) ->
     assert shape == (outputs, 4 * inputs)
     if backend == "csr":
         assert small[4].nonzeros == nonzeros == int((small[4].values != 0).sum())
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+def test_a_layer_that_stands_twice_stays_one(sparse: bool) -> None:
+    torch.manual_seed(0)
+    twice: nn.Module = SparseLinear(8, 8, density=0.6) if sparse else nn.Linear(8, 8)
+    model = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), twice, nn.ReLU(), twice, nn.Linear(8, 3))
+    x = torch.rand(4, 5)
+    small = compact(model, find_groups(model, x), time=Always("dense" if sparse else "csr"))
+    torch.testing.assert_close(small(x), model(x), rtol=1e-5, atol=1e-6)
+    assert small[2] is small[4]
+    assert type(small[2]) is (nn.Linear if sparse else SparseLinear)
+
+
+def test_layers_learn_what_they_learnt() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), SparseLinear(8, 4, density=0.5))
+    model[0].weight.requires_grad_(False)
+    model[2].bias.requires_grad_(False)
+    x = torch.rand(4, 6)
+    sparse = compact(model, find_groups(model, x), time=Always("csr"))
+    assert not sparse[0].values.requires_grad and sparse[0].bias.requires_grad
+    dense = compact(model, find_groups(model, x), time=Always("dense"))
+    assert dense[2].weight.requires_grad and not dense[2].bias.requires_grad
+
+
+class Noisy(nn.Linear):
+    """A layer that does more than its weights say."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return 2.0 * super().forward(input)
+
+
+def test_layers_that_do_more_than_their_weights_say_stay_what_they_are() -> None:
+    model = nn.Sequential(
+        Noisy(6, 8), nn.ReLU(), SparseLinear(8, 8, density=0.9), nn.ReLU(), nn.Linear(8, 3)
+    )
+    model[4].weight.data[:, 5] = 0.0
+    calls: list[int] = []
+    for place in (2, 4):
+        model[place].register_forward_hook(lambda *_, place=place: calls.append(place))
+    x = torch.rand(4, 6)
+    groups = find_groups(model, x)
+    for backend in ("dense", "csr"):
+        small = compact(model, groups, time=Always(backend))
+        calls.clear()
+        torch.testing.assert_close(small(x), model(x), rtol=1e-5, atol=1e-6)
+        assert [type(small[place]) for place in (0, 2, 4)] == [Noisy, SparseLinear, nn.Linear]
+        assert small[4].in_features == 7 and small[2].out_features == 7
+        assert calls == [2, 4, 2, 4]
+
+
+def test_a_selection_refuses_inputs_of_another_width() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    model[0].weight.data[:, 1] = 0.0
+    small = compact(model, find_groups(model, torch.rand(8, 4)))
+    assert small[0][1].in_features == 3
+    for width in (3, 400):
+        with pytest.raises(InputError, match=rf"input is \[2, {width}\], wanted \[\.\.\., 4\]"):
+            small(torch.rand(2, width))
 
 
 def test_a_sparse_layer_stays_sparse_up_to_half_its_weights() -> None:

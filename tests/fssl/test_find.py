@@ -1,11 +1,13 @@
 """Which units a model has, what belongs to them, and what is left alone."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.fssl import find_groups
+from espalier.fssl import TimeModel, compact, find_groups
 from espalier.nn import SparseLinear, accelerate
 from espalier.nn.networks import LeNet5, fixup_resnet50, resnet34, resnet50, vgg_small
 
@@ -167,10 +169,69 @@ def test_a_layer_called_on_different_units_keeps_them():
     assert "b" in groups.unsupported and "a" in groups.unsupported
 
 
+class NormTwice(nn.Module):
+    """One norm behind two layers, or behind the input and a layer."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+        self.d, self.n, self.first = nn.Linear(6, 6), nn.BatchNorm1d(6), first
+
+    def forward(self, x):
+        x = self.a(self.n(x) if self.first else x)
+        return self.c(self.d(self.n(self.b(x if self.first else self.n(x)))))
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_units_that_share_a_norm_with_others_stay(first):
+    model = NormTwice(first)
+    groups = find_groups(model, torch.rand(5, 6), inputs=False)
+    assert "norm that is called twice" in groups.unsupported["b"]
+    assert ("a" in groups.unsupported) != first and not groups.norms
+    for units in groups.units:
+        units.scale_(torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 1.0]))
+    small = compact(model, groups)
+    assert small.n.num_features == 6 and small.d.out_features == 4
+
+
+def test_calls_are_counted():
+    layer = nn.Linear(4, 4)
+    model = nn.Sequential(nn.Linear(3, 4), layer, layer, layer, nn.Linear(4, 2))
+    groups = find_groups(model, torch.zeros(1, 3))
+    assert [use.calls for use in groups.layers] == [1, 3, 1]
+    once = TimeModel.from_macs(find_groups(nn.Sequential(*model[:2], model[4]), torch.zeros(1, 3)))
+    time, layer = TimeModel.from_macs(groups), groups.layers[1]
+    assert time.layer_seconds(layer, 4, 4) == pytest.approx(
+        3 * once.layers[1].seconds(4, 4, None, "dense")
+    )
+    assert TimeModel.from_json(time.to_json()) == time
+
+
+def test_outputs_in_a_dataclass_stay():
+    @dataclass
+    class Scores:
+        first: torch.Tensor
+        second: torch.Tensor
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(3, 4), nn.Linear(4, 2), nn.Linear(4, 2)
+
+        def forward(self, x):
+            hidden = self.a(x)
+            return Scores(self.b(hidden), self.c(hidden))
+
+    groups = find_groups(Model(), torch.zeros(1, 3))
+    assert groups.unsupported.keys() == {"b", "c"}
+
+
 def test_what_cannot_be_shaped_is_refused():
     with pytest.raises(InputError, match=r"wanted a torch\.nn\.Module"):
         find_groups("model", torch.zeros(1))
     with pytest.raises(InputError, match="no unit of this model"):
-        find_groups(nn.Conv2d(3, 4, 3), torch.zeros(1, 3, 8, 8))
+        find_groups(nn.Sequential(nn.Conv2d(3, 4, 3)), torch.zeros(1, 3, 8, 8))
+    with pytest.raises(InputError, match=r"a single Linear.*wrap it: torch\.nn\.Sequential"):
+        find_groups(nn.Linear(3, 4), torch.zeros(1, 3))
     with pytest.raises(InputError, match="does not run on example_input"):
         find_groups(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), torch.zeros(1, 5))

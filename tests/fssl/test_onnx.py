@@ -94,9 +94,45 @@ def test_a_file_that_computes_something_else_is_not_written(
 
 
 @needs_onnx
+def test_sparse_layers_that_stand_twice_are_written_dense(tmp_path: Path) -> None:
+    twice = SparseLinear(9, 9, density=0.5)
+    model, x = nn.Sequential(twice, nn.ReLU(), twice), torch.rand(4, 9)
+    with pytest.warns(UserWarning, match="written dense"):
+        fssl.export_onnx(model, tmp_path / "model.onnx", x)
+    wanted = model(x).detach().numpy()
+    np.testing.assert_allclose(run(tmp_path / "model.onnx", x), wanted, atol=1e-5)
+
+
+@needs_onnx
 def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be exported"):
+    with pytest.raises(InputError, match="does not run on the example"):
         fssl.export_onnx(perceptron(), tmp_path / "model.onnx", torch.rand(2, 5))
+    with pytest.raises(InputError, match="returns a dict, wanted a tensor"):
+        fssl.export_onnx(Several(dict), tmp_path / "model.onnx", torch.rand(2, 9))
+
+
+class Several(nn.Module):
+    """Two outputs, in a tuple or a dict."""
+
+    def __init__(self, kind: type) -> None:
+        super().__init__()
+        self.a, self.b, self.kind = nn.Linear(9, 3), nn.Linear(9, 2), kind
+
+    def forward(self, x: torch.Tensor) -> Any:
+        pairs = (("a", self.a(x)), ("b", self.b(x)))
+        return dict(pairs) if self.kind is dict else tuple(y for _, y in pairs)
+
+
+@needs_onnx
+def test_several_outputs_are_written_and_compared(tmp_path: Path) -> None:
+    import onnxruntime
+
+    model, x = Several(tuple), torch.rand(4, 9)
+    fssl.export_onnx(model, tmp_path / "model.onnx", x)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    assert [each.name for each in session.get_outputs()] == ["output0", "output1"]
+    for came, wanted in zip(session.run(None, {"input0": x.numpy()}), model(x), strict=True):
+        np.testing.assert_allclose(came, wanted.detach().numpy(), atol=1e-5)
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -346,6 +346,8 @@ def test_the_state_of_another_is_refused():
         optimizer.load_state_dict(shaping(mlp(), target_zeros=0.5).state_dict())
     with pytest.raises(InputError, match="the state does not fit"):
         shaping(mlp(), target_zeros=0.5).load_state_dict(optimizer.state_dict())
+    with pytest.raises(InputError, match=r"asked for .*'units': 0\.5.*'units': 0\.3"):
+        shaping(mlp(), target_units=0.3).load_state_dict(optimizer.state_dict())
 
 
 def test_no_layer_dies_of_a_target_for_zeros():

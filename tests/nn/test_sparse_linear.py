@@ -251,6 +251,12 @@ def test_what_makes_no_layer_is_refused(arguments):
         SparseLinear(9, 7, **arguments)
 
 
+@pytest.mark.parametrize("sizes", [(4.0, 2), (4, "2"), (-1, 2), (True, 2)])
+def test_sizes_that_are_no_whole_numbers_are_refused(sizes):
+    with pytest.raises(InputError, match=r"features is .*, wanted a whole number"):
+        SparseLinear(*sizes, density=0.5)
+
+
 @pytest.mark.parametrize("shape", [(), (8,), (9, 5)])
 def test_inputs_of_another_width_are_refused(shape):
     with pytest.raises(InputError, match=r"expects \[..., 9\]"):

@@ -15,6 +15,7 @@ import torch
 from tests.training import killed
 
 from espalier.errors import EspalierError, FileError, InputError
+from espalier.files.checked_json import read_json, write_json
 from espalier.training import Folder, Settings, TrainingResult, train
 
 SCRIPT = Path(killed.__file__)
@@ -170,6 +171,22 @@ def test_a_damaged_description_is_refused(begun: Path, text: str) -> None:
         train(settings_of("dense"), begun, resume=True)
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"), [('"batch": 64', '"batch": 65'), ('"lr": null', '"lr": 0.01')]
+)
+def test_a_description_that_says_something_else_is_refused(
+    begun: Path, was: str, becomes: str
+) -> None:
+    path = begun / "run.json"
+    text = path.read_text()
+    assert was in text
+    path.write_text(text.replace(was, becomes))
+    for epochs in (1, 2):
+        (begun / "checkpoints" / f"epoch-0000{epochs}.safetensors").unlink()
+    with pytest.raises(FileError, match="does not match its checksum"):
+        Folder(begun).settings()
+
+
 def test_nothing_to_resume(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="holds no training"):
         train(settings_of("dense"), tmp_path / "none", resume=True)
@@ -178,9 +195,9 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 
 
 def test_other_versions_are_said(begun: Path) -> None:
-    run = json.loads((begun / "run.json").read_text())
+    run = read_json(begun / "run.json")
     run["environment"]["torch"] = "2.0.0"
-    (begun / "run.json").write_text(json.dumps(run))
+    write_json(begun / "run.json", run)
     with pytest.warns(UserWarning, match=r"torch is .*, was 2\.0\.0: the last bits may differ"):
         train(settings_of("dense"), begun, resume=True)
     assert Folder(begun).settings() == settings_of("dense")
@@ -193,16 +210,16 @@ def test_a_copy_of_the_folder_goes_on_elsewhere(begun: Path, tmp_path: Path) -> 
 
 
 def test_a_description_that_lacks_a_part_is_refused(begun: Path) -> None:
-    run = json.loads((begun / "run.json").read_text())
+    run = read_json(begun / "run.json")
     del run["time"]
-    (begun / "run.json").write_text(json.dumps(run))
+    write_json(begun / "run.json", run)
     with pytest.raises(FileError, match="lacks 'time'"):
         train(settings_of("dense"), begun, resume=True)
 
 
 def test_times_of_another_machine_are_kept(begun: Path) -> None:
-    run = json.loads((begun / "run.json").read_text())
+    run = read_json(begun / "run.json")
     run["time"]["machine"] = "a machine elsewhere"
-    (begun / "run.json").write_text(json.dumps(run))
+    write_json(begun / "run.json", run)
     result = train(settings_of("dense"), begun, resume=True)
     assert same_bits(result, unbroken("dense"))

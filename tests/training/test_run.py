@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from espalier.errors import FileError, InputError, TrainingError
-from espalier.training import Settings, TrainingResult, compact_folder, train
+from espalier.training import Folder, Settings, TrainingResult, compact_folder, train
+from espalier.training.run import reopen
 
 Quick = Callable[..., Settings]
 
@@ -138,6 +139,20 @@ def test_the_seed_decides_everything(quick: Quick) -> None:
         return train(quick(method="dense", epochs=1, seed=seed)).history[-1].loss
 
     assert loss(1) == loss(1) != loss(2)
+
+
+def test_rigl_counts_the_units_of_its_connections_as_they_are(quick: Quick, tmp_path: Path) -> None:
+    settings = quick(method="rigl", model="mlp:24-16", epochs=4, batch=32)
+    result = train(settings, tmp_path / "run")
+    with reopen(Folder(tmp_path / "run"), print) as course:
+        groups = course.job.groups(course.trainer.model)
+        assert result.history[-1].units == groups.widths()
+
+
+@pytest.mark.parametrize("seed", [2**63, 2**64 - 1])
+def test_seeds_up_to_the_largest(quick: Quick, seed: int) -> None:
+    for method in ("dense", "rigl"):
+        assert train(quick(method=method, seed=seed, epochs=2)).history[-1].loss > 0.0
 
 
 def test_images_are_resized_for_the_network(quick: Quick) -> None:

@@ -15,6 +15,8 @@ BAD = [
     ({"epochs": 2.5}, "epochs is 2.5"),
     ({"batch": -1}, "batch is -1"),
     ({"seed": -1}, "seed is -1"),
+    ({"seed": 2**64}, "seed is 18446744073709551616, wanted a whole number from 0 to"),
+    ({"threads": 99999}, "threads is 99999, wanted 1 to 1024"),
     ({"lr": 0.0}, "lr is 0.0"),
     ({"lr": float("nan")}, "lr is nan"),
     ({"weight_decay": -1e-3}, "weight_decay is -0.001"),

@@ -11,7 +11,7 @@ import typer
 from espalier.cli.arrays import check_target
 from espalier.cli.console import Json, print_facts, print_json, print_notice, progress
 from espalier.cli.gains import print_networks, print_result
-from espalier.errors import FileError
+from espalier.errors import FileError, InputError
 
 ENDING = ".safetensors"
 
@@ -41,6 +41,8 @@ def compact(
     if output is None:
         output = (model if model.is_dir() else model.parent) / f"compact{ENDING}"
     check_target(output, (ENDING,))
+    if output.resolve() == model.resolve():
+        raise InputError(f"{output} is MODEL itself; give another file as --output")
     from espalier import training
 
     if model.is_dir():

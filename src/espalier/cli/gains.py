@@ -59,7 +59,7 @@ def print_networks(title: str, before: Network, after: Network, *, time: str) ->
 
 
 def _row(name: str, text: Callable[[Any], str], before: float, after: float) -> list[str]:
-    return [name, text(before), text(after), f"{before / after:.1f}x"]
+    return [name, text(before), text(after), f"{before / after:.1f}x" if after else "-"]
 
 
 def _unknown(value: float) -> str:

@@ -23,7 +23,7 @@ from espalier.fssl.compact_report import (
 from espalier.fssl.equality import check_equal, draw_probe, evaluating
 from espalier.fssl.find import is_sparse, without_compiler
 from espalier.fssl.groups import INPUT, Groups, LayerUse
-from espalier.fssl.layers import taps
+from espalier.fssl.layers import is_plain, taps
 from espalier.fssl.manifest import describe
 from espalier.fssl.reduce import Reduction, reduce
 from espalier.fssl.select import Select
@@ -32,6 +32,7 @@ from espalier.fssl.slicing import (
     replace_module,
     resize_layer,
     resize_norm,
+    resize_sparse,
     slice_layer,
     sparse_linear,
 )
@@ -126,9 +127,11 @@ def _shrink_layer(
     layer = slice_layer(reduction.layers[use.name], rows, _features(use, module, columns))
     backend = DENSE if use.name in reduction.borrowed else _backend(use, module, layer, time)
     new: Any = module
-    if backend == CSR:
-        if changed or not is_sparse(module) or layer.nonzeros < module.nonzeros:
-            new = sparse_linear(module, layer)
+    if backend == CSR and is_sparse(module):
+        if changed or layer.nonzeros < module.nonzeros:
+            resize_sparse(module, layer)
+    elif backend == CSR:
+        new = sparse_linear(module, layer)
     elif is_sparse(module):
         new = linear(module, layer)
     elif changed:
@@ -143,7 +146,9 @@ def _shrink_layer(
 
 
 def _backend(use: LayerUse, module: nn.Module, layer: Layer, time: Backends | None) -> str:
-    """How a layer is to run."""
+    """How a layer is to run: as it does, where another module could not take its place."""
+    if not is_plain(module):
+        return CSR if is_sparse(module) else DENSE
     if not use.prunable_elements:
         return DENSE
     if time is None:

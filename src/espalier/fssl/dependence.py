@@ -35,14 +35,10 @@ from espalier.fssl.functions import (
     keeps_channels,
     name_of,
 )
-from espalier.fssl.layers import is_layer
+from espalier.fssl.layers import is_layer, is_plain
 from espalier.inference.decompose import Expansion
-from espalier.nn import SparseLinear, ZeroSkipConv2d, ZeroSkipLinear
 from espalier.nn.tensors import tensors_in
 
-# Layers that compute what their weights say; a subclass may add anything to it.
-_TRUSTED = (nn.Linear, nn.Conv2d, SparseLinear, ZeroSkipConv2d, ZeroSkipLinear)
-_TRUSTED_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 # Functions that of tensors without the sample make another such tensor, the same each time.
 _FUNCTIONS = ELEMENTWISE | POOLING | ARITHMETIC | RESHAPING | AVERAGING | {"conv2d", "linear"}
 
@@ -66,11 +62,7 @@ class Dependence(TorchFunctionMode):
             for name, module in model.named_modules()
             if is_layer(module) or is_norm(module)
         }
-        self._trusted = {
-            module
-            for module in self._leaves
-            if type(module) in (*_TRUSTED, *_TRUSTED_NORMS) and not module._forward_hooks
-        }
+        self._plain = {module for module in self._leaves if is_plain(module)}
         self._owners = {
             id(parameter): name
             for module, name in self._leaves.items()
@@ -128,11 +120,11 @@ class Dependence(TorchFunctionMode):
         axis = 1 if is_norm(module) else x.dim() - (3 if isinstance(module, nn.Conv2d) else 1)
         channels = self._channels(x, axis)
         if is_norm(module):
-            if module in self._trusted:
+            if module in self._plain:
                 self._put(output, behind_norm(module, channels))
             return
         constants = Expansion.identity(x.shape[axis])
-        if module in self._trusted:
+        if module in self._plain:
             constants = read_constants(module, x, channels)
             self._put(output, Channels(axis, behind_layer(module, channels, constants)))
         self.readings.setdefault(self._leaves[module], []).append(constants)

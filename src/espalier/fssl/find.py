@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -54,6 +55,11 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
     model = without_compiler(model)
+    if _outputs(model):
+        raise InputError(
+            f"the model is a single {type(model).__name__}, in whose place nothing smaller can be "
+            "put; wrap it: torch.nn.Sequential(layer)"
+        )
     _check_values(model)
     example = example_input if isinstance(example_input, tuple) else (example_input,)
     spaces = _run(model, example)
@@ -71,9 +77,13 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
         )
     places = {space: each.index for space, each in units.items()}
     calls = {call.module: call for call in seen.calls}
+    times = Counter(call.module for call in seen.calls)
     layers = [
-        _layer_use(call, names[call.module], seen, places, prunable=call.module not in lent)
-        for call in calls.values()
+        replace(
+            _layer_use(call, names[module], seen, places, prunable=module not in lent),
+            calls=times[module],
+        )
+        for module, call in calls.items()
     ]
     norms = {
         names[module]: places[read[0].space.root()]
@@ -148,6 +158,11 @@ def _freeze_the_rest(seen: Observation, inputs: bool) -> None:
             for other in (read_now, calls[call.module]):
                 if other is not None:
                     other.freeze("", "a layer that is called twice reads other units beside them")
+    for module, places in seen.read.items():
+        counted = {place.space.root() for place in places}
+        if is_norm(module) and (len(counted) > 1 or module in seen.elsewhere):
+            for space in counted:
+                space.freeze("", "a norm that is called twice counts other units beside them")
 
 
 def _freeze_lent_weights(seen: Observation, names: dict[nn.Module, str]) -> set[nn.Module]:

@@ -79,6 +79,7 @@ class LayerUse:
         kernel, stride, padding: of a convolution.
         size: height and width of its input.
         prunable_elements: whether single weights may become zeros of a sparse layer.
+        calls: how often the model calls it.
     """
 
     name: str
@@ -93,6 +94,7 @@ class LayerUse:
     padding: tuple[int, int] = (0, 0)
     size: tuple[int, int] = (1, 1)
     prunable_elements: bool = False
+    calls: int = 1
 
     @property
     def positions(self) -> int:

@@ -13,11 +13,26 @@ from torch import Tensor, nn
 
 from espalier.fssl.find import is_sparse
 from espalier.network import Layer
+from espalier.nn import SparseLinear, ZeroSkipConv2d, ZeroSkipLinear
+
+_PLAIN = (
+    *(nn.Linear, nn.Conv2d, SparseLinear, ZeroSkipConv2d, ZeroSkipLinear),
+    *(nn.BatchNorm1d, nn.BatchNorm2d),
+)
 
 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module has weights that its units can be removed from."""
     return isinstance(module, (nn.Linear, nn.Conv2d)) or is_sparse(module)
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a layer or norm computes what its weights say and nothing else happens at its call.
+
+    A subclass or a hook may do anything beside.
+    """
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    return type(module) in _PLAIN and not hooks
 
 
 def taps(module: Any) -> int:

@@ -51,9 +51,10 @@ def export_onnx(model: nn.Module, path: str | Path, example: Any) -> None:
     arguments = example if isinstance(example, tuple) else (example,)
     dense = _dense_copy(getattr(model, "_orig_mod", model))
     with evaluating(dense):
-        content = _export(dense, arguments)
+        wanted = _outputs(dense, arguments)
+        content = _export(dense, arguments, len(wanted))
         if find_spec("onnxruntime") is not None:
-            _check(dense, content, arguments)
+            _check(wanted, content, arguments)
     with replacing_file(Path(path)) as file:
         file.write(content)
 
@@ -77,9 +78,24 @@ def _dense_copy(model: nn.Module) -> nn.Module:
     return dense
 
 
-def _export(model: nn.Module, arguments: tuple[Any, ...]) -> bytes:
+def _outputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[Tensor]:
+    """What the model gives for the example, one tensor or several."""
+    try:
+        given = model(*arguments)
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise InputError(f"the model does not run on the example: {error}") from error
+    outputs = list(given) if isinstance(given, (list, tuple)) else [given]
+    if not outputs or not all(isinstance(each, Tensor) for each in outputs):
+        raise InputError(
+            f"the model returns a {type(given).__name__}, wanted a tensor or a tuple of tensors"
+        )
+    return outputs
+
+
+def _export(model: nn.Module, arguments: tuple[Any, ...], outputs: int) -> bytes:
     """By PyTorch's tracing exporter, which needs onnx alone; the newer one needs more packages."""
     names = [f"input{index}" for index in range(len(arguments))]
+    made = ["output"] if outputs == 1 else [f"output{index}" for index in range(outputs)]
     content: Any = io.BytesIO()
     try:
         with warnings.catch_warnings():
@@ -89,8 +105,8 @@ def _export(model: nn.Module, arguments: tuple[Any, ...]) -> bytes:
                 arguments,
                 content,
                 input_names=names,
-                output_names=["output"],
-                dynamic_axes={name: {0: "batch"} for name in (*names, "output")},
+                output_names=made,
+                dynamic_axes={name: {0: "batch"} for name in (*names, *made)},
                 dynamo=False,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
@@ -99,18 +115,19 @@ def _export(model: nn.Module, arguments: tuple[Any, ...]) -> bytes:
     return written
 
 
-def _check(model: nn.Module, content: bytes, arguments: tuple[Any, ...]) -> None:
+def _check(outputs: list[Tensor], content: bytes, arguments: tuple[Any, ...]) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
     given = (each.numpy() for each in arguments if isinstance(each, Tensor))
-    came = session.run(None, dict(zip(names, given, strict=True)))[0]
-    wanted = model(*arguments).numpy()
-    gap = float(np.abs(came - wanted).max(initial=0.0))
-    allowed = RTOL * float(np.abs(wanted).max(initial=0.0))
-    if not gap <= allowed:
-        raise NetworkError(
-            f"onnxruntime differs by {gap:.3g} on the example, allowed {allowed:.3g}; "
-            "the file is not written"
-        )
+    found = session.run(None, dict(zip(names, given, strict=True)))
+    for came, output in zip(found, outputs, strict=True):
+        wanted = output.numpy()
+        gap = float(np.abs(came - wanted).max(initial=0.0))
+        allowed = RTOL * float(np.abs(wanted).max(initial=0.0))
+        if not gap <= allowed:
+            raise NetworkError(
+                f"onnxruntime differs by {gap:.3g} on the example, allowed {allowed:.3g}; "
+                "the file is not written"
+            )

@@ -114,6 +114,7 @@ class FSSLOptimizer(Optimizer):
         self.base, self.groups, self.time, self.steps = base, groups, time, steps
         targets = {"time": target_time, "zeros": target_zeros, "units": target_units}
         self._budget = _budget(base, groups, time, targets, mix, min_width)
+        self._asked = {**targets, "steps": steps, "mix": mix, "every": every, "width": min_width}
         self._every = min(every, max(1, steps // LEAST_SHRINKS))
         self._check_every = self._every * max(1, steps // (CHECKS * self._every))
         self._step = 0
@@ -192,6 +193,7 @@ class FSSLOptimizer(Optimizer):
     def state_dict(self) -> dict[str, Any]:
         """The base's state and that of the shaping: tensors and plain numbers."""
         return {
+            "asked": self._asked,
             "base": self.base.state_dict(),
             "budget": self._budget.state_dict(),
             "step": self._step,
@@ -202,9 +204,11 @@ class FSSLOptimizer(Optimizer):
         """Go on from a state that `state_dict` gave; load the model's weights before.
 
         Raises:
-            InputError: the state is of another optimiser, model or target.
+            InputError: the state is of another optimiser, model, target or number of steps.
         """
         try:
+            if state["asked"] != self._asked:
+                raise ValueError(f"it was asked for {state['asked']}, this one for {self._asked}")
             self.base.load_state_dict(state["base"])
             self._budget.load_state_dict(state["budget"])
             self._step, self._lr = state["step"], state["lr"]

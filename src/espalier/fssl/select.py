@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+
+from espalier.errors import InputError
 
 
 class Select(nn.Module):
@@ -15,7 +18,6 @@ class Select(nn.Module):
         indices: int64 ``[kept]``, rising, below `in_features`.
         in_features: features along the last axis of what comes.
 
-    >>> import torch
     >>> Select(torch.tensor([0, 2]), 3)(torch.tensor([[5.0, 6.0, 7.0]])).tolist()
     [[5.0, 7.0]]
     """
@@ -28,7 +30,17 @@ class Select(nn.Module):
         self.register_buffer("indices", indices)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``[..., kept]`` of ``[..., in_features]``."""
+        """``[..., kept]`` of ``[..., in_features]``.
+
+        Raises:
+            InputError: something else came.
+        """
+        traced: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+        if not traced and x.shape[-1:] != (self.in_features,):
+            raise InputError(
+                f"input is {list(x.shape)}, wanted [..., {self.in_features}]: all features, of "
+                f"which {len(self.indices)} are read"
+            )
         return x.index_select(-1, self.indices)
 
     def extra_repr(self) -> str:

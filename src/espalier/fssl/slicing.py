@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.find import is_norm
+from espalier.fssl.find import is_norm, is_sparse
 from espalier.fssl.layers import taps
 from espalier.network import Layer
 from espalier.nn import SparseLinear
@@ -71,6 +71,17 @@ def sparse_linear(old: Any, layer: Layer) -> Any:
     return _learning_like(old, new)
 
 
+def resize_sparse(module: Any, layer: Layer) -> None:
+    """Give a sparse layer the pattern, values and bias of one of ours."""
+    pattern = {
+        "row_offsets": torch.from_numpy(layer.row_offsets.copy()),
+        "column_indices": torch.from_numpy(layer.column_indices.copy()),
+    }
+    values = torch.from_numpy(layer.values.copy())
+    resize(module, {**pattern, "values": values, **_bias(module, layer)})
+    module.in_features, module.out_features = layer.inputs, layer.outputs
+
+
 def linear(old: Any, layer: Layer) -> Any:
     """A dense layer in the place of a sparse one."""
     new = nn.Linear(layer.inputs, layer.outputs, _has_bias(old, layer), device="meta")
@@ -93,10 +104,10 @@ def resize_norm(norm: Any, kept: NDArray[np.bool_]) -> None:
 
 
 def replace_module(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Put a module in the place of another, wherever it stands."""
+    """Put a module in the place of another, wherever it stands below the model."""
     new.train(old.training)
     for parent in list(model.modules()):
-        for name, child in parent.named_children():
+        for name, child in list(parent._modules.items()):  # every name of a child that has several
             if child is old and parent is not new:
                 setattr(parent, name, new)
 
@@ -109,9 +120,18 @@ def _bias(old: Any, layer: Layer) -> dict[str, Tensor]:
     return {"bias": torch.from_numpy(layer.bias.copy())} if _has_bias(old, layer) else {}
 
 
-def _learning_like(old: nn.Module, new: Any) -> Any:
-    learns = any(parameter.requires_grad for parameter in old.parameters())
-    return new.requires_grad_(learns)
+def _learning_like(old: Any, new: Any) -> Any:
+    """Weights and bias learn if the old ones did; a bias that is new, if the weights did."""
+    learns = _weights_of(old).requires_grad
+    _weights_of(new).requires_grad_(learns)
+    if new.bias is not None:
+        new.bias.requires_grad_(learns if old.bias is None else old.bias.requires_grad)
+    return new
+
+
+def _weights_of(module: Any) -> nn.Parameter:
+    weights: nn.Parameter = module.values if is_sparse(module) else module.weight
+    return weights
 
 
 def _laid_out_like(old: Tensor | None, tensor: Tensor) -> Tensor:

@@ -86,6 +86,7 @@ class Observation:
         calls: of layers, in order.
         made: the space of each layer's outputs.
         read: what each layer and norm read, call by call.
+        elsewhere: norms that were called on something that counts no units.
         borrowed: layers whose weights a function beside them used, and its name.
         input: the space of the model's inputs, if a linear layer reads them first.
     """
@@ -93,6 +94,7 @@ class Observation:
     calls: list[Call] = field(default_factory=list)
     made: dict[nn.Module, Space] = field(default_factory=dict)
     read: dict[nn.Module, list[Place]] = field(default_factory=dict)
+    elsewhere: set[nn.Module] = field(default_factory=set)
     borrowed: dict[nn.Module, str] = field(default_factory=dict)
     input: Space | None = None
 
@@ -188,6 +190,7 @@ class Spaces(TorchFunctionMode):
     def _norm(self, module: nn.Module, x: Tensor, output: Tensor) -> None:
         place = self._places.get(id(x))
         if place is None:
+            self.seen.elsewhere.add(module)
             return
         if place.repeat == 1 and place.axis == 1:
             self.seen.read.setdefault(module, []).append(place)

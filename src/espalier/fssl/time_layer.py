@@ -45,11 +45,12 @@ class LayerTime:
         backend: str,
         smooth: bool = False,
     ) -> float:
-        """Seconds of one backend, with or without the steps of its kernel."""
+        """Seconds of all calls by one backend, with or without the steps of its kernel."""
         curve = self.fits[backend].curve
         weights = self.layer.weights(1, 1) * inputs * outputs
         nonzeros = None if density is None or backend == DENSE else density * weights
-        return (curve.smooth if smooth else curve).seconds(inputs, outputs, nonzeros)
+        one = (curve.smooth if smooth else curve).seconds(inputs, outputs, nonzeros)
+        return self.layer.calls * one
 
     def cheapest(
         self, inputs: float, outputs: float, density: float | None, smooth: bool = False

@@ -72,6 +72,9 @@ class SparseLinear(nn.Module):
         super().__init__()
         if (density is None) == (pattern is None):
             raise InputError("wanted a density or a pattern, and not both")
+        for name, size in (("in_features", in_features), ("out_features", out_features)):
+            if type(size) is not int or size < 0:
+                raise InputError(f"{name} is {size!r}, wanted a whole number from 0 up")
         self.in_features, self.out_features = in_features, out_features
         if density is not None:
             seed = int(torch.randint(2**62, ()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +18,8 @@ def tensors_in(value: Any) -> Iterator[Tensor]:
     """
     if isinstance(value, Tensor):
         yield value
+    elif is_dataclass(value) and not isinstance(value, type):
+        yield from tensors_in([getattr(value, each.name) for each in fields(value)])
     elif isinstance(value, Mapping):
         yield from tensors_in(list(value.values()))
     elif isinstance(value, (list, tuple)):

@@ -29,7 +29,8 @@ def compact_folder(path: Path, output: Path, *, on_notice: Callable[[str], None]
         on_notice: called with what one should know, such as a damaged checkpoint passed over.
 
     Raises:
-        FileError: no training there, or its data is gone or damaged.
+        FileError: no training there, none of its checkpoints is whole, or its data is gone or
+            damaged.
         InputError: its data is not what it was begun with.
     """
     with reopen(Folder(path), on_notice) as course:

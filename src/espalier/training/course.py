@@ -39,20 +39,29 @@ class Course:
     def resume(self, on_notice: Callable[[str], None]) -> None:
         """Go on from the newest whole checkpoint; without any, from the beginning."""
         assert self.folder is not None
-        self.load_newest(on_notice)
+        self.load_newest(on_notice, otherwise="starting anew")
         for change in self.folder.changes():
             on_notice(f"{change}: the last bits may differ from an unbroken training")
         self.folder.rewrite_metrics(self.history)
 
-    def load_newest(self, on_notice: Callable[[str], None]) -> None:
-        """Take the state of the newest whole checkpoint, if there is one; nothing is written."""
+    def load_newest(self, on_notice: Callable[[str], None], *, otherwise: str) -> bool:
+        """Take the state of the newest whole checkpoint, if there is one; nothing is written.
+
+        Arguments:
+            on_notice: called with why newer ones were refused.
+            otherwise: what is said to become of it where none is whole.
+
+        Returns:
+            Whether there is one.
+        """
         assert self.folder is not None
         newest, refused = self.folder.newest()
         for error in refused:
-            where = "starting anew" if newest is None else f"using that of epoch {newest.epochs}"
-            on_notice(f"{error}; {where}")
+            then = otherwise if newest is None else f"using that of epoch {newest.epochs}"
+            on_notice(f"{error}; {then}")
         if newest is not None:
             self._load(newest.epochs, newest.state)
+        return newest is not None
 
     def run(self, watch: Watch, on_epoch: Callable[[Record], None] | None = None) -> None:
         """Train the epochs that are left.

@@ -111,8 +111,12 @@ def load(source: str, *, seed: int = 0) -> Data:
 def _load_digits(seed: int) -> dict[str, Half]:
     try:
         from sklearn.datasets import load_digits
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingExtraError("scikit-learn", "train", "training on digits") from None
+    except ImportError as error:
+        raise InputError(
+            f"scikit-learn, which has the digits, cannot be loaded: {error}"
+        ) from error
     bundled = load_digits()
     images, labels = bundled.images.astype(np.uint8), bundled.target.astype(np.int64)
     chosen = _fifth_of_each_class(labels, seed)

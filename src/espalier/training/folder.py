@@ -24,6 +24,7 @@ import torch
 from espalier import fssl
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
+from espalier.files.checked_json import read_json, write_json
 from espalier.files.streams import reading
 from espalier.kernels import instruction_set
 from espalier.kernels.processor import processor_name
@@ -92,7 +93,7 @@ class Folder:
             "environment": environment(),
             "time": json.loads(time),
         }
-        _write_json(self._run, run)
+        write_json(self._run, run)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -125,13 +126,8 @@ class Folder:
         """
         if not self.begun:
             raise FileError(f"{self.path} holds no training: there is no {self._run.name} in it")
-        with reading(self._run):
-            text = self._run.read_text(errors="replace")
-        try:
-            run = json.loads(text)
-        except ValueError as error:
-            raise FileError(f"{self._run} is damaged ({error})") from error
-        if not isinstance(run, dict) or run.get("format") != FORMAT:
+        run = read_json(self._run)
+        if run.get("format") != FORMAT:
             raise FileError(f"{self._run} does not describe a training")
         if run.get("format_version") != FORMAT_VERSION:
             raise FileError(
@@ -200,7 +196,8 @@ class Folder:
         """Write ``model.safetensors`` and ``result.json``; returns the result with its path."""
         save_model(result, self.model, data)
         result = replace(result, path=self.model)
-        _write_json(self.path / "result.json", result.to_json())
+        with replacing_file(self.path / "result.json") as file:
+            file.write((json.dumps(result.to_json(), indent=2) + "\n").encode())
         return result
 
 
@@ -238,8 +235,3 @@ def _make(path: Path) -> None:
 
 def _line(record: Record) -> str:
     return json.dumps(record.to_json()) + "\n"
-
-
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with replacing_file(path) as file:
-        file.write((json.dumps(value, indent=2) + "\n").encode())

@@ -131,6 +131,11 @@ class TrainingResult:
 
     def warning(self) -> str | None:
         """One sentence where much of what the dense network knew is lost; None where not."""
+        if self.compact.weights == 0:
+            return (
+                "no weight is left: the network gives the same answer to every image; give a "
+                "milder target"
+            )
         dense, compact = self.dense.error, self.compact.error
         if dense is None or compact is None or compact <= dense + MOST_LOST:
             return None

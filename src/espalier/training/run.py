@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from espalier.errors import InputError
+from espalier.errors import FileError, InputError
 from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import image_side
 from espalier.nn.threads import torch_threads
@@ -86,13 +86,21 @@ def train(
 
 @contextmanager
 def reopen(folder: Folder, on_notice: Callable[[str], None]) -> Iterator[Course]:
-    """A training as its newest whole checkpoint left it, for the block."""
+    """A training as its newest whole checkpoint left it, for the block.
+
+    Raises:
+        FileError: there is none.
+    """
     settings = folder.settings()
     with torch_threads(settings.threads):
         data = _load(settings)
         folder.check_same(settings, data.fingerprint)
         course = Course(Job(settings, data, _begun_with(folder)), stretches(settings), folder)
-        course.load_newest(on_notice)
+        if not course.load_newest(on_notice, otherwise="none is whole"):
+            raise FileError(
+                f"{folder.path} has no whole checkpoint yet; train on: espalier train --resume "
+                f"--output {folder.path}"
+            )
         yield course
 
 

@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, NamedTuple, get_args
 
 from espalier.errors import InputError
+from espalier.kernels.threads import MAX_THREADS
 
 Method = Literal["fssl", "magnitude", "rigl", "dense"]
 Measure = Literal["time", "zeros", "units"]
 Optimizer = Literal["sgd", "adam"]
 TimeSource = Literal["measured", "macs"]
 
+MAX_SEED = 2**64 - 1  # that PyTorch takes
 # What each method aims at when no target is given; it may be given any of these measures.
 DEFAULT_TARGETS: dict[str, tuple[Measure, float] | None] = {
     "fssl": ("time", 0.3),
@@ -156,8 +158,10 @@ class Settings:
             value = getattr(self, name)
             if value is not None and (type(value) is not int or value < 1):
                 raise InputError(f"{name} is {value!r}, wanted a whole number from 1 up")
-        if type(self.seed) is not int or self.seed < 0:
-            raise InputError(f"seed is {self.seed!r}, wanted a whole number from 0 up")
+        if self.threads is not None and self.threads > MAX_THREADS:
+            raise InputError(f"threads is {self.threads}, wanted 1 to {MAX_THREADS}")
+        if type(self.seed) is not int or not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"seed is {self.seed!r}, wanted a whole number from 0 to 2**64 - 1")
         for name in ("lr", "finetune_lr"):
             value = getattr(self, name)
             if value is not None and not 0.0 < value < float("inf"):

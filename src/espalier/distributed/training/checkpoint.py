@@ -8,7 +8,6 @@ file; without a whole manifest there is no checkpoint. The last two are kept.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from espalier.distributed.training.sharding import Shard
 from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
+from espalier.files.checked_json import read_json, write_json
 from espalier.files.streams import reading
 from espalier.training.checkpoint import outdated
 
@@ -83,13 +83,10 @@ def write(
             "format_version": FORMAT_VERSION,
             "epochs": epochs,
             "parts": world.parts,
-            "sha256": sums,
+            "files": sums,
             "state": dict(state),
         }
-        text = json.dumps(manifest)
-        whole = {"manifest": manifest, "sha256": hashlib.sha256(text.encode()).hexdigest()}
-        with replacing_file(path / "manifest.json") as file:
-            file.write(json.dumps(whole).encode())
+        write_json(path / "manifest.json", manifest)
         for old in outdated(_newest_first(folder), path):
             shutil.rmtree(old, ignore_errors=True)
     world.barrier(times=FOR_FILES)
@@ -128,7 +125,7 @@ def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
     """
     manifest = _read_manifest(path)
     found: dict[str, dict[str, Tensor]] = {}
-    pieces = list(_read_parts(path, manifest["sha256"]))
+    pieces = list(_read_parts(path, manifest["files"]))
     for name, shard in shards.items():
         holding = [each for each in pieces if f"{name}|rows" in each]
         if shard.replicated:
@@ -180,23 +177,15 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / "manifest.json"
     if not file.exists():
         raise FileError(f"{path} is not whole: it has no manifest")
-    with reading(file):
-        text = file.read_bytes().decode(errors="replace")
-    try:
-        whole = json.loads(text)
-        manifest = whole["manifest"]
-        checksum = hashlib.sha256(json.dumps(manifest).encode()).hexdigest()
-        fine = whole["sha256"] == checksum and manifest["format"] == FORMAT
-    except (ValueError, TypeError, KeyError) as error:
-        raise FileError(f"{file} is damaged ({type(error).__name__}: {error})") from error
-    if not fine:
-        raise FileError(f"{file} is damaged: its content does not match its checksum")
+    manifest = read_json(file)
+    if manifest.get("format") != FORMAT:
+        raise FileError(f"{file} is of no checkpoint of a training on several ranks")
     if manifest["format_version"] != FORMAT_VERSION:
         raise FileError(
             f"{file} is of version {manifest['format_version']}, wanted {FORMAT_VERSION}: it was "
             "written by another release of espalier"
         )
-    return dict(manifest)
+    return manifest
 
 
 def _read_parts(path: Path, digests: list[str]) -> Iterator[dict[str, Tensor]]:

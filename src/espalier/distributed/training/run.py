@@ -25,7 +25,7 @@ from espalier.distributed.transport import TransportName
 from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError, InputError, TrainingError
 from espalier.files.atomic import replacing_file
-from espalier.files.streams import reading
+from espalier.files.checked_json import read_json, write_json
 from espalier.nn.networks import build, image_side
 from espalier.nn.threads import torch_threads
 from espalier.training.data import Data, check_batch
@@ -130,15 +130,10 @@ def read_settings(output: Path) -> Settings:
     path = output / RUN
     if not path.exists():
         raise FileError(f"{output} holds no training: there is no {RUN} in it")
-    with reading(path):
-        text = path.read_text(errors="replace")
-    try:
-        about = json.loads(text)
-        if about["format"] != FORMAT:
-            raise FileError(f"{path} describes no training on several ranks")
-        return Settings.from_json(about["settings"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FileError(f"{path} is damaged ({type(error).__name__}: {error})") from error
+    about = read_json(path)
+    if about.get("format") != FORMAT:
+        raise FileError(f"{path} describes no training on several ranks")
+    return Settings.from_json(about["settings"])
 
 
 def build_whole(settings: Settings, side: int, classes: int) -> nn.Module:
@@ -190,8 +185,7 @@ class _Course:
                 "data": self.data.fingerprint,
                 "environment": environment(),
             }
-            with replacing_file(run) as file:
-                file.write((json.dumps(about, indent=2) + "\n").encode())
+            write_json(run, about)
         self.world.barrier(times=FOR_FILES)
 
     def resume(self, on_notice: Callable[[str], None]) -> None:
@@ -218,7 +212,7 @@ class _Course:
     def _changes(self) -> list[str]:
         """What is not as it was when the training began; other data or settings are refused."""
         assert self.output is not None
-        about = json.loads((self.output / RUN).read_text())
+        about = read_json(self.output / RUN)
         if about["data"] != self.data.fingerprint:
             raise InputError(
                 f"{self.output} was begun with other data than {self.settings.data} holds now; "

@@ -16,7 +16,8 @@ from espalier.nn import SparseLinear, patterns
 from espalier.nn.updaters import RigL
 from espalier.training.job import Job
 from espalier.training.phases import Phase
-from espalier.training.settings import Settings
+from espalier.training.settings import MAX_SEED, Settings
+from espalier.training.shape import Shape
 from espalier.training.trainer import Trainer
 
 MOST_STEPS_BETWEEN, LEAST_UPDATES = 100, 50
@@ -40,6 +41,11 @@ class RigLTrainer(Trainer):
         """One step, and now and then other connections."""
         super().update()
         self._updater.step()
+
+    def shape(self) -> Shape:
+        """By groups of the connections as they are now."""
+        self.groups = self.job.groups(self.model)
+        return super().shape()
 
     def compact(self) -> nn.Module:
         """By way of the dense network, whose times are known layer by layer."""
@@ -66,7 +72,7 @@ def _sparse(model: nn.Module, job: Job) -> nn.Module:
     for index, (name, layer, size) in enumerate(zip(names, layers, sizes, strict=True)):
         # Rounded down: together they may not exceed the target by a single weight.
         density = int(densities[index] * size) / size
-        seed = job.settings.seed * len(layers) + index
+        seed = (job.settings.seed * len(layers) + index) % (MAX_SEED + 1)
         pattern = patterns.uniform(*shapes[index], density, seed)
         _replace(model, name, _drawn(layer, pattern, seed))
     return model
