@@ -66,7 +66,7 @@ $(VENV)/tools: constraints.txt pyproject.toml tools/preflight
 	@touch $@
 
 $(VENV)/installed: $(VENV)/tools $(NATIVE) $(PACKAGES)
-	@echo "== building espalier"
+	@echo "== building espalier, which takes a minute or two"
 	@$(PIP) --no-build-isolation --editable '.[train,plot,partition,mpi]'
 	@touch $@
 

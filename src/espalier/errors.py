@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib.metadata import requires
+
 
 class EspalierError(Exception):
     """Base of every error espalier raises on purpose."""
@@ -23,10 +26,24 @@ class MissingExtraError(EspalierError, ImportError):
     """An optional dependency is not installed; the message names the command that mends it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        packages = " ".join(f"'{each}'" for each in packages_of(extra))
         super().__init__(
-            f"{purpose} needs {package}, which is not installed; "
-            f"run: pip install 'espalier[{extra}]'"
+            f"{purpose} needs {package}, which is not installed; run: pip install {packages}"
         )
+
+
+def packages_of(extra: str) -> list[str]:
+    """What an extra of this package installs, as pip takes it.
+
+    >>> packages_of("partition")
+    ['mtkahypar>=1.7']
+    """
+    marked = (each.split(";") for each in requires("espalier") or ())
+    return [name.strip() for name, *marker in marked if extra in _extras(marker)]
+
+
+def _extras(marker: list[str]) -> list[str]:
+    return re.findall(r"extra == ['\"]([\w-]+)['\"]", "".join(marker))
 
 
 class TrainingError(EspalierError, ArithmeticError):

@@ -129,5 +129,5 @@ def test_a_missing_library_is_named(
     peer_class: type[Peer], module: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=r"espalier\[bench\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'matplotlib"):
         peer_class(NETWORKS["rectangular"])

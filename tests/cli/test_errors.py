@@ -39,7 +39,7 @@ def app_raising(error: BaseException) -> typer.Typer:
         (FileError("[bold]x[/bold] " + "long " * 60), "error: [bold]x[/bold] " + "long " * 59),
         (FileNotFoundError(2, "No such file", "x.tsv"), "error: x.tsv: No such file\n"),
         (MemoryError(), "error: out of memory"),
-        (MissingExtraError("torch", "train", "esp.nn"), "pip install 'espalier[train]'"),
+        (MissingExtraError("torch", "train", "esp.nn"), "pip install 'torch>=2.5' 'scikit-learn"),
     ],
 )
 def test_error_is_one_line_and_exit_code_2(error, message):
@@ -48,6 +48,22 @@ def test_error_is_one_line_and_exit_code_2(error, message):
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+
+
+def test_a_table_too_wide_for_the_terminal_shows_its_rows_below_each_other(monkeypatch, capsys):
+    header, rows = ["", "a long name", "another one"], [["first", "1", "2"], ["second", "3", "4"]]
+    monkeypatch.setenv("COLUMNS", "60")
+    console.print_rows("numbers", header, rows)
+    assert "┃ a long name ┃ another one ┃" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "30")
+    console.print_rows("numbers", header, rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip("│ ").split("│")[0].strip() for line in lines if line.startswith("│")] == [
+        *("first", "a long name", "another one", "second", "a long name", "another one"),
+    ]
+    monkeypatch.delenv("COLUMNS")
+    console.print_rows("numbers", ["", *("a long name",) * 40], [["first", *("1",) * 40]])
+    assert len(capsys.readouterr().out.splitlines()) == 7
 
 
 @pytest.mark.parametrize("words", [["--debug", "fail"], ["fail", "--debug"]])

@@ -58,7 +58,7 @@ def test_a_partition_lies_beside_its_network(espalier, tmp_path):
             "are for one process",
         ),
         (("train", "--ranks", "2", "--resume"), "--resume wants --output"),
-        (("train", "--ranks", "2", "--model", "mlp:8"), "no SparseLinear layer"),
+        (("train", "--ranks", "2", "--model", "mlp:8"), "wanted radixnet:NEURONSxLAYERS"),
     ],
 )
 def test_bad_arguments_are_one_line(espalier, tmp_path, monkeypatch, arguments, message):

@@ -207,7 +207,24 @@ def test_the_report_tells_errors_and_the_break_even(time):
     assert below == pytest.approx(25.0, abs=2.0)
     assert all(" %" in line for line in lines[2:8])
     assert any(line.startswith("between the layers:") for line in lines)
-    assert "measured 2 ms" in lines[-1]
+    assert lines[-1].endswith("predicted 43.8 us, measured 43.8 us (+0.0%)")
+
+
+@pytest.mark.parametrize("busy", [0.5, 3.0])
+def test_what_does_not_hold_together_is_measured_anew_and_told(machine, tmp_path, busy):
+    machine.busy = busy
+    time = TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path)
+    layers = [key for key in machine.asked if "between" not in key]
+    assert layers == 2 * layers[: len(layers) // 2] and len(machine.asked) == len(layers) + 2
+    assert not time.holds_together()
+    assert "do not fit together" in time.report() and "times-" in time.report()
+    machine.asked.clear()
+    machine.busy = 1.0
+    assert TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path).holds_together()
+    assert machine.asked
+    machine.asked.clear()
+    TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path)
+    assert not machine.asked
     assert str(time) == time.report()
 
 

@@ -37,7 +37,7 @@ try:
 except espalier.MissingExtraError as error:
     print(error)
 """
-    assert "'espalier[train]'" in run(program)
+    assert "'torch>=2.5'" in run(program)
 
 
 def test_unknown_names_are_attribute_errors():

@@ -12,7 +12,7 @@ from espalier import fssl
 from espalier.fssl import time_measure
 from espalier.fssl.time_between import Between, Gap
 from espalier.fssl.time_measure import GATHER, Task
-from espalier.fssl.time_points import CSR, Point
+from espalier.fssl.time_points import CSR, DENSE, Point
 
 
 class PretendedMachine:
@@ -22,12 +22,14 @@ class PretendedMachine:
         asked: keys of what was measured, in order.
         steady: whether what it measures may be kept.
         runs: whether the model can be run as a whole.
+        busy: how many times too long that takes.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked: list[str] = []
         self.steady = True
         self.runs = True
+        self.busy = 1.0
         self.seconds: Callable[[Task, Point], float] = bilinear
         monkeypatch.setattr(time_measure, "time_points", self._time_points)
         monkeypatch.setattr(time_measure, "time_between", self._time_between)
@@ -42,7 +44,12 @@ class PretendedMachine:
     def _time_between(self, model, layers, batch, example=None, clock=None):
         self.asked.append(f"between, after {len(self.asked)}")
         gaps = tuple(Gap(1e-6, 2e-6) for _ in layers)
-        return Between(1e-6, gaps, 0.002, self.steady) if self.runs else None
+        whole = 1e-6 + sum(
+            3e-6
+            + self.seconds(Task("", layer, DENSE, None), Point(layer.in_width, layer.out_width))
+            for layer in layers
+        )
+        return Between(1e-6, gaps, self.busy * whole, self.steady) if self.runs else None
 
 
 def bilinear(task: Task, point: Point) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -146,7 +147,7 @@ def sparsetrain(
         int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A few layers, rounds and steps: under a minute.")
+        bool, typer.Option("--quick", help="A few layers, rounds and steps: about a minute.")
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Time the training steps of the large networks too.")
@@ -226,7 +227,7 @@ def fssl(
         typer.Option(min=1, help="Threads of trainings; all by default. Times are of one and two."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Few seeds, epochs, goals and rounds: half a minute.")
+        bool, typer.Option("--quick", help="Few seeds, epochs, goals and rounds: a minute or two.")
     ] = False,
     output: Annotated[
         Path | None,
@@ -275,7 +276,9 @@ def partition(
         list[int] | None,
         typer.Option(min=1, help="Challenge networks to partition; repeat."),
     ] = None,
-    layers: Annotated[int, typer.Option(min=1, help="Layers of each.")] = 120,
+    layers: Annotated[
+        int | None, typer.Option(min=1, help="Layers of each.  [default: 120]")
+    ] = None,
     parts: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Numbers of parts; repeat. By default 8, 32, 128 and 512."),
@@ -284,15 +287,23 @@ def partition(
         Path | None, typer.Option(help="Partition this network on file in their place.")
     ] = None,
     sweeps: Annotated[
-        int, typer.Option(min=0, help="Times every layer is cut again with its neighbours fixed.")
-    ] = 0,
-    ranks: Annotated[int, typer.Option(min=1, help="Processes of section ranks.")] = 2,
-    wide: Annotated[int, typer.Option(min=1, help="Neurons of its network.")] = 16384,
-    deep: Annotated[int, typer.Option(min=1, help="Layers of it.")] = 120,
-    batch: Annotated[int, typer.Option(min=1, help="Samples of it.")] = 256,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+        int | None,
+        typer.Option(min=0, help="Times every layer is cut again, neighbours fixed.  [default: 0]"),
+    ] = None,
+    ranks: Annotated[
+        int | None, typer.Option(min=1, help="Processes of section ranks.  [default: 2]")
+    ] = None,
+    wide: Annotated[
+        int | None, typer.Option(min=1, help="Neurons of its network.  [default: 16384]")
+    ] = None,
+    deep: Annotated[int | None, typer.Option(min=1, help="Layers of it.  [default: 120]")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Samples of it.  [default: 256]")] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Timed rounds of each contestant.  [default: 7]")
+    ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small networks and few rounds: half a minute.")
+        bool,
+        typer.Option("--quick", help="Small networks, few rounds, unless given: about a minute."),
     ] = False,
     output: Annotated[
         Path | None, typer.Option(help="Folder for partition.md, partition.json and the plot.")
@@ -307,21 +318,23 @@ def partition(
     from espalier.bench import partition as tables
 
     defaults = tables.Settings()
-    settings = tables.Settings(
-        neurons=tuple(neurons or defaults.neurons),
-        layers=layers,
-        parts=tuple(parts or defaults.parts),
-        network_file=_word(network_file),
-        random=() if neurons else defaults.random,
-        sweeps=sweeps,
-        ranks=ranks,
-        wide=wide,
-        deep=deep,
-        batch=batch,
-        rounds=rounds,
+    given: dict[str, Any] = {
+        "neurons": tuple(neurons or ()) or None,
+        "layers": layers,
+        "parts": tuple(parts or ()) or None,
+        "network_file": _word(network_file),
+        "random": () if neurons else None,
+        "sweeps": sweeps,
+        "ranks": ranks,
+        "wide": wide,
+        "deep": deep,
+        "batch": batch,
+        "rounds": rounds,
+    }
+    settings = replace(
+        defaults.quick() if quick else defaults,
+        **{name: value for name, value in given.items() if value is not None},
     )
-    if quick:
-        settings = settings.quick()
     wanted = section or tuple(tables.SECTIONS)
     _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
 

@@ -22,7 +22,8 @@ ProgressCallback = Callable[[int, int], None]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
-FILE_WIDTH = 160  # of tables that go to a file or a pipe, unless COLUMNS says another
+FILE_WIDTH = 160  # of text that goes to a file or a pipe, unless COLUMNS says another
+MOST_WIDTH = 1000  # of a table there
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130  # exit codes
 
 
@@ -66,7 +67,7 @@ def print_notice(message: str) -> None:
 
 def print_text(text: str) -> None:
     """A paragraph of a result for people, wrapped to the terminal, and an empty line."""
-    Console().print(Text(text), end="\n\n")
+    _result_console().print(Text(text), end="\n\n")
 
 
 def print_json(value: Mapping[str, Any]) -> None:
@@ -84,7 +85,7 @@ def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = N
     if verdict is not None:
         style = "bold green" if verdict.startswith("PASSED") else "bold red"
         table.add_row("result", Text(verdict, style=style))
-    Console().print(table)
+    _result_console(table).print(table)
 
 
 def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -92,17 +93,40 @@ def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]])
     table = Table(title=title, title_justify="left")
     for position, name in enumerate(header):
         table.add_column(name, style="" if position else "bold", overflow="fold")
+    rows = [list(row) for row in rows]
     for row in rows:
         table.add_row(*map(Text, row))
-    _result_console().print(table, "")
+    console = _result_console(table)
+    if _width(console, table) > console.width:
+        table = _below_each_other(title, header, rows)
+    console.print(table, "")
 
 
-def _result_console() -> Console:
+def _below_each_other(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """The rows of a table that is too wide, each as lines of a name and a value."""
+    table = Table(title=title, title_justify="left", show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, *values in rows:
+        table.add_row(Text(name, style="bold"), "")
+        for column, value in zip(header[1:], values, strict=True):
+            table.add_row(f"  {column}", Text(value))
+        table.add_section()
+    return table
+
+
+def _result_console(table: Table | None = None) -> Console:
     """A terminal as wide as it is; a file as wide as a table needs."""
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(width=FILE_WIDTH)
+    return Console(width=FILE_WIDTH if table is None else _width(console, table))
+
+
+def _width(console: Console, table: Table) -> int:
+    """Columns of a table that nothing in it is wrapped for."""
+    unbounded = console.options.update(max_width=MOST_WIDTH)
+    return console.measure(table, options=unbounded).maximum
 
 
 @contextmanager
@@ -149,8 +173,9 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
 def _pace(done: int, total: int, elapsed: float, unit: str) -> str:
     if done <= 0:
         return ""
+    pace = units.quantity(done / elapsed, f"{unit}/s")
     left = elapsed / done * max(total - done, 0)
-    return f"{units.quantity(done / elapsed, f'{unit}/s')}, {units.seconds(left)} left"
+    return f"{pace}, {units.seconds(left)} left" if left else pace
 
 
 def _describe(error: BaseException) -> str:

@@ -49,7 +49,12 @@ def network(
 
 @app.command("images")
 def images(
-    neurons: Annotated[int, typer.Argument(help="Pixels of an image: 1024, 4096, 16384 or 65536.")],
+    neurons: Annotated[
+        int,
+        typer.Argument(
+            help="Pixels of an image, a square: the challenge has 1024, 4096, 16384, 65536."
+        ),
+    ],
     target: Annotated[Path, typer.Argument(help="The batch: .npz as scipy CSR, or .npy dense.")],
     count: Annotated[int, typer.Option(min=1, help="Images to make.")] = CHALLENGE_SAMPLES,
     source: Annotated[

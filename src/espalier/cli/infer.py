@@ -25,6 +25,7 @@ from espalier.cli.ranks import (
 from espalier.cli.shortcuts import print_shortcuts
 from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
+from espalier.cuda import open_device, parse_device
 from espalier.errors import InputError
 from espalier.inference import (
     GpuPlan,
@@ -147,6 +148,9 @@ def infer(
         check_target(output)
     if activations is not None:
         check_target(activations, ENDINGS)
+
+    if (ordinal := parse_device(device)) is not None:
+        open_device(ordinal)  # before anything takes time
 
     wanted = None if truth is None else files.load_categories(truth)
 

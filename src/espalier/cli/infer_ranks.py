@@ -134,7 +134,7 @@ def _print(
     print_facts(
         f"{job.network} over {job.inputs} on {ranks_used} ranks",
         {
-            "grid": f"{report['replicas']} replicas of {report['parts']} parts",
+            "grid": units.grid(report["replicas"], report["parts"]),
             "connections": f"{units.count(report['connections'])} in {report['layers']} layers",
             "inputs": units.count(report["samples"]),
             "load": units.seconds(job.load_seconds),

@@ -15,6 +15,7 @@ from espalier.cli.console import Json, print_facts, print_json
 from espalier.kernels.processor import processor_name
 
 PACKAGES = ("numpy", "scipy", "safetensors", "isal", "torch", "scikit-learn", "matplotlib")
+MORE_PACKAGES = ("mpi4py", "openmpi", "mpich", "mtkahypar", "onnx", "onnxruntime")
 GPU_PACKAGES = ("cuda-bindings", "nvidia-cuda-nvrtc", "nvidia-cusparse")
 PEERS = ("python-graphblas", "suitesparse-graphblas")
 OPENMP = re.compile(r"/\S*/(?:libgomp|libiomp5|libomp)[^/\s]*\.so[^/\s]*")
@@ -72,7 +73,7 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.platform(),
         "python": platform.python_version(),
         "versions": {"espalier": espalier.__version__}
-        | {name: _version(name) for name in (*PACKAGES, *GPU_PACKAGES, *PEERS)},
+        | {name: _version(name) for name in (*PACKAGES, *MORE_PACKAGES, *GPU_PACKAGES, *PEERS)},
     }
 
 

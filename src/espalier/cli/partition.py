@@ -14,6 +14,7 @@ from espalier.cli.console import Json, print_facts, print_json, print_notice, pr
 from espalier.cli.infer import Bias, Clip, Layers, Network, Neurons
 from espalier.cli.specs import GeneratedNetwork, open_network, parse_network
 from espalier.partitioning import Partition, PartitionReport, predict
+from espalier.partitioning.partitioners import checked
 from espalier.partitioning.plot import plot_report
 
 
@@ -55,6 +56,12 @@ def partition(
     if plot is not None:
         check_target(plot, (".png",))
     net = open_network(spec, bias=bias, clip=clip, neurons=neurons, layers=layers)
+    checked(net, parts, method, imbalance, sweeps, seed)
+    narrow = min(net.shape(index)[0] for index in range(len(net)))
+    if parts > narrow:
+        print_notice(
+            f"{parts} parts for layers of {narrow} rows: some parts have no row of some layers"
+        )
     if method == "hypergraph" and parts > 1:
         print_notice(str(predict(net, parts, seed=seed)))
     with progress("partitioning", "layers") as update:

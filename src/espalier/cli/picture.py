@@ -37,6 +37,7 @@ def _draw_loss(panel: Any, history: Sequence[Record]) -> None:
     panel.plot(epochs, errors, color="tab:red", label="test error")
     panel.set_yscale("log")
     panel.set_xlabel("epoch", fontsize=8)
+    panel.set_ylabel("loss; part of the images that are wrong", fontsize=8)
     _finish(panel)
 
 
@@ -55,7 +56,7 @@ def _draw_size(panel: Any, result: TrainingResult) -> None:
     if target is not None:
         left = 1.0 - target.value if target.measure == "zeros" else target.value
         panel.axhline(left, color="black", linestyle=":", linewidth=1, label="target")
-    panel.set_ylim(0.0, 1.05)
+    panel.set_ylim(0.0, 1.05 * max(1.0, *(record.predicted_time for record in history)))
     panel.set_xlabel("epoch", fontsize=8)
     panel.set_ylabel("part of the dense network", fontsize=8)
     _finish(panel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 import time
@@ -59,6 +60,9 @@ def started_by_mpi() -> bool:
 
 def start(ranks: int, partition: Partition | None, threads: int | None) -> None:
     """Run this very command on so many ranks, and end as they end."""
+    cores = len(os.sched_getaffinity(0))
+    if ranks > cores:
+        print_notice(f"{ranks} ranks take turns on {cores} cores: they are slow, not fast")
     arguments = without_option(sys.argv[1:], "--ranks")
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         if partition is not None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import espalier as esp
 from espalier.cli.console import ProgressCallback
-from espalier.errors import InputError
+from espalier.errors import FileError, InputError
 
 CHALLENGE_SAMPLES = 60_000
 
@@ -104,6 +104,9 @@ def open_network(
         FileError: the file is missing or damaged.
     """
     if isinstance(spec, Path):
+        _check_exists(
+            spec, "a file or folder of a network, radixnet:NEURONSxLAYERS or random:NEURONSxLAYERS"
+        )
         return esp.load(
             spec, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=progress
         )
@@ -125,8 +128,14 @@ def open_inputs(
         FileError: the file is missing or damaged.
     """
     if isinstance(spec, Path):
+        _check_exists(spec, "a file of inputs, digits[:COUNT] or mnist:FOLDER[:COUNT]")
         return esp.load_inputs(spec, width=width, progress=progress)
     return esp.challenge_images(width, spec.count, source=spec.folder, progress=progress)
+
+
+def _check_exists(path: Path, wanted: str) -> None:
+    if not path.exists():
+        raise FileError(f"{path} does not exist, wanted {wanted}")
 
 
 def _positive(number: int, text: str) -> int:

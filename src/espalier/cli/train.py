@@ -36,7 +36,8 @@ def train(
         str | None,
         typer.Option(
             help="mlp:300-100, lenet5, vgg-small[:WIDTH], radixnet:1024x6, resnet34, resnet50 or "
-            "fixup-resnet50; mlp:300-100 by default."
+            "fixup-resnet50; mlp:300-100 by default. With --ranks a radixnet, by default "
+            "radixnet:1024x6."
         ),
     ] = None,
     method: Annotated[

@@ -95,6 +95,11 @@ def settings_of(given: dict[str, Any], output: Path | None, resume: bool) -> tup
             raise InputError("--resume wants --output: the folder of the training to go on with")
         return replace(read_settings(output), **given), output
     settings = training.Settings(**{"method": "dense", "model": "radixnet:1024x6", **given})
+    if not settings.model.startswith("radixnet:"):
+        raise InputError(
+            f"--model is {settings.model}, wanted radixnet:NEURONSxLAYERS: on several ranks the "
+            "rows of sparse layers are shared out; leave out --ranks for other models"
+        )
     words = (Path(settings.data).name, settings.model, "ranks", str(settings.seed))
     return settings, output or Path("-".join(("training", *words)).replace(":", "-"))
 
@@ -146,7 +151,7 @@ def _print_end(
     print_facts(
         f"{settings.model} on {settings.data}",
         {
-            "grid": f"{replicas} replicas of {partition.parts} parts",
+            "grid": units.grid(replicas, partition.parts),
             "epochs": units.count(last.epoch),
             "test error": f"{1.0 - last.test_accuracy:.2%}",
             "an epoch": units.seconds(sum(e.seconds for e in epochs) / len(epochs)),

@@ -40,6 +40,16 @@ def size(bytes_: float) -> str:
     return f"{int(value) if unit == 'B' else _three_digits(value)} {unit}"
 
 
+def grid(replicas: int, parts: int) -> str:
+    """Replicas and parts of a run on several processes.
+
+    >>> grid(1, 2), grid(2, 1)
+    ('1 replica of 2 parts', '2 replicas of 1 part')
+    """
+    both = (("replica", replicas), ("part", parts))
+    return " of ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in both)
+
+
 def seconds(value: float) -> str:
     """A duration with three significant digits.
 

@@ -56,6 +56,8 @@ def load_inputs(
     for name, size in (("width", width), ("samples", samples)):
         if size is not None and size < 0:
             raise InputError(f"{name} is {size}, wanted a size of at least 0")
+    if path.is_dir():
+        raise FileError(f"{path} is a folder, wanted a file of samples")
     with open_stream(path) as (stream, _):
         start = stream.read(16)
     if start.startswith(b"\x93NUMPY"):
@@ -121,7 +123,9 @@ def _load_npz(path: Path) -> Matrix:
         matrix.sum_duplicates()
         with np.errstate(over="ignore"):
             return matrix.astype(np.float32)
-    except (ValueError, OSError, EOFError, KeyError, TypeError, BadZipFile, SyntaxError) as error:
+    except BadZipFile as error:
+        raise FileError(f"{path} is cut short or damaged ({error}); copy it anew") from error
+    except (ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError) as error:
         raise FileError(
             f"{path} holds no sparse matrix as scipy.sparse.save_npz writes it: {error}"
         ) from error
@@ -133,4 +137,4 @@ def _check(inputs: Any, path: Path, width: int | None, samples: int | None) -> N
         raise FileError(f"{path} holds a value that is not finite in float32")
     for axis, name, size in ((0, "samples", samples), (1, "width", width)):
         if size is not None and inputs.shape[axis] != size:
-            raise InputError(f"{path} has {name} {inputs.shape[axis]}, asked for {size}")
+            raise InputError(f"{path} has {name} {inputs.shape[axis]}, wanted {size}")

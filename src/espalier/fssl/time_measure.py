@@ -136,9 +136,7 @@ def time_gaps(
     groups: Groups, batch: int, threads: int, example: Tensor | None, cache: MachineCache
 ) -> Between | None:
     """The time between the layers, of a model that looks like this one."""
-    looks = f"{groups.model!r} {groups.layers} {None if example is None else example.shape[1:]}"
-    name = sha256(looks.encode()).hexdigest()[:16]
-    key = f"{GAPS} {name} batch={batch} threads={threads} {instruction_set()}"
+    key = gaps_key(groups, batch, threads, example)
     numbers = _checked(cache.get(key), 2 + 2 * len(groups.layers), least=0.0)
     if numbers:
         front, whole, *rest = numbers
@@ -148,6 +146,13 @@ def time_gaps(
         rest = [each for gap in between.gaps for each in gap]
         cache.put({key: [between.front, between.whole, *rest]})
     return between
+
+
+def gaps_key(groups: Groups, batch: int, threads: int, example: Tensor | None) -> str:
+    """Under which the cache has what `time_gaps` found."""
+    looks = f"{groups.model!r} {groups.layers} {None if example is None else example.shape[1:]}"
+    name = sha256(looks.encode()).hexdigest()[:16]
+    return f"{GAPS} {name} batch={batch} threads={threads} {instruction_set()}"
 
 
 def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:

@@ -13,11 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from espalier.errors import InputError
-from espalier.fssl.groups import Groups, LayerUse
+from espalier.fssl.groups import SPARSE, Groups, LayerUse
 from espalier.fssl.time_between import Between
 from espalier.fssl.time_json import between_from_json, layer_from_json, layer_to_json
 from espalier.fssl.time_layer import LayerTime, measured_layers, nominal_layers
-from espalier.fssl.time_measure import cache, tasks, time_gaps, time_layers
+from espalier.fssl.time_measure import cache, gaps_key, tasks, time_gaps, time_layers
 from espalier.fssl.time_points import BACKENDS, CSR, DENSE
 from espalier.fssl.time_report import report
 from espalier.kernels import instruction_set, thread_count
@@ -30,6 +30,7 @@ _WINDOW = 0.05
 # Widths and non-zeros that save less than this part of the time are not worth a term.
 _LAUNCH_BOUND = 0.2
 _NO_TIME = 1e-12
+_TOGETHER = 1.5
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ class TimeModel:
         """Time every layer at many widths on this machine and fit curves to the seconds.
 
         Seconds are kept in the user's cache: the same layer is measured once. What a restless
-        machine measured is not kept. The time of one thread is its own, so that other programs
-        disturb it little; the time of several is that on the wall.
+        machine measured is not kept, and what does not hold together (`holds_together`) is
+        measured anew. The time of one thread is its own, so that other programs disturb it
+        little; the time of several is that on the wall.
 
         Arguments:
             groups: of the network.
@@ -92,11 +94,19 @@ class TimeModel:
         count = thread_count(threads)
         known = cache(folder)
         planned = tasks(groups, batch, count, ways)
-        with torch_threads(count):
-            seconds = time_layers(groups, batch, count, planned, known, progress)
-            between = time_gaps(groups, batch, count, example_input, known)
-        layers = measured_layers(planned, seconds, batch)
-        return cls(batch, count, this_machine(), tuple(groups.full_widths), layers, between)
+
+        def measured() -> TimeModel:
+            with torch_threads(count):
+                seconds = time_layers(groups, batch, count, planned, known, progress)
+                between = time_gaps(groups, batch, count, example_input, known)
+            layers = measured_layers(planned, seconds, batch)
+            return cls(batch, count, this_machine(), tuple(groups.full_widths), layers, between)
+
+        model = measured()
+        if not model.holds_together(groups.full_nonzeros):
+            known.forget([gaps_key(groups, batch, count, example_input), *(t.key for t in planned)])
+            model = measured()
+        return model
 
     @classmethod
     def from_macs(cls, groups: Groups, batch: int = 256) -> TimeModel:
@@ -191,6 +201,20 @@ class TimeModel:
         """Whether constants dominate at full width, so that no width is worth a term of time."""
         saved: float = sum(map(operator.mul, self.marginals(self.sizes), self.sizes))
         return saved < _LAUNCH_BOUND * self.seconds(self.sizes)
+
+    def holds_together(self, nonzeros: Sequence[int | None] | None = None) -> bool:
+        """Whether layers and gaps add up to the time of the whole network, by and large.
+
+        If not, something else kept the machine busy while one or the other was measured.
+
+        Arguments:
+            nonzeros: of each layer at full width, None for a dense one.
+        """
+        unknown = nonzeros is None and any(known.layer.kind == SPARSE for known in self.layers)
+        if self.between is None or unknown:
+            return True
+        ratio = self.seconds(self.sizes, nonzeros) / max(self.between.whole, _NO_TIME)
+        return 1.0 / _TOGETHER < ratio < _TOGETHER
 
     def to_json(self) -> str:
         """All of it as JSON text."""

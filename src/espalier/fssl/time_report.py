@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from espalier.fssl.time_curve import Table
 from espalier.fssl.time_fit import Fit
 from espalier.fssl.time_layer import LayerTime
+from espalier.fssl.time_measure import cache
 from espalier.fssl.time_points import CSR, DENSE
 
 if TYPE_CHECKING:
@@ -80,6 +81,11 @@ def _notes(model: TimeModel) -> Iterator[str]:
             f"network at full width: predicted {_time(predicted)}, measured "
             f"{_time(model.between.whole)} ({off:+.1%})"
         )
+        if not model.holds_together():
+            yield (
+                "these do not fit together: other programs ran meanwhile; on a quiet machine, "
+                f"measure anew without {cache().path}"
+            )
     if model.launch_bound:
         yield "constants dominate: the time term is inactive, no width is worth it"
 

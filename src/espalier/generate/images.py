@@ -70,7 +70,7 @@ def challenge_images(
         if count > len(grey):
             raise InputError(f"count is {count}, but {source} holds only {len(grey)} images")
     strip = Strip(grey, side)
-    report = _Report(progress, len(grey) + count)
+    report = _Report(progress, count, len(grey) + count)
     brightest = max(squares.max() for squares in _chunks(strip, side, len(grey), report))
     return _pixels_above(brightest / 4.0, strip, side, count, report)
 
@@ -99,15 +99,15 @@ def _checked_side(neurons: int) -> int:
 
 
 class _Report:
-    """Counts images through both passes and passes the count on."""
+    """Counts images through both passes, as parts of the images that are wanted."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self._progress, self._done, self._total = progress, 0, total
+    def __init__(self, progress: Progress | None, count: int, work: int) -> None:
+        self._progress, self._done, self._count, self._work = progress, 0, count, work
 
     def advance(self, images: int) -> None:
         self._done += images
         if self._progress is not None:
-            self._progress(self._done, self._total)
+            self._progress(self._done * self._count // self._work, self._count)
 
 
 def _chunks(strip: Strip, side: int, count: int, report: _Report) -> Iterator[NDArray[np.float64]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,32 @@ class MachineCache:
     def get(self, key: str) -> Any:
         """The entry of a key, None where there is none; who asks must check it."""
         if self._entries is None:
-            self._entries = _read(self._path())
+            self._entries = _read(self.path)
         return self._entries.get(key)
 
     def put(self, entries: dict[str, Any]) -> None:
         """Add entries to the file, beside those that other processes have added meanwhile."""
-        path = self._path()
-        self._entries = {**_read(path), **(self._entries or {}), **entries}
+        self._entries = {**_read(self.path), **(self._entries or {}), **entries}
+        self._write(self._entries)
+
+    def _write(self, entries: dict[str, Any]) -> None:
+        path = self.path
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
             draft = path.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(self._entries, indent=0))
+            draft.write_text(json.dumps(entries, indent=0))
             draft.replace(path)
 
-    def _path(self) -> Path:
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take entries out of the file."""
+        unwanted = set(keys)
+        kept = {key: entry for key, entry in _read(self.path).items() if key not in unwanted}
+        self._entries = None
+        self._write(kept)
+
+    @property
+    def path(self) -> Path:
+        """The file."""
         cache = self._folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         name = f"{self._name}-{processor_name()}"
         plain = "".join(c if c.isalnum() or c == "." else "-" for c in name)

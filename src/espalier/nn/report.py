@@ -54,7 +54,10 @@ class ModelReport:
     def __str__(self) -> str:
         if not self.passes:
             if not self.layers:
-                return "no layer of this model skips zeros: none could gain, or none was float32"
+                return (
+                    "no layer of this model skips zeros: none is float32, or none could gain at "
+                    "the batch it was accelerated for; larger batches gain more"
+                )
             return f"layers that may skip zeros: {self.layers}; none has run in training yet"
         head = ("layer", "input", "pass", "density", "choice", "gain", "calls")
         rows = [head, *(_row(entry) for entry in self.passes)]
@@ -76,7 +79,8 @@ def model_report(model: nn.Module) -> ModelReport:
         InputError: the model is no module.
 
     >>> print(model_report(nn.Linear(2, 2)))
-    no layer of this model skips zeros: none could gain, or none was float32
+    no layer of this model skips zeros: none is float32, or none could gain at the batch it was \
+accelerated for; larger batches gain more
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")

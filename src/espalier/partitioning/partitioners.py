@@ -64,7 +64,7 @@ def partition(
     >>> [len(owners) for owners in parts.owners]
     [256, 256, 256, 256, 256]
     """
-    parts, sweeps, seed = _checked(network, parts, method, imbalance, sweeps, seed)
+    parts, sweeps, seed = checked(network, parts, method, imbalance, sweeps, seed)
     given = None if inputs is None else _checked_inputs(inputs, network.inputs, parts)
     if method == "hypergraph" and parts > 1:
         owners = _cut_layers(network, parts, given, imbalance, seed, sweeps, progress)
@@ -112,9 +112,14 @@ def _cut_layers(
     return owners
 
 
-def _checked(
+def checked(
     network: Any, parts: Any, method: Any, imbalance: Any, sweeps: Any, seed: Any
 ) -> tuple[int, int, int]:
+    """Parts, sweeps and seed of `partition`, once its arguments are known to be fine.
+
+    Raises:
+        InputError: one is not.
+    """
     if not isinstance(network, Network):
         raise InputError(f"network is a {type(network).__name__}, wanted espalier.Network")
     if method not in METHODS:

@@ -96,7 +96,7 @@ def test_unknown_names_are_named(tiny: Settings) -> None:
 
 def test_missing_packages_are_named(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(MissingExtraError, match=r"espalier\[bench\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'matplotlib"):
         run(tiny, list(SECTIONS))
 
 

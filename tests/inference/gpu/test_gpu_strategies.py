@@ -125,7 +125,7 @@ def test_a_library_that_is_missing_is_named() -> None:
     cusparse.load_library.cache_clear()
     with (
         patch("cuda.pathfinder.load_nvidia_dynamic_lib", side_effect=RuntimeError("not found")),
-        pytest.raises(esp.MissingExtraError, match=r"nvidia-cusparse.*espalier\[gpu\]"),
+        pytest.raises(esp.MissingExtraError, match=r"nvidia-cusparse.*pip install 'cuda-bindings"),
     ):
         cusparse.load_library()
 

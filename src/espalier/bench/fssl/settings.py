@@ -87,7 +87,7 @@ class Settings:
         return self.forward_threads
 
     def quick(self) -> Settings:
-        """Few seeds, epochs, goals and rounds of these settings: under half a minute on digits."""
+        """Few seeds, epochs, goals and rounds of these settings: a minute or two on digits."""
         return replace(
             self,
             seeds=1,

@@ -49,7 +49,7 @@ class Settings:
             raise InputError(f"neurons {self.neurons}, parts {self.parts}: wanted 1 or more")
 
     def quick(self) -> Settings:
-        """Small networks and few rounds: half a minute."""
+        """Small networks and few rounds: about a minute."""
         return replace(
             self, neurons=(1024,), layers=8, parts=(8,), random=(256,), wide=1024, deep=8, rounds=2
         )

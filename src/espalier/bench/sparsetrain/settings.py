@@ -58,7 +58,7 @@ class Settings:
                     raise InputError(f"{word} is {name!r}, wanted one of {', '.join(known)}")
 
     def quick(self) -> Settings:
-        """A few layers, rounds and steps of these settings: under a minute."""
+        """A few layers, rounds and steps of these settings: about a minute."""
         return replace(
             self,
             networks=self.networks[:1],
