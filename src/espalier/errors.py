@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import requires
+from importlib.metadata import PackageNotFoundError, requires
 
 
 class EspalierError(Exception):
@@ -26,19 +26,22 @@ class MissingExtraError(EspalierError, ImportError):
     """An optional dependency is not installed; the message names the command that mends it."""
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
-        packages = " ".join(f"'{each}'" for each in packages_of(extra))
+        packages = " ".join(f"'{each}'" for each in packages_of(extra) or [package])
         super().__init__(
             f"{purpose} needs {package}, which is not installed; run: pip install {packages}"
         )
 
 
 def packages_of(extra: str) -> list[str]:
-    """What an extra of this package installs, as pip takes it.
+    """What an extra of this package installs, as pip takes it; nothing where it is not installed.
 
     >>> packages_of("partition")
     ['mtkahypar>=1.7']
     """
-    marked = (each.split(";") for each in requires("espalier") or ())
+    try:
+        marked = [each.split(";") for each in requires("espalier") or ()]
+    except PackageNotFoundError:
+        return []
     return [name.strip() for name, *marker in marked if extra in _extras(marker)]
 
 
