@@ -87,7 +87,7 @@ constexpr int busy_sums = 8;
 template <int V>
 static void pattern_product(const PatternProduct& given) {
   const PatternProduct pass = given;
-  constexpr int copies = busy_sums / V;
+  constexpr int copies = V < 4 ? busy_sums / V : 1;
   const PatternRows& rows = pass.rows;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     vec sum[copies][V];

@@ -1,4 +1,8 @@
-// The three passes over tiles of samples, cut among threads by non-zeros.
+// The three passes over tiles of samples, cut among threads by non-zeros or by samples.
+//
+// By samples, each thread turns its own samples into panels and reads no others: half of a panel
+// that another core has just written comes dearer than turning it did. All threads then read the
+// whole pattern, so that is for patterns that stay in cache.
 #include <omp.h>
 
 #include <algorithm>
@@ -19,14 +23,19 @@ constexpr int64_t source_ahead = 16;
 static_assert(source_ahead <= PatternSide::ahead);
 // Fewer multiply-adds than this are not worth waking a thread.
 constexpr int64_t work_a_thread = 1 << 19;
+// Narrower tiles than this add in another order.
+constexpr int64_t least_vectors = 4;
 
 // Samples cut into tiles of nearly equal width, each a whole number of vectors.
 struct BatchTiles {
-  BatchTiles(int64_t batch, const PatternKernels& kernels)
+  // As few tiles as there can be, or the next multiple of `threads`.
+  BatchTiles(int64_t batch, const PatternKernels& kernels, int threads = 1)
       : batch(batch),
         lanes(kernels.lanes),
         all((batch + lanes - 1) / lanes),
-        count((all + kernels.vectors - 1) / kernels.vectors) {}
+        count((all + kernels.vectors - 1) / kernels.vectors) {
+    count = (count + threads - 1) / threads * threads;
+  }
   int64_t first(int64_t tile) const { return all * tile / count; }  // in vectors
   int vectors(int64_t tile) const { return int(first(tile + 1) - first(tile)); }
   int most_vectors() const { return int((all + count - 1) / count); }
@@ -68,30 +77,48 @@ Range rows_of(const PatternSide& side, int part, int parts) {
   return {first_from(all * part / parts), first_from(all * (part + 1) / parts)};
 }
 
+// One thread's share of the work: some rows of all tiles, or all rows of some tiles.
+struct Share {
+  int part, parts;
+  bool by_samples;
+
+  int64_t first_tile() const { return by_samples ? part : 0; }
+  int64_t tile_step() const { return by_samples ? parts : 1; }
+  Range features(int64_t count) const {
+    return by_samples ? Range{0, count} : part_of(count, part, parts);
+  }
+  Range rows(const PatternSide& side) const {
+    return by_samples ? Range{0, side.rows} : rows_of(side, part, parts);
+  }
+};
+
 // Samples as panels, one for each tile: where they lie already, or copied.
 class Panels {
  public:
-  Panels(const Samples<const float>& samples, const BatchTiles& tiles, const KernelTable& table)
+  Panels(const Samples<const float>& samples, const BatchTiles& tiles, const KernelTable& table,
+         bool by_samples)
       : samples_(samples),
         tiles_(tiles),
         table_(table),
-        lies_so_(samples.by_feature && tiles.count == 1 && samples.pitch == samples.batch &&
-                 samples.batch % tiles.lanes == 0),
+        lies_so_(samples.by_feature && samples.batch % tiles.lanes == 0 &&
+                 (by_samples || tiles.count == 1)),
         copy_(lies_so_ ? 0 : size_t(samples.features * tiles.all * tiles.lanes)) {}
 
   const float* tile(int64_t t) const {
-    return lies_so_ ? samples_.data : copy_.data() + samples_.features * tiles_.begin(t);
+    return lies_so_ ? samples_.data + tiles_.begin(t)
+                    : copy_.data() + samples_.features * tiles_.begin(t);
   }
-  int64_t pitch(int64_t t) const { return int64_t(tiles_.vectors(t)) * tiles_.lanes; }
+  int64_t pitch(int64_t t) const {
+    return lies_so_ ? samples_.pitch : int64_t(tiles_.vectors(t)) * tiles_.lanes;
+  }
 
-  // One thread's part of the copy.
-  void fill(int part, int parts) {
+  // One thread's share of the copy.
+  void fill(const Share& share) {
     if (lies_so_) return;
-    const int64_t vectors = (samples_.features + tiles_.lanes - 1) / tiles_.lanes;
-    const Range range = part_of(vectors, part, parts);
+    const Range range = share.features((samples_.features + tiles_.lanes - 1) / tiles_.lanes);
     const int64_t begin = range.begin * tiles_.lanes;
     const int64_t end = std::min(samples_.features, range.end * tiles_.lanes);
-    for (int64_t t = 0; t < tiles_.count; ++t) {
+    for (int64_t t = share.first_tile(); t < tiles_.count; t += share.tile_step()) {
       float* out = copy_.data() + samples_.features * tiles_.begin(t);
       if (samples_.by_feature) {
         copy_features(t, begin, end, out);
@@ -120,39 +147,45 @@ class Panels {
 };
 
 // Results of one tile after the other: written in place, or turned to rows behind it. The copy has
-// one pitch for all tiles: threads are not all at the same one.
+// one pitch for all tiles: threads are not all at the same one. By samples each has its own.
 class Results {
  public:
-  Results(const Samples<float>& samples, const BatchTiles& tiles, const KernelTable& table)
+  Results(const Samples<float>& samples, const BatchTiles& tiles, const KernelTable& table,
+          int copies)
       : samples_(samples),
         tiles_(tiles),
         table_(table),
-        copy_(samples.by_feature ? 0
-                                 : size_t(samples.features * tiles.most_vectors() * tiles.lanes)) {}
+        size_(samples.by_feature ? 0 : samples.features * tiles.most_vectors() * tiles.lanes),
+        copy_(size_t(size_ * copies)) {}
 
-  void aim(PatternProduct& product, int64_t t) {
+  void aim(PatternProduct& product, int64_t t, const Share& share) {
     if (samples_.by_feature) {
       product.result = samples_.data + tiles_.begin(t);
       product.result_pitch = samples_.pitch;
       product.last_lanes = tiles_.last_lanes(t);
     } else {
-      product.result = copy_.data();
+      product.result = copy_of(share);
       product.result_pitch = int64_t(tiles_.most_vectors()) * tiles_.lanes;
       product.last_lanes = tiles_.lanes;
     }
   }
 
-  void finish(const Range& features, int64_t t) const {
+  void finish(const Range& features, int64_t t, const Share& share) {
     if (samples_.by_feature) return;
-    table_.pattern.tile_to_rows(copy_.data(), tiles_.most_vectors(), tiles_.samples(t),
+    table_.pattern.tile_to_rows(copy_of(share), tiles_.most_vectors(), tiles_.samples(t),
                                 features.begin, features.end,
                                 samples_.data + tiles_.begin(t) * samples_.pitch, samples_.pitch);
   }
 
  private:
+  float* copy_of(const Share& share) {
+    return copy_.data() + (share.by_samples ? size_ * share.part : 0);
+  }
+
   Samples<float> samples_;
   const BatchTiles& tiles_;
   const KernelTable& table_;
+  int64_t size_;
   Scratch copy_;
 };
 
@@ -171,35 +204,48 @@ int threads_for(const Pattern& pattern, int64_t batch, int threads) {
   return int(std::clamp<int64_t>(work / work_a_thread, 1, threads));
 }
 
+// How a pass is cut, whatever the layout of the samples, on which the bits must not depend. The
+// fewer samples a thread has to itself, the smaller is the pattern that it may read for them.
+bool cut_by_samples(const Pattern& pattern, int64_t batch, int threads) {
+  const BatchTiles tiles(batch, kernels().pattern, threads);
+  const int64_t vectors = tiles.all / tiles.count;
+  return threads > 1 && vectors >= least_vectors &&
+         pattern.nonzeros() <= entries_in_cache * vectors / kernels().pattern.vectors;
+}
+
 }  // namespace
 
 void pattern_spmm(const Pattern& pattern, const float* values, const Samples<const float>& x,
                   const float* bias, const Samples<float>& y, int threads) {
   if (!x.batch || !pattern.rows()) return;
   const KernelTable& table = kernels();
-  const BatchTiles tiles(x.batch, table.pattern);
+  threads = threads_for(pattern, x.batch, threads);
+  const bool by_samples = cut_by_samples(pattern, x.batch, threads);
+  const BatchTiles tiles(x.batch, table.pattern, by_samples ? threads : 1);
   const PatternSide& side = pattern.by_row();
-  Panels panels(x, tiles, table);
-  Results results(y, tiles, table);
-#pragma omp parallel num_threads(threads_for(pattern, x.batch, threads))
+  Panels panels(x, tiles, table, by_samples);
+  Results results(y, tiles, table, by_samples ? threads : 1);
+#pragma omp parallel num_threads(threads)
   {
-    const int part = omp_get_thread_num(), parts = omp_get_num_threads();
-    const Range range = rows_of(side, part, parts);
-    panels.fill(part, parts);
+    const Share share{omp_get_thread_num(), omp_get_num_threads(), by_samples};
+    const Range range = share.rows(side);
+    panels.fill(share);
+    if (!by_samples) {
 #pragma omp barrier
-    for (int64_t t = 0; t < tiles.count; ++t) {
+    }
+    for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
       PatternProduct product{};
       product.values = values;
       product.source = panels.tile(t);
       product.source_pitch = panels.pitch(t);
       product.start = bias;
-      results.aim(product, t);
+      results.aim(product, t, share);
       for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
         product.rows = rows;
         product.adds = adds;
         table.pattern.product[tiles.vectors(t) - 1](product);
       });
-      results.finish(range, t);
+      results.finish(range, t, share);
     }
   }
 }
@@ -209,17 +255,18 @@ namespace {
 // dx, with the gradient by the values where that is wanted too.
 void backward_by_column(const PatternSide& side, const float* values, Panels* x, Panels& dy,
                         Results& dx, float* gradients, const BatchTiles& tiles,
-                        const KernelTable& table, const Range& range) {
-  for (int64_t t = 0; t < tiles.count; ++t) {
+                        const KernelTable& table, const Share& share) {
+  const Range range = share.rows(side);
+  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
     PatternBackward pass{};
     pass.product.values = values;
     pass.product.source = dy.tile(t);
     pass.product.source_pitch = dy.pitch(t);
-    dx.aim(pass.product, t);
+    dx.aim(pass.product, t, share);
     if (x) {
       pass.left = x->tile(t);
       pass.left_pitch = x->pitch(t);
-      pass.adds = t > 0;
+      pass.adds = t > share.first_tile();
       pass.gradients = gradients;
     }
     const int vectors = tiles.vectors(t) - 1;
@@ -232,20 +279,21 @@ void backward_by_column(const PatternSide& side, const float* values, Panels* x,
         table.pattern.product[vectors](pass.product);
       }
     });
-    dx.finish(range, t);
+    dx.finish(range, t, share);
   }
 }
 
 // The gradient by the values alone: row by row, so that it is written in order.
 void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, float* gradients,
-                 const BatchTiles& tiles, const KernelTable& table, const Range& range) {
-  for (int64_t t = 0; t < tiles.count; ++t) {
+                 const BatchTiles& tiles, const KernelTable& table, const Share& share) {
+  const Range range = share.rows(side);
+  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
     PatternDots pass{};
     pass.left = dy.tile(t);
     pass.left_pitch = dy.pitch(t);
     pass.right = x.tile(t);
     pass.right_pitch = x.pitch(t);
-    pass.adds = t > 0;
+    pass.adds = t > share.first_tile();
     pass.gradients = gradients;
     for_each_block(side, range, [&](bool, const PatternRows& rows) {
       pass.rows = rows;
@@ -255,12 +303,44 @@ void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, flo
 }
 
 void sum_samples(const Panels& dy, const BatchTiles& tiles, const KernelTable& table,
-                 const Range& features, float* sums) {
-  for (int64_t t = 0; t < tiles.count; ++t) {
-    table.pattern.sum_lanes[tiles.vectors(t) - 1](dy.tile(t), dy.pitch(t), features.begin,
-                                                  features.end, t > 0, sums);
+                 const Share& share, int64_t rows, float* sums) {
+  const Range range = share.features(rows);
+  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
+    table.pattern.sum_lanes[tiles.vectors(t) - 1](dy.tile(t), dy.pitch(t), range.begin, range.end,
+                                                  t > share.first_tile(), sums);
   }
 }
+
+// Sums over samples: one array for all threads by rows, one for each by samples, added up later.
+class Sums {
+ public:
+  Sums(float* sums, int64_t count, bool by_samples, int threads)
+      : sums_(sums),
+        count_(count),
+        by_samples_(by_samples && sums),
+        partial_(by_samples_ ? size_t(count * threads) : 0) {}
+
+  float* of(const Share& share) {
+    return by_samples_ ? partial_.data() + count_ * share.part : sums_;
+  }
+
+  // One thread's share, in the order of the threads, once all have theirs.
+  void add_up(const Share& share) const {
+    if (!by_samples_) return;
+    const Range range = part_of(count_, share.part, share.parts);
+    std::copy(partial_.data() + range.begin, partial_.data() + range.end, sums_ + range.begin);
+    for (int p = 1; p < share.parts; ++p) {
+      const float* more = partial_.data() + count_ * p;
+      for (int64_t i = range.begin; i < range.end; ++i) sums_[i] += more[i];
+    }
+  }
+
+ private:
+  float* sums_;
+  int64_t count_;
+  bool by_samples_;
+  Scratch partial_;
+};
 
 }  // namespace
 
@@ -272,28 +352,38 @@ void pattern_backward(const Pattern& pattern, const float* values, const Samples
     return;
   }
   const KernelTable& table = kernels();
-  const BatchTiles tiles(dy.batch, table.pattern);
+  threads = threads_for(pattern, dy.batch, threads);
+  const bool by_samples = cut_by_samples(pattern, dy.batch, threads);
+  const int copies = by_samples ? threads : 1;
+  const BatchTiles tiles(dy.batch, table.pattern, copies);
   std::optional<Panels> x_panels;
   std::optional<Results> dx;
-  if (wanted.values) x_panels.emplace(*x, tiles, table);
-  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table);
-  Panels dy_panels(dy, tiles, table);
-#pragma omp parallel num_threads(threads_for(pattern, dy.batch, threads))
+  if (wanted.values) x_panels.emplace(*x, tiles, table, by_samples);
+  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, copies);
+  Panels dy_panels(dy, tiles, table, by_samples);
+  Sums dvalues(wanted.values, pattern.nonzeros(), by_samples, copies);
+  Sums dbias(wanted.bias, pattern.rows(), by_samples, copies);
+#pragma omp parallel num_threads(threads)
   {
-    const int part = omp_get_thread_num(), parts = omp_get_num_threads();
-    dy_panels.fill(part, parts);
-    if (x_panels) x_panels->fill(part, parts);
+    const Share share{omp_get_thread_num(), omp_get_num_threads(), by_samples};
+    dy_panels.fill(share);
+    if (x_panels) x_panels->fill(share);
+    if (!by_samples) {
 #pragma omp barrier
+    }
     if (wanted.bias) {
-      sum_samples(dy_panels, tiles, table, part_of(pattern.rows(), part, parts), wanted.bias);
+      sum_samples(dy_panels, tiles, table, share, pattern.rows(), dbias.of(share));
     }
     if (dx) {
       backward_by_column(pattern.by_column(), values, x_panels ? &*x_panels : nullptr, dy_panels,
-                         *dx, wanted.values, tiles, table,
-                         rows_of(pattern.by_column(), part, parts));
+                         *dx, dvalues.of(share), tiles, table, share);
     } else if (x_panels) {
-      dots_by_row(pattern.by_row(), *x_panels, dy_panels, wanted.values, tiles, table,
-                  rows_of(pattern.by_row(), part, parts));
+      dots_by_row(pattern.by_row(), *x_panels, dy_panels, dvalues.of(share), tiles, table, share);
+    }
+    if (by_samples) {
+#pragma omp barrier
+      dvalues.add_up(share);
+      dbias.add_up(share);
     }
   }
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from espalier.kernels import Pattern
 from espalier.kernels import reference_pattern as reference
 
 UNIT = 2.0**-24
+WANTED = list(product((True, False), repeat=3))
 LAYOUTS = (np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2])
 
 
@@ -132,24 +134,55 @@ def test_rounded_sums_are_close(name: str, case: Case) -> None:
 
 @pytest.mark.parametrize("name", AVAILABLE)
 @pytest.mark.parametrize("batch", [1, 100, 128, 300])
-def test_bits_depend_on_neither_threads_nor_layout(name: str, batch: int) -> None:
-    drawn = case(700, 600, batch, 0.05, seed=1, exact=False)
+@pytest.mark.parametrize("columns", [600, 4000])
+def test_bits_depend_on_threads_in_sums_over_samples_alone_and_never_on_layout(
+    name: str, batch: int, columns: int
+) -> None:
+    drawn = case(700, columns, batch, 0.05, seed=1, exact=False)
     pattern = drawn.pattern
+
+    def run(layout: Any, threads: int) -> tuple[Any, ...]:
+        x, dy = layout(drawn.x), layout(drawn.dy)
+        y = pattern.spmm(drawn.values, x, drawn.bias, threads=threads)
+        dx, *sums = pattern.backward(drawn.values, x, dy, threads=threads)
+        by_rows = pattern.spmm_transposed(drawn.values, dy, threads=threads)
+        return (y, dx, by_rows), (*sums, pattern.sddmm(dy, x, threads=threads))
+
     with forced(name):
-        expected = (
-            pattern.spmm(drawn.values, drawn.x, drawn.bias, threads=1),
-            *pattern.backward(drawn.values, drawn.x, drawn.dy, threads=1),
-        )
+        expected, sums_alone = run(np.ascontiguousarray, 1)
         for threads in (2, 3):
+            _, sums = run(np.ascontiguousarray, threads)
+            in_cache = pattern.nonzeros < 1 << 17
+            for mine, wanted in zip(sums, sums_alone, strict=True):
+                np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-3)
+                assert in_cache or (mine == wanted).all()
             for layout in LAYOUTS:
-                found = (
-                    pattern.spmm(drawn.values, layout(drawn.x), drawn.bias, threads=threads),
-                    *pattern.backward(
-                        drawn.values, layout(drawn.x), layout(drawn.dy), threads=threads
-                    ),
-                )
-                for mine, wanted in zip(found, expected, strict=True):
+                found, again = run(layout, threads)
+                for mine, wanted in zip((*found, *again), (*expected, *sums), strict=True):
                     np.testing.assert_array_equal(mine, wanted)
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+@pytest.mark.parametrize("threads", [2, 3, 4])
+def test_threads_may_have_samples_of_their_own(name: str, threads: int) -> None:
+    for batch in (threads * 4, 128, 131, 300, 513):
+        drawn = case(400, 300, batch, 0.3, seed=batch, exact=True)
+        with forced(name):
+            for layout in LAYOUTS:
+                x, dy = layout(drawn.x), layout(drawn.dy)
+                y = drawn.pattern.spmm(drawn.values, x, drawn.bias, threads=threads)
+                np.testing.assert_array_equal(
+                    y, drawn.pattern.spmm(drawn.values, x, drawn.bias, threads=1)
+                )
+                alone = drawn.pattern.backward(drawn.values, x, dy, threads=1)
+                for wanted in WANTED:
+                    found = drawn.pattern.backward(
+                        drawn.values, x, dy, wanted=wanted, threads=threads
+                    )
+                    for mine, theirs, asked in zip(found, alone, wanted, strict=True):
+                        assert (mine is None) != asked
+                        if asked:
+                            np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)

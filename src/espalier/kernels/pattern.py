@@ -5,8 +5,10 @@ The weights ``W`` of a layer are ``[rows, columns]``; a row makes an output. Sam
 the kernels work inside: a batch of whole vectors that fits one tile (128 samples under AVX-512)
 is then read and written where it lies.
 
-Every sum is made by one thread in a fixed order: results are the same bits for any number of
-threads.
+Every sum is made in a fixed order: whatever the layout, the same bits for the same number of
+threads. A pattern that stays in cache is read by every thread, each with samples of its own. Then
+the sums over samples, the gradients by values and bias, are made in parts, and their last bits
+depend on how many threads there are; all else does not.
 """
 
 from __future__ import annotations
