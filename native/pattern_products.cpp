@@ -21,6 +21,9 @@ constexpr int64_t entries_in_cache = 1 << 17;
 // How early samples are fetched that lie behind L2, in entries.
 constexpr int64_t source_ahead = 16;
 static_assert(source_ahead <= PatternSide::ahead);
+// Samples of so many numbers are read where they lie even if a tile is only a part of each line:
+// larger ones would crowd into a part of the cache.
+constexpr int64_t most_in_place = 1 << 18;
 // Fewer multiply-adds than this are not worth waking a thread.
 constexpr int64_t work_a_thread = 1 << 19;
 // Narrower tiles than this add in another order.
@@ -95,13 +98,12 @@ struct Share {
 // Samples as panels, one for each tile: where they lie already, or copied.
 class Panels {
  public:
-  Panels(const Samples<const float>& samples, const BatchTiles& tiles, const KernelTable& table,
-         bool by_samples)
+  Panels(const Samples<const float>& samples, const BatchTiles& tiles, const KernelTable& table)
       : samples_(samples),
         tiles_(tiles),
         table_(table),
         lies_so_(samples.by_feature && samples.batch % tiles.lanes == 0 &&
-                 (by_samples || tiles.count == 1)),
+                 (tiles.count == 1 || samples.features * samples.pitch <= most_in_place)),
         copy_(lies_so_ ? 0 : size_t(samples.features * tiles.all * tiles.lanes)) {}
 
   const float* tile(int64_t t) const {
@@ -112,21 +114,18 @@ class Panels {
     return lies_so_ ? samples_.pitch : int64_t(tiles_.vectors(t)) * tiles_.lanes;
   }
 
-  // One thread's share of the copy.
-  void fill(const Share& share) {
+  // One thread's share of copying a tile.
+  void fill(int64_t t, const Share& share) {
     if (lies_so_) return;
     const Range range = share.features((samples_.features + tiles_.lanes - 1) / tiles_.lanes);
     const int64_t begin = range.begin * tiles_.lanes;
     const int64_t end = std::min(samples_.features, range.end * tiles_.lanes);
-    for (int64_t t = share.first_tile(); t < tiles_.count; t += share.tile_step()) {
-      float* out = copy_.data() + samples_.features * tiles_.begin(t);
-      if (samples_.by_feature) {
-        copy_features(t, begin, end, out);
-      } else {
-        table_.pattern.rows_to_tile(samples_.data + tiles_.begin(t) * samples_.pitch,
-                                    samples_.pitch, tiles_.samples(t), begin, end, out,
-                                    tiles_.vectors(t));
-      }
+    float* out = copy_.data() + samples_.features * tiles_.begin(t);
+    if (samples_.by_feature) {
+      copy_features(t, begin, end, out);
+    } else {
+      table_.pattern.rows_to_tile(samples_.data + tiles_.begin(t) * samples_.pitch, samples_.pitch,
+                                  tiles_.samples(t), begin, end, out, tiles_.vectors(t));
     }
   }
 
@@ -189,6 +188,19 @@ class Results {
   Scratch copy_;
 };
 
+// Runs one thread's tiles, each once its panels are there: by rows all threads copy all first.
+template <typename Fill, typename Run>
+void for_each_tile(const BatchTiles& tiles, const Share& share, const Fill& fill, const Run& run) {
+  if (!share.by_samples) {
+    for (int64_t t = 0; t < tiles.count; ++t) fill(t);
+#pragma omp barrier
+  }
+  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
+    if (share.by_samples) fill(t);
+    run(t);
+  }
+}
+
 template <typename Run>
 void for_each_block(const PatternSide& side, const Range& range, const Run& run) {
   for (int64_t b = 0; b < side.blocks(); ++b) {
@@ -223,17 +235,14 @@ void pattern_spmm(const Pattern& pattern, const float* values, const Samples<con
   const bool by_samples = cut_by_samples(pattern, x.batch, threads);
   const BatchTiles tiles(x.batch, table.pattern, by_samples ? threads : 1);
   const PatternSide& side = pattern.by_row();
-  Panels panels(x, tiles, table, by_samples);
+  Panels panels(x, tiles, table);
   Results results(y, tiles, table, by_samples ? threads : 1);
 #pragma omp parallel num_threads(threads)
   {
     const Share share{omp_get_thread_num(), omp_get_num_threads(), by_samples};
     const Range range = share.rows(side);
-    panels.fill(share);
-    if (!by_samples) {
-#pragma omp barrier
-    }
-    for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
+    const auto fill = [&](int64_t t) { panels.fill(t, share); };
+    for_each_tile(tiles, share, fill, [&](int64_t t) {
       PatternProduct product{};
       product.values = values;
       product.source = panels.tile(t);
@@ -246,69 +255,62 @@ void pattern_spmm(const Pattern& pattern, const float* values, const Samples<con
         table.pattern.product[tiles.vectors(t) - 1](product);
       });
       results.finish(range, t, share);
-    }
+    });
   }
 }
 
 namespace {
 
-// dx, with the gradient by the values where that is wanted too.
-void backward_by_column(const PatternSide& side, const float* values, Panels* x, Panels& dy,
-                        Results& dx, float* gradients, const BatchTiles& tiles,
-                        const KernelTable& table, const Share& share) {
+// dx of a tile, with the gradient by the values where that is wanted too.
+void backward_by_column(const PatternSide& side, const float* values, const Panels* x,
+                        const Panels& dy, Results& dx, float* gradients, const BatchTiles& tiles,
+                        const KernelTable& table, const Share& share, int64_t t) {
   const Range range = share.rows(side);
-  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
-    PatternBackward pass{};
-    pass.product.values = values;
-    pass.product.source = dy.tile(t);
-    pass.product.source_pitch = dy.pitch(t);
-    dx.aim(pass.product, t, share);
-    if (x) {
-      pass.left = x->tile(t);
-      pass.left_pitch = x->pitch(t);
-      pass.adds = t > share.first_tile();
-      pass.gradients = gradients;
-    }
-    const int vectors = tiles.vectors(t) - 1;
-    for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
-      pass.product.rows = rows;
-      pass.product.adds = adds;
-      if (x) {
-        table.pattern.backward[vectors](pass);
-      } else {
-        table.pattern.product[vectors](pass.product);
-      }
-    });
-    dx.finish(range, t, share);
+  PatternBackward pass{};
+  pass.product.values = values;
+  pass.product.source = dy.tile(t);
+  pass.product.source_pitch = dy.pitch(t);
+  dx.aim(pass.product, t, share);
+  if (x) {
+    pass.left = x->tile(t);
+    pass.left_pitch = x->pitch(t);
+    pass.adds = t > share.first_tile();
+    pass.gradients = gradients;
   }
+  const int vectors = tiles.vectors(t) - 1;
+  for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
+    pass.product.rows = rows;
+    pass.product.adds = adds;
+    if (x) {
+      table.pattern.backward[vectors](pass);
+    } else {
+      table.pattern.product[vectors](pass.product);
+    }
+  });
+  dx.finish(range, t, share);
 }
 
 // The gradient by the values alone: row by row, so that it is written in order.
 void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, float* gradients,
-                 const BatchTiles& tiles, const KernelTable& table, const Share& share) {
-  const Range range = share.rows(side);
-  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
-    PatternDots pass{};
-    pass.left = dy.tile(t);
-    pass.left_pitch = dy.pitch(t);
-    pass.right = x.tile(t);
-    pass.right_pitch = x.pitch(t);
-    pass.adds = t > share.first_tile();
-    pass.gradients = gradients;
-    for_each_block(side, range, [&](bool, const PatternRows& rows) {
-      pass.rows = rows;
-      table.pattern.dots[tiles.vectors(t) - 1](pass);
-    });
-  }
+                 const BatchTiles& tiles, const KernelTable& table, const Share& share, int64_t t) {
+  PatternDots pass{};
+  pass.left = dy.tile(t);
+  pass.left_pitch = dy.pitch(t);
+  pass.right = x.tile(t);
+  pass.right_pitch = x.pitch(t);
+  pass.adds = t > share.first_tile();
+  pass.gradients = gradients;
+  for_each_block(side, share.rows(side), [&](bool, const PatternRows& rows) {
+    pass.rows = rows;
+    table.pattern.dots[tiles.vectors(t) - 1](pass);
+  });
 }
 
 void sum_samples(const Panels& dy, const BatchTiles& tiles, const KernelTable& table,
-                 const Share& share, int64_t rows, float* sums) {
+                 const Share& share, int64_t rows, float* sums, int64_t t) {
   const Range range = share.features(rows);
-  for (int64_t t = share.first_tile(); t < tiles.count; t += share.tile_step()) {
-    table.pattern.sum_lanes[tiles.vectors(t) - 1](dy.tile(t), dy.pitch(t), range.begin, range.end,
-                                                  t > share.first_tile(), sums);
-  }
+  table.pattern.sum_lanes[tiles.vectors(t) - 1](dy.tile(t), dy.pitch(t), range.begin, range.end,
+                                                t > share.first_tile(), sums);
 }
 
 // Sums over samples: one array for all threads by rows, one for each by samples, added up later.
@@ -358,28 +360,30 @@ void pattern_backward(const Pattern& pattern, const float* values, const Samples
   const BatchTiles tiles(dy.batch, table.pattern, copies);
   std::optional<Panels> x_panels;
   std::optional<Results> dx;
-  if (wanted.values) x_panels.emplace(*x, tiles, table, by_samples);
+  if (wanted.values) x_panels.emplace(*x, tiles, table);
   if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, copies);
-  Panels dy_panels(dy, tiles, table, by_samples);
+  Panels dy_panels(dy, tiles, table);
   Sums dvalues(wanted.values, pattern.nonzeros(), by_samples, copies);
   Sums dbias(wanted.bias, pattern.rows(), by_samples, copies);
 #pragma omp parallel num_threads(threads)
   {
     const Share share{omp_get_thread_num(), omp_get_num_threads(), by_samples};
-    dy_panels.fill(share);
-    if (x_panels) x_panels->fill(share);
-    if (!by_samples) {
-#pragma omp barrier
-    }
-    if (wanted.bias) {
-      sum_samples(dy_panels, tiles, table, share, pattern.rows(), dbias.of(share));
-    }
-    if (dx) {
-      backward_by_column(pattern.by_column(), values, x_panels ? &*x_panels : nullptr, dy_panels,
-                         *dx, dvalues.of(share), tiles, table, share);
-    } else if (x_panels) {
-      dots_by_row(pattern.by_row(), *x_panels, dy_panels, dvalues.of(share), tiles, table, share);
-    }
+    const auto fill = [&](int64_t t) {
+      dy_panels.fill(t, share);
+      if (x_panels) x_panels->fill(t, share);
+    };
+    for_each_tile(tiles, share, fill, [&](int64_t t) {
+      if (wanted.bias) {
+        sum_samples(dy_panels, tiles, table, share, pattern.rows(), dbias.of(share), t);
+      }
+      if (dx) {
+        backward_by_column(pattern.by_column(), values, x_panels ? &*x_panels : nullptr, dy_panels,
+                           *dx, dvalues.of(share), tiles, table, share, t);
+      } else if (x_panels) {
+        dots_by_row(pattern.by_row(), *x_panels, dy_panels, dvalues.of(share), tiles, table, share,
+                    t);
+      }
+    });
     if (by_samples) {
 #pragma omp barrier
       dvalues.add_up(share);
