@@ -55,7 +55,7 @@ def test_a_table_too_wide_for_the_terminal_shows_its_rows_below_each_other(monke
     monkeypatch.setenv("COLUMNS", "60")
     console.print_rows("numbers", header, rows)
     assert "┃ a long name ┃ another one ┃" in capsys.readouterr().out
-    monkeypatch.setenv("COLUMNS", "30")
+    monkeypatch.setenv("COLUMNS", "25")
     console.print_rows("numbers", header, rows)
     lines = capsys.readouterr().out.splitlines()
     assert [line.strip("│ ").split("│")[0].strip() for line in lines if line.startswith("│")] == [

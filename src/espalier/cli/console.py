@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
@@ -97,7 +98,7 @@ def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]])
     for row in rows:
         table.add_row(*map(Text, row))
     console = _result_console(table)
-    if _width(console, table) > console.width:
+    if console.width < _least_width(console, table):
         table = _below_each_other(title, header, rows)
     console.print(table, "")
 
@@ -125,8 +126,17 @@ def _result_console(table: Table | None = None) -> Console:
 
 def _width(console: Console, table: Table) -> int:
     """Columns of a table that nothing in it is wrapped for."""
-    unbounded = console.options.update(max_width=MOST_WIDTH)
-    return console.measure(table, options=unbounded).maximum
+    return _measured(console, table).maximum
+
+
+def _least_width(console: Console, table: Table) -> int:
+    """Columns that a table wants, lest every word of it stand alone in a line."""
+    measured = _measured(console, table)
+    return measured.minimum + (measured.maximum - measured.minimum) // 4
+
+
+def _measured(console: Console, table: Table) -> Measurement:
+    return console.measure(table, options=console.options.update(max_width=MOST_WIDTH))
 
 
 @contextmanager
