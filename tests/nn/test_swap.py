@@ -198,9 +198,17 @@ def test_a_compiled_model_is_refused():
         esp.accelerate(torch.compile(nn.Linear(2, 2)), torch.zeros(1, 2))
 
 
-def test_an_example_that_does_not_fit_raises_what_the_model_raises():
-    with pytest.raises(RuntimeError, match="cannot be multiplied"):
-        esp.accelerate(nn.Linear(2, 2), torch.zeros(1, 3))
+def test_an_example_that_does_not_fit_is_refused_and_the_model_as_it_was():
+    model = small_vgg()
+    state = copy.deepcopy(model.state_dict())
+    for example in (torch.zeros(1, 3), (torch.zeros(X), 1), torch.zeros(X).int()):
+        with pytest.raises(
+            esp.InputError, match="does not run forward and backward on example_input"
+        ):
+            esp.accelerate(model, example)
+    assert model.training and type(model) is type(small_vgg())
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, state[name])
 
 
 def test_copies_and_checkpoints():

@@ -20,6 +20,8 @@ from espalier.nn.relu import ZeroSkipReLU
 
 # What torch says when .view meets a memory format that it cannot look at so.
 _NO_VIEW = "view size is not compatible"
+# What models raise for inputs they were not made for.
+_DOES_NOT_FIT = (RuntimeError, TypeError, ValueError, IndexError)
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -70,8 +72,8 @@ def accelerate(
     Raises:
         InputError: called in inference mode; the model is no module, not on the CPU or has lazy
             modules that have not run;
-            the example is not a tensor, tuple or dict; or the model cannot run with outputs in
-            ``channels_last``, and is then as it was.
+            the example is not a tensor, tuple or dict, or the model does not run on it, or not with
+            outputs in ``channels_last``; it is then as it was.
 
     >>> model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
     >>> accelerate(model, torch.rand(32, 64)) is model
@@ -80,7 +82,13 @@ def accelerate(
     arguments = _check(model, example_input)
     modules = [module for module in model.modules() if _is_bare(module)]
     layers = [module for module in modules if type(module) in _LAYERS]
-    example = observe(model, arguments, layers, [each for each in modules if each not in layers])
+    others = [each for each in modules if each not in layers]
+    try:
+        example = observe(model, arguments, layers, others)
+    except _DOES_NOT_FIT as error:
+        raise InputError(
+            f"the model does not run forward and backward on example_input: {error}"
+        ) from error
     gaining = _gaining(example.layers, progress)
     swaps: list[tuple[nn.Module, type[nn.Module]]] = [
         *((module, _LAYERS[type(module)]) for module in gaining),
