@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError, NetworkError
-from espalier.nn.tensors import tensors_in
+from espalier.nn.tensors import DOES_NOT_FIT, tensors_in
 
 PROBE_SAMPLES = 64
 PROBE_SEED = 0
-_FAILURES = (RuntimeError, TypeError, ValueError, IndexError)
 
 
 @contextmanager
@@ -53,7 +52,7 @@ def check_equal(model: nn.Module, small: nn.Module, probe: tuple[Any, ...], rtol
     """
     try:
         wanted = _run(model, probe)
-    except _FAILURES as error:
+    except DOES_NOT_FIT as error:
         raise InputError(
             f"the model does not run on the probe, pass samples for it with probe=...: {error}"
         ) from error
@@ -63,7 +62,7 @@ def check_equal(model: nn.Module, small: nn.Module, probe: tuple[Any, ...], rtol
         raise InputError("the model gives NaN or infinity on the probe: nothing compares")
     try:
         came = _run(small, probe)
-    except _FAILURES as error:
+    except DOES_NOT_FIT as error:
         raise NetworkError(
             f"the compact model does not run, so it is not given out: {error}"
         ) from error

@@ -24,6 +24,7 @@ from espalier.fssl.members import (
 )
 from espalier.fssl.spaces import Call, Observation, Space, Spaces
 from espalier.nn.sparse_linear import SparseLinear
+from espalier.nn.tensors import DOES_NOT_FIT
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -126,7 +127,7 @@ def _run(model: nn.Module, arguments: tuple[Any, ...]) -> Spaces:
     try:
         with torch.no_grad(), spaces.watching(given):
             spaces.freeze_outputs(model(*arguments))
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except DOES_NOT_FIT as error:
         raise InputError(f"the model does not run on example_input: {error}") from error
     finally:
         for module in training:

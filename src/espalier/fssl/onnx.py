@@ -20,6 +20,7 @@ from espalier.fssl.find import is_sparse
 from espalier.fssl.layers import read_layer
 from espalier.fssl.slicing import linear, replace_module
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
+from espalier.nn.tensors import DOES_NOT_FIT
 
 # Another runtime sums in another order: the largest difference, as a share of the largest output.
 RTOL = 1e-4
@@ -82,7 +83,7 @@ def _outputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[Tensor]:
     """What the model gives for the example, one tensor or several."""
     try:
         given = model(*arguments)
-    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+    except DOES_NOT_FIT as error:
         raise InputError(f"the model does not run on the example: {error}") from error
     outputs = list(given) if isinstance(given, (list, tuple)) else [given]
     if not outputs or not all(isinstance(each, Tensor) for each in outputs):

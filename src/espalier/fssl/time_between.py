@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.fssl.groups import LayerUse
+from espalier.nn.tensors import DOES_NOT_FIT
 
 # Runs, at least and at most, until the two fastest agree.
 _ROUNDS, _ROUNDS_OF_ONE = (6, 24), (40, 40)
@@ -77,7 +78,7 @@ def time_between(
         with torch.no_grad():
             _, alone = watch.time(x[:1], _ROUNDS_OF_ONE)
             whole, full = watch.time(x, _ROUNDS)
-    except (RuntimeError, TypeError, ValueError, IndexError):
+    except DOES_NOT_FIT:
         return None
     finally:
         for module in training:

@@ -17,11 +17,10 @@ from espalier.nn.curve import VARIANTS
 from espalier.nn.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipLinear
 from espalier.nn.observe import Observation, observe, run_example
 from espalier.nn.relu import ZeroSkipReLU
+from espalier.nn.tensors import DOES_NOT_FIT
 
 # What torch says when .view meets a memory format that it cannot look at so.
 _NO_VIEW = "view size is not compatible"
-# What models raise for inputs they were not made for.
-_DOES_NOT_FIT = (RuntimeError, TypeError, ValueError, IndexError)
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
@@ -85,7 +84,7 @@ def accelerate(
     others = [each for each in modules if each not in layers]
     try:
         example = observe(model, arguments, layers, others)
-    except _DOES_NOT_FIT as error:
+    except DOES_NOT_FIT as error:
         raise InputError(
             f"the model does not run forward and backward on example_input: {error}"
         ) from error

@@ -8,6 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
+# What models raise for inputs they were not made for.
+DOES_NOT_FIT = (RuntimeError, TypeError, ValueError, IndexError)
+
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
     """All tensors in an output or in arguments, however nested.
