@@ -216,13 +216,15 @@ int threads_for(const Pattern& pattern, int64_t batch, int threads) {
   return int(std::clamp<int64_t>(work / work_a_thread, 1, threads));
 }
 
-// How a pass is cut, whatever the layout of the samples, on which the bits must not depend. The
-// fewer samples a thread has to itself, the smaller is the pattern that it may read for them.
-bool cut_by_samples(const Pattern& pattern, int64_t batch, int threads) {
+// Into how many groups the samples are shared out: one for each thread, or 1 where threads take
+// rows instead. Not by the layout of the samples, on which the bits must not depend. The fewer
+// samples a thread has to itself, the smaller is the pattern that it may read for them.
+int sample_groups(const Pattern& pattern, int64_t batch, int threads) {
   const BatchTiles tiles(batch, kernels().pattern, threads);
   const int64_t vectors = tiles.all / tiles.count;
-  return threads > 1 && vectors >= least_vectors &&
-         pattern.nonzeros() <= entries_in_cache * vectors / kernels().pattern.vectors;
+  const bool pays = vectors >= least_vectors &&
+                    pattern.nonzeros() <= entries_in_cache * vectors / kernels().pattern.vectors;
+  return pays ? threads : 1;
 }
 
 }  // namespace
@@ -232,14 +234,14 @@ void pattern_spmm(const Pattern& pattern, const float* values, const Samples<con
   if (!x.batch || !pattern.rows()) return;
   const KernelTable& table = kernels();
   threads = threads_for(pattern, x.batch, threads);
-  const bool by_samples = cut_by_samples(pattern, x.batch, threads);
-  const BatchTiles tiles(x.batch, table.pattern, by_samples ? threads : 1);
+  const int groups = sample_groups(pattern, x.batch, threads);
+  const BatchTiles tiles(x.batch, table.pattern, groups);
   const PatternSide& side = pattern.by_row();
   Panels panels(x, tiles, table);
-  Results results(y, tiles, table, by_samples ? threads : 1);
+  Results results(y, tiles, table, groups);
 #pragma omp parallel num_threads(threads)
   {
-    const Share share{omp_get_thread_num(), omp_get_num_threads(), by_samples};
+    const Share share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
     const Range range = share.rows(side);
     const auto fill = [&](int64_t t) { panels.fill(t, share); };
     for_each_tile(tiles, share, fill, [&](int64_t t) {
@@ -316,19 +318,19 @@ void sum_samples(const Panels& dy, const BatchTiles& tiles, const KernelTable& t
 // Sums over samples: one array for all threads by rows, one for each by samples, added up later.
 class Sums {
  public:
-  Sums(float* sums, int64_t count, bool by_samples, int threads)
+  Sums(float* sums, int64_t count, int groups)
       : sums_(sums),
         count_(count),
-        by_samples_(by_samples && sums),
-        partial_(by_samples_ ? size_t(count * threads) : 0) {}
+        in_parts_(sums && groups > 1),
+        partial_(in_parts_ ? size_t(count * groups) : 0) {}
 
   float* of(const Share& share) {
-    return by_samples_ ? partial_.data() + count_ * share.part : sums_;
+    return in_parts_ ? partial_.data() + count_ * share.part : sums_;
   }
 
   // One thread's share, in the order of the threads, once all have theirs.
   void add_up(const Share& share) const {
-    if (!by_samples_) return;
+    if (!in_parts_) return;
     const Range range = part_of(count_, share.part, share.parts);
     std::copy(partial_.data() + range.begin, partial_.data() + range.end, sums_ + range.begin);
     for (int p = 1; p < share.parts; ++p) {
@@ -340,7 +342,7 @@ class Sums {
  private:
   float* sums_;
   int64_t count_;
-  bool by_samples_;
+  bool in_parts_;
   Scratch partial_;
 };
 
@@ -355,19 +357,18 @@ void pattern_backward(const Pattern& pattern, const float* values, const Samples
   }
   const KernelTable& table = kernels();
   threads = threads_for(pattern, dy.batch, threads);
-  const bool by_samples = cut_by_samples(pattern, dy.batch, threads);
-  const int copies = by_samples ? threads : 1;
-  const BatchTiles tiles(dy.batch, table.pattern, copies);
+  const int groups = sample_groups(pattern, dy.batch, threads);
+  const BatchTiles tiles(dy.batch, table.pattern, groups);
   std::optional<Panels> x_panels;
   std::optional<Results> dx;
   if (wanted.values) x_panels.emplace(*x, tiles, table);
-  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, copies);
+  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, groups);
   Panels dy_panels(dy, tiles, table);
-  Sums dvalues(wanted.values, pattern.nonzeros(), by_samples, copies);
-  Sums dbias(wanted.bias, pattern.rows(), by_samples, copies);
+  Sums dvalues(wanted.values, pattern.nonzeros(), groups);
+  Sums dbias(wanted.bias, pattern.rows(), groups);
 #pragma omp parallel num_threads(threads)
   {
-    const Share share{omp_get_thread_num(), omp_get_num_threads(), by_samples};
+    const Share share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
     const auto fill = [&](int64_t t) {
       dy_panels.fill(t, share);
       if (x_panels) x_panels->fill(t, share);
@@ -384,7 +385,7 @@ void pattern_backward(const Pattern& pattern, const float* values, const Samples
                     t);
       }
     });
-    if (by_samples) {
+    if (share.by_samples) {
 #pragma omp barrier
       dvalues.add_up(share);
       dbias.add_up(share);
