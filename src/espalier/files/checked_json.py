@@ -27,7 +27,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     >>> read_json(path)
     {'epochs': 3}
     """
-    whole = {**value, CHECKSUM: _checksum(value)}
+    whole = {**value, CHECKSUM: checksum(value)}
     with replacing_file(path) as file:
         file.write((json.dumps(whole, indent=2) + "\n").encode())
 
@@ -44,10 +44,11 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise FileError(f"{path} is damaged ({error})") from error
-    if not isinstance(value, dict) or value.pop(CHECKSUM, None) != _checksum(value):
+    if not isinstance(value, dict) or value.pop(CHECKSUM, None) != checksum(value):
         raise FileError(f"{path} is damaged: its content does not match its checksum")
     return value
 
 
-def _checksum(value: Mapping[str, Any]) -> str:
+def checksum(value: Mapping[str, Any]) -> str:
+    """SHA-256 of an object, whatever the order of its names, as hexadecimal digits."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from espalier.bench.fssl.goals import DENSE, MAGNITUDE, METHODS, MIX, RIGL, Goal
+from espalier.files.checked_json import checksum
 from espalier.training import Settings as Training
 from espalier.training.settings import Method as TrainingMethod
 from espalier.training.settings import TimeSource
@@ -83,4 +82,4 @@ class Trial:
 
 def digest(key: dict[str, Any]) -> str:
     """A short name for a key."""
-    return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+    return checksum(key)[:16]
