@@ -28,11 +28,20 @@ uint64_t load_word(const char* p) {
   return word;
 }
 
-// The field at p, cut to a length that suits a message.
+// The field at p, cut to a length that suits a message; bytes that are no text as \xNN.
 std::string field_at(const char* p) {
-  const char* end = p;
-  while (!is_blank(*end) && *end != '\n' && *end != '\r' && end - p < 40) ++end;
-  return std::string(p, end);
+  constexpr char digits[] = "0123456789abcdef";
+  const char* end = p + 40;
+  std::string field;
+  for (; p < end && !is_blank(*p) && *p != '\n' && *p != '\r'; ++p) {
+    const auto byte = static_cast<unsigned char>(*p);
+    if (byte >= 0x20 && byte < 0x7f) {
+      field += *p;
+    } else {
+      field += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+    }
+  }
+  return field;
 }
 
 // The number whose digits start at p, moved behind them, by arithmetic on eight characters at once:

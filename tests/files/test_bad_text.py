@@ -254,6 +254,13 @@ def test_bad_description(content: str, message: str, tmp_path: Path) -> None:
         esp.load(tmp_path)
 
 
+def test_bytes_that_are_no_text_are_shown_as_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "picture.tsv"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    with pytest.raises(FileError, match=r"picture\.tsv, line 1: '\\x89PNG' is not an index"):
+        esp.load_inputs(path)
+
+
 def test_bad_arguments(tmp_path: Path) -> None:
     (tmp_path / "n2-l1.tsv").write_bytes(GOOD)
     for arguments in ({"neurons": 0.5}, {"neurons": -1}, {"layers": 0}, {"neurons": [2, "x"]}):
