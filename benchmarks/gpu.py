@@ -35,7 +35,7 @@ def steps(folder: Path, full: bool) -> list[Step]:
     """All steps in order; the tables come before the slow sanitizer."""
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     found = [Step("tests", [*tests, "tests/gpu"], 150)]
-    bench = [sys.executable, "-m", "espalier", "bench", "challenge", "--device", "cuda"]
+    bench = [sys.executable, "-m", "benchmarks", "challenge", "--device", "cuda"]
     networks = ["--all"] if full else [word for each in QUICK for word in ("--network", each)]
     found.append(
         Step(

@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from espalier.bench.machine import Machine, measure_machine
-from espalier.bench.timing import ROUNDS, Spread, time_in_turns
+from benchmarks.harness.machine import Machine, measure_machine
+from benchmarks.harness.timing import ROUNDS, Spread, time_in_turns
 from espalier.kernels import Pattern, peak_bandwidth
-from espalier.nn import patterns
+from espalier.nn.sparse import patterns
 
 DENSITIES = (0.1, 0.05, 0.02)
 CHECKED = 1e-4

@@ -26,10 +26,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from benchmarks.harness.machine import Machine, measure_machine
+from benchmarks.harness.timing import ROUNDS, Spread, time_in_turns
+from benchmarks.peers import ScipyDense
 from espalier import Network, _native, radixnet, random_network
-from espalier.bench.machine import Machine, measure_machine
-from espalier.bench.peers import ScipyDense
-from espalier.bench.timing import ROUNDS, Spread, time_in_turns
 from espalier.kernels import Groups, pack, pack_by_input, reference
 from espalier.kernels.segment import run_segment
 

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from espalier.bench.machine import Machine, measure_machine
-from espalier.bench.timing import ROUNDS, Spread, time_in_turns
+from benchmarks.harness.machine import Machine, measure_machine
+from benchmarks.harness.timing import ROUNDS, Spread, time_in_turns
 from espalier.kernels import nonzero_mask, reference
 from espalier.kernels import zeroskip as skip
 

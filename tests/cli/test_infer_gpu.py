@@ -1,4 +1,4 @@
-"""`espalier infer` and `espalier bench challenge` with a device."""
+"""`espalier infer` and `python -m benchmarks challenge` with a device."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.support.gpu import emulated_gpu
 
 NETWORK = "random:64x3:5"

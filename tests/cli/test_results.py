@@ -8,7 +8,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.cli import arrays, units
+from espalier.cli import arrays
+from espalier.cli import format as units
 from espalier.cli.truth import compare
 from espalier.errors import FileError, InputError
 

@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import pytest
+
 from tests.support.fake_cuda import FakeCuda
 
 driver: Any = pytest.importorskip("cuda.bindings.driver")

@@ -7,14 +7,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.support.devices import emulated_device
-from tests.support.emulator import load_emulator
-from tests.support.fake_cuda import FakeCuda, Result
 
 import espalier as esp
 from espalier.cuda import Device, compiler, parse_device
 from espalier.cuda import device as device_module
 from espalier.cuda.driver import Driver
+from tests.support.devices import emulated_device
+from tests.support.emulator import load_emulator
+from tests.support.fake_cuda import FakeCuda, Result
 
 NET = esp.Network([esp.Layer([[1.0]], 0.0)])
 

@@ -11,10 +11,10 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.support.emulator import load_emulator
 
 import espalier as esp
 from espalier.cuda import arguments, compiler
+from tests.support.emulator import load_emulator
 
 ARCHITECTURES = ("sm_80", "sm_90")
 STRUCTS = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from espalier.distributed import launch
+from espalier.distributed.comm import launch
 
 collect_ignore = ["programs"]  # which run as processes of their own
 PROGRAMS = Path(__file__).parent / "programs"
@@ -21,7 +21,7 @@ LIMIT = 150  # seconds that any run may take
 # launch() in a process of its own, as the command line has it.
 LAUNCHER = """
 import sys
-from espalier.distributed.launch import launch
+from espalier.distributed.comm.launch import launch
 sys.exit(launch(sys.argv[3:], int(sys.argv[1]), program=sys.argv[2].split()))
 """
 

@@ -8,9 +8,9 @@ import time
 
 import pytest
 import torch
-from tests.distributed.conftest import LIMIT
 
 from espalier import fssl
+from tests.distributed.conftest import LIMIT
 
 TRAIN = ["train", "--model", "radixnet:64x3", "--epochs", "3", "--batch", "256", "--threads", "1"]
 PATIENCE = 15.0

@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 
 import espalier as esp
 from espalier import InputError, MissingExtraError
-from espalier.distributed import launch
-from espalier.distributed.board import SLOT, Board
-from espalier.distributed.grid import parts_for_inference, parts_for_training, training_words
-from espalier.distributed.training.arena import Arena
+from espalier.distributed.comm import launch
+from espalier.distributed.comm.heartbeat import SLOT, Board
+from espalier.distributed.comm.process_grid import (
+    parts_for_inference,
+    parts_for_training,
+    training_words,
+)
+from espalier.distributed.comm.timeout import Patience
+from espalier.distributed.training.buffer_pool import Arena
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.waiting import Patience
 
 
 def test_replicas_as_long_as_the_network_fits_and_samples_suffice():
@@ -161,7 +165,7 @@ MPIEXEC = """#!{python}
 import os, sys
 if "--version" in sys.argv:
     sys.exit(print({version!r}))
-from espalier.distributed.board import Board
+from espalier.distributed.comm.heartbeat import Board
 Board.of_this_run({rank}).write("epoch 2, forward")
 print("= a line of a rank\\n" + 30 * "-", flush=True)
 print({text!r}.format(process=os.getpid()), file=sys.{stream})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.distributed.conftest import run_ranks as run_ranks  # a fixture
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "on_ranks.py"

@@ -17,7 +17,7 @@ from espalier import (
     infer,
     radixnet,
 )
-from espalier.generate.strip import Strip
+from espalier.generate.fourier_resize import Strip
 
 OFFICIAL_PIXELS = {32: 6_374_505, 64: 25_019_051, 128: 98_858_913, 256: 392_191_985}
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from espalier import InputError, NetworkError, random_network
 from espalier.generate.random import distinct_columns
-from espalier.generate.streams import Stream
+from espalier.generate.rng import Stream
 
 
 @given(

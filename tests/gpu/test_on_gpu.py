@@ -9,15 +9,15 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from tests.support.networks import Case, cases
 
 import espalier as esp
 from espalier.cuda import Device
 from espalier.inference import STRATEGIES, compile_strategy
 from espalier.inference.gpu import GpuPlan
 from espalier.inference.plan import Options
-from espalier.inference.proofs import prove
 from espalier.kernels import instruction_set, reference
+from espalier.simplify.invariants import prove
+from tests.support.networks import Case, cases
 
 pytestmark = pytest.mark.gpu
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import espalier as esp
 from espalier.inference import FILTERS, Shortcut
-from espalier.inference.slots import SATURATED, ZERO, Rows, Slots
+from espalier.inference.deduplicate import SATURATED, ZERO, Rows, Slots
 from espalier.kernels import reference
 
 DEPTH = 40

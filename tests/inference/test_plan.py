@@ -10,13 +10,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.costs import FORCED, forced_cost
-from tests.support.networks import Case, cases
 
 import espalier as esp
 from espalier.inference import FILTERS
 from espalier.inference.cost import TILES, CostModel
 from espalier.kernels import reference
+from tests.support.costs import FORCED, forced_cost
+from tests.support.networks import Case, cases
 
 
 class Choice(NamedTuple):

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import Case, cases
 
 from espalier.kernels import pack, spmm
 from espalier.kernels.panels import (
@@ -20,6 +19,7 @@ from espalier.kernels.panels import (
     run_panels,
     take_neurons,
 )
+from tests.support.networks import Case, cases
 
 
 @given(

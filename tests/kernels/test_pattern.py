@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.instruction_sets import AVAILABLE, forced
 
 from espalier import InputError
 from espalier.kernels import Pattern
 from espalier.kernels import reference_pattern as reference
+from tests.support.instruction_sets import AVAILABLE, forced
 
 UNIT = 2.0**-24
 WANTED = list(product((True, False), repeat=3))

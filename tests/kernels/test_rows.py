@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tests.support.networks import Case, cases
 
 from espalier import Layer, _native
 from espalier.kernels.spmm import csr_arrays
+from tests.support.networks import Case, cases
 
 FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, 32.0])
 matrices = hnp.arrays(

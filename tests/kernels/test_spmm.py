@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.instruction_sets import AVAILABLE, forced
-from tests.support.networks import Case, cases
 
 from espalier import InputError, Layer, Network, _native
 from espalier.kernels import Groups, pack, pack_by_input, reference, spmm
 from espalier.kernels.segment import BadSampleError, run_segment
+from tests.support.instruction_sets import AVAILABLE, forced
+from tests.support.networks import Case, cases
 
 TILES = (16, 32, 64)
 

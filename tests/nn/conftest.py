@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.layers import MadeUpCosts
 
-from espalier.nn import swap
-from espalier.nn.choice import LayerChoices
+from espalier.nn.zeroskip import accelerate as swap
+from espalier.nn.zeroskip.autotune import LayerChoices
+from tests.support.layers import MadeUpCosts
 
 
 @pytest.fixture(autouse=True)

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import cases
 
 import espalier as esp
 from espalier import Layer, MissingExtraError, Network
 from espalier.partitioning import layer_volume, mtkahypar, predict
+from espalier.partitioning.assign_blocks import name_blocks
 from espalier.partitioning.balance import deal_out, keep_limits, nearest_parts, owned_words
 from espalier.partitioning.cut import cut_layer
 from espalier.partitioning.hypergraph import Hypergraph
-from espalier.partitioning.naming import name_blocks
+from tests.support.networks import cases
 
 FINGERPRINT = """
 import espalier as esp

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.networks import cases
 
 import espalier as esp
 from espalier import Layer, Network
 from espalier.partitioning import layer_volume
 from espalier.partitioning.cut import share_limits
 from espalier.partitioning.hypergraph import Hypergraph
+from tests.support.networks import cases
 
 
 def words_of(net, partition):

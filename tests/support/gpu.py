@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from espalier.bench.gpu import spmm_peer
+from benchmarks.challenge_gpu import spmm_peer
 from espalier.cuda import device as device_module
 from espalier.cuda.driver import Driver
-from espalier.inference.gpu import strategies
+from espalier.inference.strategies.cpu import gpu as strategies
 from tests.support.devices import without_compiler
 from tests.support.emulator import load_emulator
 from tests.support.fake_cuda import FakeCuda

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
-from espalier.nn.case import Case
-from espalier.nn.choice import LayerChoices
 from espalier.nn.costs import Costs
-from espalier.nn.curve import DENSITIES, VARIANTS, Curve
+from espalier.nn.zeroskip.autotune import LayerChoices
+from espalier.nn.zeroskip.latency import DENSITIES, VARIANTS, Curve
+from espalier.nn.zeroskip.problem import Case
 
 
 def thinned(tensor: Tensor, density: float, clustered: bool = False) -> Tensor:

@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from espalier import fssl
-from espalier.fssl import time_measure
-from espalier.fssl.time_between import Between, Gap
-from espalier.fssl.time_measure import GATHER, Task
-from espalier.fssl.time_points import CSR, DENSE, Point
+from espalier.fssl.latency import measure as time_measure
+from espalier.fssl.latency.grid import CSR, DENSE, Point
+from espalier.fssl.latency.measure import GATHER, Task
+from espalier.fssl.latency.overhead import Between, Gap
 
 
 class PretendedMachine:

@@ -19,7 +19,7 @@ import torch
 from espalier import training
 from espalier.files import atomic
 from espalier.training import checkpoint
-from espalier.training.trainer import Trainer
+from espalier.training.phase_trainer import Trainer
 
 STEPS = 22  # of an epoch of the digits in batches of 64
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training import killed
 
 from espalier.errors import EspalierError, FileError, InputError
 from espalier.files.checked_json import read_json, write_json
 from espalier.training import Folder, Settings, TrainingResult, train
+from tests.training import killed
 
 SCRIPT = Path(killed.__file__)
 METHODS = ("magnitude", "fssl", "rigl")

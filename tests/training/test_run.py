@@ -102,7 +102,7 @@ def test_a_loss_that_is_no_number_stops(quick: Quick, tmp_path: Path) -> None:
 def test_the_last_good_checkpoint_stays(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from espalier.training.trainer import Trainer
+    from espalier.training.phase_trainer import Trainer
 
     loss = Trainer.loss
     calls: list[int] = []

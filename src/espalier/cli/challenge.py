@@ -11,7 +11,7 @@ import typer
 from numpy.typing import NDArray
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.arrays import dense
 from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
 from espalier.cli.shortcuts import print_shortcuts

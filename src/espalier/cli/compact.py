@@ -10,7 +10,7 @@ import typer
 
 from espalier.cli.arrays import check_target
 from espalier.cli.console import Json, print_facts, print_json, print_notice, progress
-from espalier.cli.gains import print_networks, print_result
+from espalier.cli.training_table import print_networks, print_result
 from espalier.errors import FileError, InputError
 
 ENDING = ".safetensors"

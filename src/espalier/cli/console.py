@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.errors import EspalierError
 
 ProgressCallback = Callable[[int, int], None]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from espalier import files
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.console import Json, print_facts, print_json, progress
 from espalier.cli.infer import Bias, Clip, Layers, Neurons
 

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import espalier as esp
-from espalier.bench.figure import require_matplotlib
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.arrays import check_target
 from espalier.cli.challenge import challenge
 from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
-from espalier.cli.gains import print_epoch, print_networks
-from espalier.cli.picture import save_picture
+from espalier.cli.picture import require_matplotlib, save_picture
+from espalier.cli.training_table import print_epoch, print_networks
 
 if TYPE_CHECKING:
     from espalier.training import Settings, TrainingResult
-    from espalier.training.record import Record
+    from espalier.training.metrics import Record
 
 MODEL = "mlp:512-256"
 TARGET_TIME = 0.25

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
 from espalier.cli.console import Json, print_facts, print_json, progress
-from espalier.cli.specs import CHALLENGE_SAMPLES, open_network, parse_network
+from espalier.cli.sources import CHALLENGE_SAMPLES, open_network, parse_network
 from espalier.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Make networks and inputs.")

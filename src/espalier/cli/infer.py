@@ -10,7 +10,8 @@ import typer
 
 import espalier as esp
 from espalier import files
-from espalier.cli import infer_ranks, units
+from espalier.cli import format as units
+from espalier.cli import infer_ranks
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
 from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
 from espalier.cli.ranks import (
@@ -23,7 +24,7 @@ from espalier.cli.ranks import (
     started_by_mpi,
 )
 from espalier.cli.shortcuts import print_shortcuts
-from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
+from espalier.cli.sources import open_inputs, open_network, parse_inputs, parse_network
 from espalier.cli.truth import Verdict, compare
 from espalier.cuda import open_device, parse_device
 from espalier.errors import InputError

@@ -11,12 +11,13 @@ import typer
 
 import espalier as esp
 from espalier import files
-from espalier.cli import ranks, units
+from espalier.cli import format as units
+from espalier.cli import ranks
 from espalier.cli.arrays import save_batch
 from espalier.cli.console import FAILED, print_facts, print_json
 from espalier.cli.truth import Verdict, compare
-from espalier.distributed.grid import parts_for_inference
-from espalier.distributed.transport import TransportName
+from espalier.distributed.comm.process_grid import parts_for_inference
+from espalier.distributed.comm.transport import TransportName
 from espalier.errors import InputError
 
 
@@ -62,8 +63,8 @@ def start(job: Job, wanted: int) -> None:
 
 def run(job: Job) -> None:
     """This rank's part of the run; rank 0 prints."""
-    from espalier.distributed.plan import DistributedPlan
-    from espalier.distributed.world import FOR_FILES, World
+    from espalier.distributed.comm.world import FOR_FILES, World
+    from espalier.distributed.inference.plan import DistributedPlan
 
     partition = None if job.partition is None else esp.load_partition(job.partition)
     parts = job.parts if partition is None else partition.parts

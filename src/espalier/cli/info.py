@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import espalier
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.console import Json, print_facts, print_json
-from espalier.kernels.processor import processor_name
+from espalier.timing.processor import processor_name
 
 PACKAGES = ("numpy", "scipy", "safetensors", "isal", "torch", "scikit-learn", "matplotlib")
 MORE_PACKAGES = ("mpi4py", "openmpi", "mpich", "mtkahypar", "onnx", "onnxruntime")

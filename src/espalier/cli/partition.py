@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 import typer
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.arrays import check_target
 from espalier.cli.console import Json, print_facts, print_json, print_notice, print_rows, progress
 from espalier.cli.infer import Bias, Clip, Layers, Network, Neurons
-from espalier.cli.specs import GeneratedNetwork, open_network, parse_network
+from espalier.cli.sources import GeneratedNetwork, open_network, parse_network
 from espalier.partitioning import Partition, PartitionReport, predict
 from espalier.partitioning.partitioners import checked
 from espalier.partitioning.plot import plot_report

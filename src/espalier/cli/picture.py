@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.bench.figure import save_figure
+from espalier.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from espalier.training import TrainingResult
-    from espalier.training.record import Record
+    from espalier.training.metrics import Record
 
 SHADES = ("0.97", "0.92")
 
@@ -88,3 +89,18 @@ def _draw_phases(panel: Any, history: Sequence[Record]) -> None:
 def _finish(panel: Any) -> None:
     panel.tick_params(labelsize=7)
     panel.legend(fontsize=7)
+
+
+def require_matplotlib() -> None:
+    """Raise MissingExtraError before anything is measured whose plot could not be drawn."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("matplotlib", "plot", "the plot") from None
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a PNG; what is there stays until the new one is whole."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    figure.savefig(draft, format="png", dpi=120)
+    draft.replace(path)

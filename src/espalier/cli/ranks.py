@@ -15,13 +15,13 @@ import typer
 
 import espalier as esp
 from espalier.cli.console import BAD_INPUT, print_error, print_notice, progress
-from espalier.distributed import launch
+from espalier.distributed.comm import launch
 from espalier.errors import EspalierError, InputError
 from espalier.network import Network
 from espalier.partitioning import Partition
 
 if TYPE_CHECKING:
-    from espalier.distributed.world import World
+    from espalier.distributed.comm.world import World
 
 Ranks = Annotated[
     int | None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format as units
 from espalier.cli.console import print_rows
 
 

@@ -11,7 +11,6 @@ import typer
 
 from espalier.cli import train_ranks
 from espalier.cli.console import FAILED, Json, print_json, print_notice, progress
-from espalier.cli.gains import print_epoch, print_result
 from espalier.cli.ranks import (
     PartitionFile,
     Parts,
@@ -21,6 +20,7 @@ from espalier.cli.ranks import (
     refuse_without_ranks,
     started_by_mpi,
 )
+from espalier.cli.training_table import print_epoch, print_result
 from espalier.errors import InputError
 
 if TYPE_CHECKING:

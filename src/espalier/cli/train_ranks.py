@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espalier as esp
-from espalier.cli import ranks, units
+from espalier.cli import format as units
+from espalier.cli import ranks
 from espalier.cli.console import print_facts, print_json, print_notice
-from espalier.distributed.grid import divisors, parts_for_training
-from espalier.distributed.transport import TransportName
+from espalier.distributed.comm.process_grid import divisors, parts_for_training
+from espalier.distributed.comm.transport import TransportName
 from espalier.errors import InputError
 from espalier.partitioning import Partition, layer_volume
 
@@ -58,7 +59,7 @@ def run(
 ) -> None:
     """This rank's part of the training; rank 0 prints."""
     from espalier.distributed import training
-    from espalier.distributed.world import World
+    from espalier.distributed.comm.world import World
 
     partition = None if file is None else esp.load_partition(file)
     wanted = parts if partition is None else partition.parts

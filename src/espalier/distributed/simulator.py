@@ -15,9 +15,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.distributed.cut import Cut, cut
-from espalier.distributed.exchange import Exchange, exchanges_of
-from espalier.distributed.placement import Placement
+from espalier.distributed.comm.exchange import Exchange, exchanges_of
+from espalier.distributed.comm.index_map import Placement
+from espalier.distributed.inference.local_layer import Cut, cut
 from espalier.network import Layer, Network
 from espalier.partitioning import Partition
 

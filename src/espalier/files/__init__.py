@@ -2,9 +2,9 @@
 
 from espalier.files.categories import load_categories, save_categories
 from espalier.files.convert import convert
-from espalier.files.formats import load, save
 from espalier.files.idx import load_images, load_labels
 from espalier.files.inputs import load_inputs
+from espalier.files.load_save import load, save
 
 __all__ = [
     "convert",

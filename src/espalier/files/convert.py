@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from espalier.files.description import Bias
-from espalier.files.formats import load, save
+from espalier.files.layer_defaults import Bias
+from espalier.files.load_save import load, save
 from espalier.files.streams import Progress
 from espalier.network import Activation
 

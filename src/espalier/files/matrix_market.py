@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from espalier.csr import MAX_WIDTH
 from espalier.errors import FileError
 from espalier.files.text import Entries, format_entries, parse_entries
+from espalier.network.csr import MAX_WIDTH
 
 BANNER = "%%MatrixMarket matrix coordinate"
 FIELDS = ("real", "double", "integer", "pattern")

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from espalier.csr import MAX_WIDTH
 from espalier.errors import FileError
 from espalier.network import Layer
+from espalier.network.csr import MAX_WIDTH
 
 FORMAT = "espalier-network"
 FORMAT_VERSION = "1"

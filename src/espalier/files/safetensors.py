@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.csr import entries_of
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
 from espalier.files.records import (
@@ -29,6 +28,7 @@ from espalier.files.records import (
 )
 from espalier.files.streams import Progress, reading
 from espalier.network import Layer, LayerSource, Network
+from espalier.network.csr import entries_of
 
 # The format's own limit on its JSON header.
 MAX_HEADER_BYTES = 100_000_000

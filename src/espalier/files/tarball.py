@@ -22,7 +22,7 @@ from espalier.files.challenge import (
     named_shape,
     read_layer,
 )
-from espalier.files.description import Asked, Description
+from espalier.files.layer_defaults import Asked, Description
 from espalier.files.records import (
     DESCRIPTION_NAME,
     LayerRecord,

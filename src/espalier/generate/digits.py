@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import MissingExtraError
-from espalier.generate.streams import Stream
+from espalier.generate.rng import Stream
 
 SIZE = 28
 # At this size 3 % of the digits survive the challenge network of 1,024 neurons, as in MNIST.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from espalier.errors import FileError, InputError
 from espalier.files import load_images
 from espalier.generate.digits import varied_digits
-from espalier.generate.streams import checked_count, checked_seed
-from espalier.generate.strip import Strip
+from espalier.generate.fourier_resize import Strip
+from espalier.generate.rng import checked_count, checked_seed
 
 Progress = Callable[[int, int], None]
 
@@ -37,8 +37,9 @@ def challenge_images(
 ) -> sp.csr_array[np.float32, tuple[int, int]]:
     """Make 0/1 inputs the way the challenge made its own.
 
-    All images of the source are interpolated together (see `espalier.generate.strip`), and the
-    pixels brighter than half of the brightest one are set.
+    All images of the source are interpolated together
+    (see `espalier.generate.fourier_resize`), and the pixels brighter than half of the brightest
+    one are set.
 
     Arguments:
         neurons: pixels of an image, the square of its side.

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.errors import InputError
-from espalier.generate.streams import Stream, checked_count, checked_seed
+from espalier.generate.rng import Stream, checked_count, checked_seed
 from espalier.network import Layer, LayerSource, Network
 
 CHALLENGE_COPIES = 16

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from espalier import _native
 from espalier.kernels import Groups, instruction_set, pack, pack_by_input
-from espalier.kernels.processor import processor_name
 from espalier.kernels.segment import run_segment
 from espalier.network import Layer
+from espalier.timing.processor import processor_name
 
 TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier import _native
-from espalier.inference.account import Account
+from espalier.inference.counters import Account
+from espalier.inference.deduplicate import Rows, Slots
 from espalier.inference.options import FILTERS, Filter, check_choice
-from espalier.inference.proofs import holds_from
 from espalier.inference.result import Batch, Outputs, Result
-from espalier.inference.slots import Rows, Slots
 from espalier.kernels.samples import Matrix, check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
+from espalier.simplify.invariants import holds_from
 
 if TYPE_CHECKING:
     from espalier.inference.plan import Plan

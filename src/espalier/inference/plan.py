@@ -17,10 +17,8 @@ from espalier.inference.cost import (
     CostModel,
     panels_in,
 )
-from espalier.inference.decompose import Decomposition, Expansion, Savings
 from espalier.inference.execute import Execution
 from espalier.inference.gpu import GpuPlan
-from espalier.inference.grouping import choose_groups
 from espalier.inference.options import (
     OUTPUTS,
     Filter,
@@ -29,10 +27,12 @@ from espalier.inference.options import (
     check_memory,
     check_network,
 )
-from espalier.inference.proofs import Proof, prove
 from espalier.inference.result import Result
+from espalier.inference.row_blocks import choose_groups
 from espalier.kernels import Groups, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
+from espalier.simplify.decompose import Decomposition, Expansion, Savings
+from espalier.simplify.invariants import Proof, prove
 
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.inference.decompose import Expansion
-from espalier.inference.slots import SATURATED, Rows, Slots
+from espalier.inference.deduplicate import SATURATED, Rows, Slots
+from espalier.simplify.decompose import Expansion
 
 
 @dataclass(frozen=True)

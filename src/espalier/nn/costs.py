@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 
-from espalier.kernels.cache import MachineCache
-from espalier.nn.case import Case
-from espalier.nn.curve import VARIANTS, Curve
-from espalier.nn.measure import measure
+from espalier.nn.zeroskip.latency import VARIANTS, Curve
+from espalier.nn.zeroskip.measure import measure
+from espalier.nn.zeroskip.problem import Case
+from espalier.timing.cache import MachineCache
 
 FORMAT = 1
 

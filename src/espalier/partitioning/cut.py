@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from espalier.errors import EspalierError
 from espalier.network import Layer
+from espalier.partitioning.assign_blocks import name_blocks, one_each
 from espalier.partitioning.balance import deal_out, keep_limits, nearest_parts, share_limits
 from espalier.partitioning.hypergraph import Hypergraph, Ints
 from espalier.partitioning.mtkahypar import cut_hypergraph, improve_cut
-from espalier.partitioning.naming import name_blocks, one_each
 from espalier.partitioning.volume import layer_volume
 
 Owners = NDArray[np.int32]

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from espalier.errors import InputError
 from espalier.network import Network
 from espalier.partitioning.balance import place_inputs
+from espalier.partitioning.baselines import share_out
 from espalier.partitioning.cut import cut_layer
 from espalier.partitioning.partition import Partition
-from espalier.partitioning.sharing import share_out
-from espalier.partitioning.sweep import sweep_layers
+from espalier.partitioning.refine import sweep_layers
 
 Method = Literal["hypergraph", "random", "hash", "block"]
 METHODS: tuple[Method, ...] = get_args(Method)

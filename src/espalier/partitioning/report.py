@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.network import Network
-from espalier.partitioning.sharing import share_out
+from espalier.partitioning.baselines import share_out
 from espalier.partitioning.volume import Volume, layer_volume
 
 if TYPE_CHECKING:

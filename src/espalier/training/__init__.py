@@ -10,9 +10,9 @@ except ImportError as error:
 from espalier.training.compaction import compact_file, compact_folder
 from espalier.training.data import Data, Split
 from espalier.training.data import load as load_data
-from espalier.training.folder import Folder
 from espalier.training.result import Network, TrainingResult
 from espalier.training.run import BATCH, train
+from espalier.training.run_directory import Folder
 from espalier.training.settings import Settings, Target
 
 __all__ = [

@@ -16,7 +16,7 @@ from torch import Tensor
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
-from espalier.training.state import pack, unpack
+from espalier.training.state_tree import pack, unpack
 
 FORMAT, FORMAT_VERSION = "espalier-checkpoint", "1"
 KEPT = 2

@@ -10,14 +10,14 @@ import torch
 from torch import nn
 
 from espalier import fssl
-from espalier.training.finish import finish
-from espalier.training.folder import Folder, save_model
+from espalier.progress import Watch, silent
+from espalier.training.footprint import Shape, compact_shape, shape_of
 from espalier.training.result import Network, TrainingResult, network
 from espalier.training.run import BATCH, reopen, times_of
+from espalier.training.run_directory import Folder, save_model
 from espalier.training.settings import TimeSource
-from espalier.training.shape import Shape, compact_shape, shape_of
 from espalier.training.size import time_in_turns
-from espalier.watch import Watch, silent
+from espalier.training.summary import finish
 
 
 def compact_folder(path: Path, output: Path, *, on_notice: Callable[[str], None]) -> TrainingResult:

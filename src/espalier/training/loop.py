@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from espalier.errors import TrainingError
+from espalier.progress import Progress
 from espalier.training.data import Split
-from espalier.training.trainer import Trainer
-from espalier.watch import Progress
+from espalier.training.phase_trainer import Trainer
 
 TEST_BATCH = 1024
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.training.job import Job
-from espalier.training.trainer import Trainer
+from espalier.training.context import Job
+from espalier.training.phase_trainer import Trainer
 
 # Makes the trainer of a job from the network so far, for so many steps.
 Begin = Callable[[Job, nn.Module, int], Trainer]

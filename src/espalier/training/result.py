@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from espalier.training.record import Record
+from espalier.training.footprint import Shape
+from espalier.training.metrics import Record
 from espalier.training.settings import Settings
-from espalier.training.shape import Shape
 from espalier.training.size import size_of
 
 MOST_LOST = 0.05  # part of the test images, without a word

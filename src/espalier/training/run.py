@@ -14,17 +14,17 @@ from espalier.errors import FileError, InputError
 from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import image_side
 from espalier.nn.threads import torch_threads
-from espalier.training.course import Course
+from espalier.progress import Watch, silent
+from espalier.training.context import Job, build_start
 from espalier.training.data import Data, check_batch, load
-from espalier.training.finish import finish
-from espalier.training.folder import Folder
-from espalier.training.job import Job, build_start
+from espalier.training.epochs import Course
 from espalier.training.methods import check_target, stretches
+from espalier.training.metrics import Record
 from espalier.training.phases import check_steps
-from espalier.training.record import Record
 from espalier.training.result import TrainingResult
+from espalier.training.run_directory import Folder
 from espalier.training.settings import Settings, TimeSource
-from espalier.watch import Watch, silent
+from espalier.training.summary import finish
 
 BATCH = 256  # images of a predicted and a measured time
 

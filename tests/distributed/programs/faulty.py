@@ -10,8 +10,8 @@ import sys
 import time
 
 from espalier.cli import main
-from espalier.distributed import launch
-from espalier.distributed.waiting import Patience
+from espalier.distributed.comm import launch
+from espalier.distributed.comm.timeout import Patience
 from espalier.errors import EspalierError
 
 fault, rank, where = sys.argv[1], int(sys.argv[2]), sys.argv[3]

@@ -29,7 +29,7 @@ def one_process():
     """The same steps by PyTorch alone."""
     from espalier.distributed.training.run import build_whole
     from espalier.training.data import load
-    from espalier.training.schedule import cosine, make_optimizer, recipe
+    from espalier.training.learning_rate import cosine, make_optimizer, recipe
 
     data = load("digits", seed=0)
     model = build_whole(SETTINGS, data.side, data.classes)

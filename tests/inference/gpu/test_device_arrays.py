@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.support.device_arrays import FakeDeviceArray, FakeDeviceCsr, FakeDlpackArray
-from tests.support.devices import emulated_device
 
 import espalier as esp
 from espalier.cuda.arrays import as_stream, read_device_array
 from espalier.inference.gpu import GpuPlan
 from espalier.inference.plan import Options
+from tests.support.device_arrays import FakeDeviceArray, FakeDeviceCsr, FakeDlpackArray
+from tests.support.devices import emulated_device
 
 NET = esp.random_network([24, 33, 20], connections=6)
 ROWS = np.random.default_rng(0).random((70, 24), np.float32)

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.support.devices import emulated_device
 
 import espalier as esp
 from espalier.cuda import Event
 from espalier.inference.gpu import GpuPlan
-from espalier.inference.gpu import memory as memory_module
+from espalier.inference.gpu import memory_plan as memory_module
 from espalier.inference.gpu import plan as plan_module
-from espalier.inference.gpu.memory import Widths, fit
+from espalier.inference.gpu.memory_plan import Widths, fit
 from espalier.inference.plan import Options
+from tests.support.devices import emulated_device
 
 NET = esp.random_network([40, 33, 50, 33, 40, 20] * 3 + [20], connections=6)
 PLAIN = Options(merge=False, fold=False)

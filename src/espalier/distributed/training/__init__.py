@@ -7,8 +7,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.distributed.training") from error
 
-from espalier.distributed.training.linear import DistributedSparseLinear, SummedLinear
 from espalier.distributed.training.model import DistributedModel, sparse_network
+from espalier.distributed.training.parallel_linear import DistributedSparseLinear, SummedLinear
 from espalier.distributed.training.run import Epoch, network_to_cut, read_settings, train
 
 __all__ = [

@@ -22,8 +22,8 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from espalier.distributed.comm.world import FOR_FILES, World
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
 from espalier.files.checked_json import read_json, write_json

@@ -10,17 +10,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.csr import entries_of
-from espalier.distributed.exchange import Exchange, find_takes
-from espalier.distributed.placement import Placement
-from espalier.distributed.plan import check_owners
-from espalier.distributed.training.arena import Arena
-from espalier.distributed.training.linear import DistributedSparseLinear, SummedLinear
+from espalier.distributed.comm.exchange import Exchange, find_takes
+from espalier.distributed.comm.index_map import Placement
+from espalier.distributed.comm.transport import TransportName, open_transport
+from espalier.distributed.comm.world import World, add_in_order
+from espalier.distributed.inference.plan import check_owners
+from espalier.distributed.training.buffer_pool import Arena
+from espalier.distributed.training.parallel_linear import DistributedSparseLinear, SummedLinear
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.transport import TransportName, open_transport
-from espalier.distributed.world import World, add_in_order
 from espalier.errors import InputError
 from espalier.network import Layer, Network
+from espalier.network.csr import entries_of
 from espalier.nn import SparseLinear
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Hardtanh)

@@ -19,21 +19,21 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from espalier import fssl
+from espalier.distributed.comm.transport import TransportName
+from espalier.distributed.comm.world import FOR_FILES, World
 from espalier.distributed.training import checkpoint
 from espalier.distributed.training.model import DistributedModel, sparse_network
-from espalier.distributed.transport import TransportName
-from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError, InputError, TrainingError
 from espalier.files.atomic import replacing_file
 from espalier.files.checked_json import read_json, write_json
 from espalier.nn.networks import build, image_side
 from espalier.nn.threads import torch_threads
+from espalier.training.augment import hide_pixels, shift
 from espalier.training.data import Data, check_batch
 from espalier.training.data import load as load_data
-from espalier.training.folder import environment
+from espalier.training.learning_rate import cosine, make_optimizer, recipe
 from espalier.training.loop import TEST_BATCH, dropout_seed
-from espalier.training.noise import hide_pixels, shift
-from espalier.training.schedule import cosine, make_optimizer, recipe
+from espalier.training.run_directory import environment
 from espalier.training.settings import Settings
 
 FORMAT = "espalier-distributed-training"

@@ -10,16 +10,16 @@ import numpy as np
 from espalier.cuda import Event, arguments
 from espalier.cuda.arrays import DeviceArray, as_stream
 from espalier.errors import InputError
-from espalier.inference.gpu.account import GpuAccount
-from espalier.inference.gpu.glance import Glance
+from espalier.inference.deduplicate import SATURATED, ZERO, Rows, Slots
+from espalier.inference.gpu.counters import GpuAccount
+from espalier.inference.gpu.early_exit import Glance
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult
-from espalier.inference.gpu.samples import read_samples
 from espalier.inference.gpu.segments import Io
+from espalier.inference.gpu.upload import read_samples
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.result import Batch, Outputs
-from espalier.inference.slots import SATURATED, ZERO, Rows, Slots
 
 if TYPE_CHECKING:
     from espalier.inference.gpu.plan import GpuPlan, Progress

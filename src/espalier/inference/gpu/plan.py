@@ -11,18 +11,18 @@ import numpy as np
 
 from espalier.cuda import Device
 from espalier.errors import DeviceMemoryError
-from espalier.inference.decompose import Decomposition, Expansion, Savings
-from espalier.inference.gpu.choose import Chooser, checkpoints
+from espalier.inference.gpu.early_exit import Glances
 from espalier.inference.gpu.execute import GpuExecution
-from espalier.inference.gpu.glance import Glances
-from espalier.inference.gpu.memory import Fit, Widths, fit
+from espalier.inference.gpu.fuse import Chooser, checkpoints
+from espalier.inference.gpu.memory_plan import Fit, Widths, fit
 from espalier.inference.gpu.result import GpuResult
 from espalier.inference.gpu.segments import Ends, Outline, Segment
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import Workspace
 from espalier.inference.options import Filter, check_choice, check_memory
-from espalier.inference.proofs import Proof, holds_from, prove
 from espalier.network import Layer, Network
+from espalier.simplify.decompose import Decomposition, Expansion, Savings
+from espalier.simplify.invariants import Proof, holds_from, prove
 
 if TYPE_CHECKING:
     from espalier.inference.plan import Options

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from espalier.cuda import Device, Event
-from espalier.inference.gpu.memory import Fit, Widths
+from espalier.inference.gpu.memory_plan import Fit, Widths
 
 _ALIGNMENT = 256
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from espalier.training.job import Job
+from espalier.training.context import Job
+from espalier.training.phase_trainer import Trainer
 from espalier.training.phases import Begin, Phase
 from espalier.training.settings import Settings
-from espalier.training.trainer import Trainer
 
 
 def phases(settings: Settings) -> list[Phase]:

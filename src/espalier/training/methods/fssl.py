@@ -7,16 +7,16 @@ from typing import Any
 from torch import nn
 
 from espalier import fssl
-from espalier.fssl.optimizer import LEAST_STEPS
-from espalier.training.job import Job
+from espalier.fssl.shaping.optimizer import LEAST_STEPS
+from espalier.training.context import Job
+from espalier.training.footprint import Shape, compact_shape
+from espalier.training.learning_rate import recipe, steady_then_tenth
 from espalier.training.masks import Masks
 from espalier.training.methods.dense import pruning_phases
+from espalier.training.phase_trainer import Trainer
 from espalier.training.phases import Phase
-from espalier.training.schedule import recipe, steady_then_tenth
 from espalier.training.settings import Settings
-from espalier.training.shape import Shape, compact_shape
 from espalier.training.size import weights_of
-from espalier.training.trainer import Trainer
 
 
 def phases(settings: Settings) -> list[Phase]:

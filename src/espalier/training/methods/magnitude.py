@@ -12,13 +12,13 @@ from typing import Any
 from torch import nn
 
 from espalier.fssl import Groups
-from espalier.training.job import Job
+from espalier.training.context import Job
+from espalier.training.learning_rate import Schedule, cosine, recipe, steady_then_tenth
 from espalier.training.masks import Masks
 from espalier.training.methods.dense import pruning_phases
+from espalier.training.phase_trainer import Trainer
 from espalier.training.phases import Phase
-from espalier.training.schedule import Schedule, cosine, recipe, steady_then_tenth
 from espalier.training.settings import Settings
-from espalier.training.trainer import Trainer
 
 PRUNINGS = 100  # while the pruning phase lasts
 

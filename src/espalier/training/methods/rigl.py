@@ -12,13 +12,14 @@ from torch import nn
 
 from espalier import fssl
 from espalier.errors import InputError
-from espalier.nn import SparseLinear, patterns
-from espalier.nn.updaters import RigL
-from espalier.training.job import Job
+from espalier.nn import SparseLinear
+from espalier.nn.sparse import patterns
+from espalier.nn.sparse.updaters import RigL
+from espalier.training.context import Job
+from espalier.training.footprint import Shape
+from espalier.training.phase_trainer import Trainer
 from espalier.training.phases import Phase
 from espalier.training.settings import MAX_SEED, Settings
-from espalier.training.shape import Shape
-from espalier.training.trainer import Trainer
 
 MOST_STEPS_BETWEEN, LEAST_UPDATES = 100, 50
 

@@ -1,0 +1,144 @@
+"""Section `peers`: the same network and inputs in one process, espalier and the others in turns."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from benchmarks.challenge.contest import Contest, compete
+from benchmarks.challenge.engine import plan_contestant
+from benchmarks.challenge.peer_contestants import enter_peers
+from benchmarks.challenge.settings import Settings, label
+from benchmarks.harness import text
+from benchmarks.harness.memory import too_large
+from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
+from espalier.inference import Plan, compile
+from espalier.network import Network
+from espalier.progress import Watch
+
+NAME = "peers"
+BYTES_PER_CONNECTION = 8 * 8  # espalier's three plans and one copy for each peer
+
+ALL = "espalier, all shortcuts"
+NO_MERGING = "espalier, no merging"
+SAME_RULES = {"zero": "espalier, dead-row filter only", "none": "espalier, no filter"}
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """Everybody on one network in turns."""
+    return [partial(measure, settings, name) for name in settings.names]
+
+
+def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
+    """A record for each contestant and each peer that is not installed."""
+    title = label(name)
+    lazy = settings.open(name, watch)
+    if reason := too_large(lazy.connections, BYTES_PER_CONNECTION):
+        return [skipped(title, "all peers", reason)]
+    inputs = settings.inputs(lazy.inputs, watch)
+    with watch(f"{title}: preparing everybody", "steps"):
+        network = Network(list(lazy))
+        ours = _our_plans(network, settings)
+        own = {
+            ALL: plan_contestant(ALL, ours["all"], "unique"),
+            NO_MERGING: plan_contestant(NO_MERGING, ours["no merging"], "unique"),
+            **{
+                who: plan_contestant(who, ours["plain"], "none" if rule == "none" else "zero")
+                for rule, who in SAME_RULES.items()
+            },
+        }
+        entries, missing = enter_peers(network, inputs.shape[0], settings, filters=(True, False))
+    with watch(f"{title}: everybody in turns", "runs") as progress:
+        contestants = [*own.values(), *(entry.contestant for entry in entries)]
+        contest = compete(contestants, network, inputs, settings, progress)
+    size = {"network": title, "neurons": network.inputs, "layers": len(network)}
+    records = [
+        size
+        | {"name": who, "peer": None, "filter": None, "slab": None}
+        | _times(contest, who, None)
+        for who in own
+    ]
+    records += [
+        size
+        | {"name": entry.contestant.name, "peer": entry.peer}
+        | {"filter": entry.filter, "slab": entry.slab}
+        | _times(contest, entry.contestant.name, SAME_RULES[entry.filter])
+        for entry in entries
+    ]
+    return records + [record | {"network": title} for record in missing]
+
+
+def notes(settings: Settings, records: list[Record]) -> list[str]:
+    """How it was measured, and the ratios to the best peers."""
+    said = [
+        "Same inputs, same process, same threads, in turns; ratios are formed round by round. "
+        "Everybody's weights are converted and inputs loaded before; espalier starts from the "
+        "caller's sparse matrix.",
+        "Peers run in slabs of samples that fit the cache, which is faster, and on the whole batch "
+        "as users call them; filter zero drops dead rows after every layer. 'Same rules' is "
+        "espalier with the same filter, without merging and fixed points. SpGEMM and GraphBLAS "
+        "store no zeros: dead rows cost them little even with filter none.",
+        "Before timing, everybody's activations were checked against float64 on some samples.",
+    ]
+    for network in dict.fromkeys(record["network"] for record in records):
+        for filter in SAME_RULES:
+            field = [
+                record
+                for record in records
+                if record["network"] == network and record.get("filter") == filter
+            ]
+            if field:
+                best = min(field, key=lambda record: record["seconds"]["median"])
+                said.append(
+                    f"{network}, filter {filter}: the best peer is {best['name']}; espalier with "
+                    f"all shortcuts is {text.ratios(best['over_all_shortcuts'])} as fast, under "
+                    f"the same rules {text.ratios(best['over_same_rules'])}."
+                )
+    return said
+
+
+def _our_plans(network: Network, settings: Settings) -> dict[str, Plan]:
+    def plan(merge: bool, fixed_point: bool) -> Plan:
+        return compile(
+            network,
+            merge=merge,
+            fixed_point=fixed_point,
+            threads=settings.threads,
+            memory=settings.memory,
+        )
+
+    return {
+        "all": plan(merge=True, fixed_point=True),
+        "no merging": plan(merge=False, fixed_point=True),
+        "plain": plan(merge=False, fixed_point=False),
+    }
+
+
+def _times(contest: Contest, name: str, same_rules: str | None) -> Record:
+    times = contest.times[name]
+    return {
+        **times.to_record(),
+        "over_all_shortcuts": times.seconds.over(contest.times[ALL].seconds).to_dict(),
+        "over_same_rules": None
+        if same_rules is None
+        else times.seconds.over(contest.times[same_rules].seconds).to_dict(),
+    }
+
+
+SECTION = Section(
+    NAME,
+    (
+        Table(
+            "Peers on the challenge networks",
+            (
+                Column("network", lambda r: str(r["network"])),
+                Column("who", lambda r: str(r["name"])),
+                Column("time", lambda r: text.spread(r["seconds"])),
+                Column("rounds", text.measured),
+                Column("over all shortcuts", lambda r: text.ratios(r["over_all_shortcuts"])),
+                Column("over same rules", lambda r: text.ratios(r["over_same_rules"])),
+            ),
+        ),
+    ),
+    jobs,
+    notes,
+)

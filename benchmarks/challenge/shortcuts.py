@@ -1,0 +1,175 @@
+"""Section `shortcuts`: every network as `espalier.infer` runs it, beside published results."""
+
+from __future__ import annotations
+
+import time
+
+from benchmarks.challenge.alone import measure_alone
+from benchmarks.challenge.contest import LEAST_ROUNDS
+from benchmarks.challenge.settings import Settings, label
+from benchmarks.harness import published, text
+from benchmarks.harness.memory import peak_memory
+from benchmarks.harness.section import Column, Job, Record, Section, Table
+from benchmarks.harness.timing import Spread, time_in_turns
+from espalier.inference import Result, compile
+from espalier.progress import Watch
+
+NAME = "shortcuts"
+OURS = "espalier"
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """Every network in a process of its own."""
+
+    def job(name: str) -> Job:
+        return lambda watch: [measure_alone(settings, name, watch)]
+
+    return [job(name) for name in settings.names]
+
+
+def measure(settings: Settings, name: str, watch: Watch) -> Record:
+    """Inputs, network, plan and runs of one network, in this process."""
+    title = label(name)
+    start = time.perf_counter()
+    network = settings.open(name, watch)
+    loading = time.perf_counter() - start
+    start = time.perf_counter()
+    inputs = settings.inputs(network.inputs, watch)
+    making = time.perf_counter() - start
+    peak_of_inputs = peak_memory()
+    with watch(f"{title}: compiling", "layers") as progress:
+        plan = compile(network, threads=settings.threads, memory=settings.memory, progress=progress)
+    with watch(f"{title}: first run", "steps") as progress:
+        first = plan.run(inputs, progress=progress)
+    fitting = int(settings.limit / first.seconds) - 1
+    rounds = min(settings.rounds, max(min(LEAST_ROUNDS, settings.rounds), fitting))
+    with watch(f"{title}: running", "runs") as progress:
+        times = time_in_turns(
+            {OURS: lambda: plan.run(inputs)}, rounds=rounds, warm_ups=0, progress=progress
+        )
+    report = first.report()
+    size = (network.inputs, len(network))
+    return {
+        "network": title,
+        "neurons": size[0],
+        "layers": size[1],
+        "connections": report.connections,
+        "samples": report.samples,
+        "measured_samples": report.samples,
+        "input_connections": int(inputs.nnz if hasattr(inputs, "nnz") else (inputs != 0).sum()),
+        "inputs_seconds": making,
+        "load_seconds": loading,
+        "compile_seconds": plan.compile_seconds,
+        "first_run_seconds": first.seconds,
+        "seconds": times[OURS].to_dict(),
+        "rounds": rounds,
+        "rate": report.nominal_operations / times[OURS].median,
+        "nominal_operations": report.nominal_operations,
+        "effective_operations": report.effective_operations,
+        "live_operations": report.live_operations,
+        "categories": report.categories,
+        "verdict": _verdict(settings, first),
+        "streamed": not plan.resident,
+        "peak_bytes": peak_memory(),
+        "peak_bytes_of_inputs": peak_of_inputs,
+        "shortcuts": [vars(shortcut) for shortcut in report.shortcuts],
+    } | _published(size, report.samples, times[OURS])
+
+
+def notes(settings: Settings, records: list[Record]) -> list[str]:
+    """How it was measured, and what 1,920 layers cost over 120."""
+    said = [
+        "Every network in a process of its own; run: from the caller's sparse matrix to the "
+        "categories, the first run left out. Compile includes generating the layers, which are "
+        "never all in memory. Peak: resident memory of the process, inputs and Python included.",
+        "Rate: nominal connections times inputs per second, the challenge's own figure; effective: "
+        "multiply-adds that were really done.",
+        "Published times are for 60,000 inputs, other machines and other years; those of GPUs "
+        "start with the activations on the GPU. SNICIT is approximate in general.",
+        "Official categories are those of the official networks and inputs. Generated networks "
+        "differ from them in the permutations of their blocks, so their counts may differ; only a "
+        "truth file decides whether a run passed.",
+    ]
+    said += [f"{record['network']}: {record['verdict']}" for record in records if record["verdict"]]
+    by_size = {(record["neurons"], record["layers"]): record for record in records}
+    shallow, deep = published.DEPTHS[0], published.DEPTHS[-1]
+    for neurons in published.SIZES:
+        pair = [by_size.get((neurons, layers)) for layers in (deep, shallow)]
+        if pair[0] is not None and pair[1] is not None:
+            times = [record["seconds"]["median"] for record in pair if record is not None]
+            said.append(
+                f"{neurons} neurons: {deep} layers run {times[0] / times[1]:.2f} times as long as "
+                f"{shallow} layers (medians of processes run one after the other)."
+            )
+    return said
+
+
+def _verdict(settings: Settings, result: Result) -> str | None:
+    truth = settings.categories()
+    if truth is None:
+        return None
+    wanted = set(truth[truth < result.report().samples].tolist())
+    found = set(result.categories.tolist())
+    if found == wanted:
+        return f"PASSED: exactly the {len(wanted):,} categories of {label(str(settings.truth))}"
+    return (
+        f"FAILED: {len(wanted - found):,} missing and {len(found - wanted):,} too many of "
+        f"{len(wanted):,} categories of {label(str(settings.truth))}"
+    )
+
+
+def _published(size: tuple[int, int], samples: int, seconds: Spread) -> Record:
+    """Published figures of this size, and how many times as long they took."""
+    cpu, gpu = published.BEST_CPU.get(size), published.BEST_GPU.get(size)
+    comparable = samples == published.INPUTS
+
+    def over(best: published.Best | None) -> float | None:
+        return best.seconds / seconds.median if best is not None and comparable else None
+
+    return {
+        "official_categories": published.SIZES[size[0]].categories if cpu else None,
+        "best_cpu_seconds": cpu.seconds if cpu else None,
+        "best_cpu": cpu.by if cpu else None,
+        "best_cpu_over_ours": over(cpu),
+        "best_gpu_seconds": gpu.seconds if gpu else None,
+        "best_gpu": gpu.by if gpu else None,
+        "best_gpu_over_ours": over(gpu),
+    }
+
+
+SECTION = Section(
+    NAME,
+    (
+        Table(
+            "All shortcuts: time",
+            (
+                Column("network", lambda r: str(r["network"])),
+                Column("inputs", lambda r: text.count(r["samples"])),
+                Column("make inputs", lambda r: text.seconds(r["inputs_seconds"])),
+                Column("compile", lambda r: text.seconds(r["compile_seconds"])),
+                Column("run", lambda r: text.spread(r["seconds"])),
+                Column("rounds", text.measured),
+                Column("best CPU", lambda r: text.seconds(r["best_cpu_seconds"])),
+                Column("CPU over ours", lambda r: text.ratio(r["best_cpu_over_ours"])),
+                Column("best GPU", lambda r: text.seconds(r["best_gpu_seconds"])),
+                Column("GPU over ours", lambda r: text.ratio(r["best_gpu_over_ours"])),
+            ),
+        ),
+        Table(
+            "All shortcuts: work",
+            (
+                Column("network", lambda r: str(r["network"])),
+                Column("connections", lambda r: text.count(r["connections"])),
+                Column("load", lambda r: text.seconds(r["load_seconds"])),
+                Column("rate", lambda r: text.power(r["rate"])),
+                Column("nominal", lambda r: text.power(r["nominal_operations"])),
+                Column("effective", lambda r: text.power(r["effective_operations"])),
+                Column("categories", lambda r: text.count(r["categories"])),
+                Column("official", lambda r: text.count(r["official_categories"])),
+                Column("peak memory", lambda r: text.gibibytes(r["peak_bytes"])),
+            ),
+        ),
+    ),
+    jobs,
+    notes,
+)

@@ -1,0 +1,36 @@
+"""Seconds of forward passes, all networks in turns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from benchmarks.fssl.race import race
+from benchmarks.harness.timing import Spread
+from espalier.nn.threads import torch_threads
+from espalier.progress import Watch
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def time_forward(
+    models: Mapping[str, nn.Module], images: Tensor, *, threads: int, rounds: int, watch: Watch
+) -> dict[str, Spread]:
+    """Seconds of every network over one batch.
+
+    Arguments:
+        images: the batch.
+    """
+    import torch
+
+    task = f"{len(models)} networks, batch {len(images)}, {threads} threads"
+    with torch.inference_mode(), torch_threads(threads), watch(task, "timings") as progress:
+        works = {name: (lambda model=model: model(images)) for name, model in models.items()}
+        return race(works, rounds, progress, settle=0.0)
+
+
+def batch_of(images: Tensor, size: int) -> Tensor:
+    """As many images as wanted, over and over where there are fewer."""
+    times = -(-size // len(images))
+    return images.repeat(times, 1, 1, 1)[:size].contiguous()

@@ -1,0 +1,44 @@
+"""The phases of every method that is compared."""
+
+from __future__ import annotations
+
+from benchmarks.fssl import baselines_shape, baselines_ssl, baselines_units
+from benchmarks.fssl.baselines_shape import Kept
+from benchmarks.fssl.goals import NORM, RANDOM, SCRATCH, SSL, WIDTH
+from benchmarks.fssl.trial import Trial
+from espalier.errors import InputError
+from espalier.training.context import Job
+from espalier.training.methods import stretches
+from espalier.training.phases import Phase, Stretch, divide
+
+
+def plan_of(trial: Trial, job: Job, found: Kept | None) -> list[Stretch]:
+    """The phases of a trial with their epochs, the same number for every method.
+
+    Arguments:
+        found: the shape that FSSL found, for the method that trains it from scratch.
+
+    Raises:
+        InputError: too few epochs, or a shape that is not there.
+    """
+    phases = _phases(trial, job, found)
+    return stretches(job.settings) if phases is None else divide(phases, job.settings.epochs)
+
+
+def _phases(trial: Trial, job: Job, found: Kept | None) -> list[Phase] | None:
+    """Those of a baseline; None for a method of `espalier.training`."""
+    method, settings = trial.method, job.settings
+    value = 0.0 if trial.goal is None else trial.goal.value
+    if method == SCRATCH:
+        if found is None:
+            raise InputError(f"{trial.label} wants the shape that FSSL found, came none")
+        return baselines_shape.phases(found)
+    if method == WIDTH:
+        return baselines_shape.phases(baselines_shape.narrowed(job.start, job.time, value))
+    if method == SSL:
+        return baselines_ssl.phases(settings, value)
+    if method == RANDOM:
+        return baselines_units.random_phases(settings)
+    if method == NORM:
+        return baselines_units.norm_phases(settings)
+    return None

@@ -1,0 +1,86 @@
+"""What shaping a network costs beside training it: the share of the proximal step."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.fssl.asked import trial
+from benchmarks.fssl.claim import claim
+from benchmarks.fssl.goals import FSSL, Goal
+from benchmarks.fssl.seeds import over_seeds
+from benchmarks.fssl.settings import Settings
+from benchmarks.fssl.trials import Trials
+from benchmarks.harness.section import Record
+from espalier.nn.threads import torch_threads
+from espalier.progress import Watch
+from espalier.training.loop import train_epoch
+from espalier.training.methods import stretches
+from espalier.training.methods.fssl import SparsifyTrainer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from espalier.training.context import Job
+
+MOST = 0.05
+
+
+class ClockedTrainer(SparsifyTrainer):
+    """Shaping with a clock on all that the optimiser does beyond its base.
+
+    Attributes:
+        seconds: of the proximal steps, the looks at the target and the masks.
+    """
+
+    def __init__(self, job: Job, model: nn.Module, steps: int) -> None:
+        super().__init__(job, model, steps)
+        self.seconds = 0.0
+        base = self._shaping.base
+        base.register_step_pre_hook(self._pause)
+        base.register_step_post_hook(self._go_on)
+
+    def update(self) -> None:
+        """One step; the time of the base's own is taken out by its hooks."""
+        self.seconds -= time.perf_counter()
+        super().update()
+        self.seconds += time.perf_counter()
+
+    def _pause(self, *_: Any) -> None:
+        self.seconds += time.perf_counter()
+
+    def _go_on(self, *_: Any) -> None:
+        self.seconds -= time.perf_counter()
+
+
+def share(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
+    """Its part of the time of the phase that shapes, for units and for single weights."""
+    goals = [Goal("time", settings.times[0]), Goal("zeros", settings.zeros[0])]
+    return [_share(settings, trials, goal, watch) for goal in goals]
+
+
+def _share(settings: Settings, trials: Trials, goal: Goal, watch: Watch) -> Record:
+    asked = trial(settings, FSSL, goal, 0)
+    with torch_threads(settings.threads):
+        job = trials.workshop.job(asked, watch)
+        phase = next(each for each in stretches(job.settings) if each.phase.name == "sparsify")
+        trainer = ClockedTrainer(job, job.build(), (phase.end - phase.first) * job.steps)
+        seconds, parts = 0.0, []
+        with watch(f"{settings.model}: shaping, {goal.label}", "epochs") as progress:
+            for epoch in range(phase.first, phase.end):
+                spent, started = trainer.seconds, time.perf_counter()
+                train_epoch(trainer, job.data.train, batch=job.settings.batch, seed=0, epoch=epoch)
+                parts.append((trainer.seconds - spent) / (time.perf_counter() - started))
+                seconds += time.perf_counter() - started
+                progress(epoch + 1 - phase.first, phase.end - phase.first)
+    part = trainer.seconds / seconds
+    return claim(
+        settings,
+        f"proximal step's part of shaping, {goal.label}",
+        f"under {MOST:.0%}",
+        f"{part:.1%} of {seconds:.1f} s",
+        part < MOST,
+        share=part,
+        share_by_epoch=over_seeds(parts),
+        phase_seconds=seconds,
+    )

@@ -1,0 +1,108 @@
+"""What to measure: network, seeds, epochs, methods and goals, threads, and which images."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from benchmarks.fssl.goals import METHODS
+from benchmarks.harness.timing import ROUNDS
+from espalier.errors import InputError
+
+LENET_300_100, LENET_5 = "mlp:300-100", "lenet5"
+PREDICTED = (LENET_300_100, LENET_5, "vgg-small")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one benchmark run.
+
+    Arguments:
+        model: what is trained, a word of `espalier.nn.networks.build`.
+        mnist: folder of MNIST's IDX files; the digits of scikit-learn without it.
+        seeds: trainings of every method at every goal, with seeds from 0 up.
+        epochs: of every training, all phases together.
+        methods: names out of `METHODS`.
+        times: goals of methods that remove units: parts of the dense network's predicted time.
+        zeros: goals of methods that remove weights one by one: parts of all weights.
+        strengths: of the penalty of SSL, which follows no goal.
+        lenet5_times: goals for LeNet-5, as ``times``.
+        lenet5_epochs: of the trainings of LeNet-5; ``epochs`` without it.
+        threads: of every training, and of the times that shape networks.
+        rounds: timed rounds of each contestant.
+        batch: images of a forward pass that is timed or predicted.
+        time: where the times come from that shape networks, as for `espalier.training.Settings`.
+        runs: folder for the results of single trainings, from which a later benchmark goes on.
+        step_sizes, step_densities, step_batch: layers of section `step`.
+        predicted: networks of section `time`.
+        predicted_batch: images of a batch there.
+
+    Raises:
+        InputError: a method or a number that no benchmark can have.
+    """
+
+    model: str = LENET_300_100
+    mnist: str | None = None
+    seeds: int = 5
+    epochs: int = 40
+    methods: tuple[str, ...] = tuple(METHODS)
+    times: tuple[float, ...] = (0.3, 0.13, 0.07)
+    zeros: tuple[float, ...] = (0.9, 0.95, 0.98)
+    strengths: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
+    lenet5_times: tuple[float, ...] = (0.19, 0.17)
+    lenet5_epochs: int | None = None
+    threads: int = 1
+    rounds: int = ROUNDS
+    batch: int = 1024
+    time: Literal["measured", "macs"] = "measured"
+    runs: str | None = None
+    step_sizes: tuple[int, ...] = (1024, 4096)
+    step_densities: tuple[float, ...] = (0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+    step_batch: int = 128
+    predicted: tuple[str, ...] = PREDICTED
+    predicted_batch: int = 256
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            if name not in METHODS:
+                raise InputError(f"method is {name!r}, wanted one of {', '.join(METHODS)}")
+        for name in ("seeds", "epochs"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} is {getattr(self, name)}, wanted at least 1")
+        for name in ("times", "zeros", "lenet5_times"):
+            for value in getattr(self, name):
+                if not 0.0 < value < 1.0:
+                    raise InputError(f"{name} holds {value}, wanted parts between 0 and 1")
+
+    @property
+    def forward_threads(self) -> tuple[int, ...]:
+        """Numbers of threads of forward passes and steps: one and two, as far as there are."""
+        return tuple(range(1, min(2, len(os.sched_getaffinity(0))) + 1))
+
+    @property
+    def step_threads(self) -> tuple[int, ...]:
+        """Numbers of threads of section `step`."""
+        return self.forward_threads
+
+    def quick(self) -> Settings:
+        """Few seeds, epochs, goals and rounds of these settings: a minute or two on digits."""
+        return replace(
+            self,
+            seeds=1,
+            epochs=min(self.epochs, 6),
+            times=self.times[1:2],
+            zeros=self.zeros[:1],
+            strengths=self.strengths[1:2],
+            lenet5_times=(),
+            rounds=3,
+            step_sizes=(256,),
+            step_densities=(0.3, 0.1),
+            predicted=self.predicted[:1],
+        )
+
+    def public(self) -> dict[str, Any]:
+        """The settings as JSON values, the folder of images by its name alone."""
+        mnist = None if self.mnist is None else Path(self.mnist).name
+        return {**asdict(self), "mnist": mnist, "runs": None}

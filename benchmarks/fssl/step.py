@@ -1,0 +1,195 @@
+"""Section `step`: a training step of a sparse layer, against dense and sparse peers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
+
+from benchmarks.fssl import contestants
+from benchmarks.fssl.contestants import (
+    DENSE,
+    HAND,
+    ROWS,
+    SPARSELAB,
+    TRAVELLING,
+    Contestant,
+    Problem,
+)
+from benchmarks.fssl.race import race
+from benchmarks.harness import text
+from benchmarks.harness.section import Column, Job, Record, Section, Settings, Table
+from benchmarks.sparsetrain.layers import break_even
+from espalier.progress import Watch
+
+NAME = "step"
+SIZES = (1024, 4096)
+DENSITIES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
+BATCH = 128
+PEERS = (DENSE, HAND, SPARSELAB)
+# Above this density only dense matters: sparse peers are slower than that.
+PEERS_UP_TO = 0.1
+
+
+class StepSettings(Settings, Protocol):
+    """What this section is told."""
+
+    @property
+    def step_sizes(self) -> tuple[int, ...]:
+        """Widths of square layers."""
+
+    @property
+    def step_densities(self) -> tuple[float, ...]:
+        """Densities, falling."""
+
+    @property
+    def step_batch(self) -> int:
+        """Samples of a step."""
+
+    @property
+    def step_threads(self) -> tuple[int, ...]:
+        """Numbers of threads, each measured."""
+
+
+def jobs(settings: StepSettings) -> list[Job]:
+    """One for each size, number of threads and density."""
+    return [
+        partial(measure, settings, size, threads, density)
+        for size in settings.step_sizes
+        for threads in settings.step_threads
+        for density in settings.step_densities
+    ]
+
+
+def measure(
+    settings: StepSettings, size: int, threads: int, density: float, watch: Watch
+) -> list[Record]:
+    """Check everybody, then time all in turns."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        problem = Problem.draw(size, density, settings.step_batch)
+        entries = entrants(problem, density)
+        for name, entry in entries.items():
+            problem.check(name, entry)
+        label = f"{size} x {size}, {density:.0%}, {threads} threads"
+        with watch(label, "steps") as progress:
+            works = {name: entry.step for name, entry in entries.items()}
+            seconds = race(works, settings.rounds, progress)
+    finally:
+        torch.set_num_threads(before)
+    best = min((name for name in entries if name in PEERS), key=lambda name: seconds[name].median)
+    return [
+        {
+            "size": size,
+            "threads": threads,
+            "density": density,
+            "batch": settings.step_batch,
+            "multiply_adds": 3 * settings.step_batch * int((problem.weight != 0).sum()),
+            "seconds": {name: spread.to_dict() for name, spread in seconds.items()},
+            "best_peer": best,
+            "speedup": {
+                name: seconds[best].over(seconds[name]).to_dict() for name in (ROWS, TRAVELLING)
+            },
+            "over_dense": seconds[DENSE].over(seconds[ROWS]).to_dict(),
+        }
+    ]
+
+
+def entrants(problem: Problem, density: float) -> dict[str, Contestant]:
+    """Everybody who is here and takes this problem, by name."""
+    makers: dict[str, Callable[[], Contestant]] = {
+        ROWS: lambda: contestants.espalier(problem, travelling=False),
+        TRAVELLING: lambda: contestants.espalier(problem, travelling=True),
+        DENSE: lambda: contestants.dense(problem),
+    }
+    if density <= PEERS_UP_TO:
+        makers[HAND] = lambda: contestants.torch_csr(problem)
+        makers[SPARSELAB] = lambda: contestants.sparselab(problem)
+    found = {}
+    for name, make in makers.items():
+        try:
+            found[name] = make()
+        except ImportError:
+            if name != SPARSELAB:
+                raise
+    return found
+
+
+def break_evens(records: Sequence[Record]) -> list[Record]:
+    """The density of each size and number of threads below which sparse is faster than dense."""
+    groups: dict[tuple[int, int], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record["size"], record["threads"]), []).append(record)
+    found = []
+    for (size, threads), group in groups.items():
+        group = sorted(group, key=lambda record: -float(record["density"]))
+        zeros = break_even(
+            [1.0 - record["density"] for record in group],
+            [record["over_dense"]["median"] for record in group],
+        )
+        density = None if zeros is None else 1.0 - zeros
+        found.append({"size": size, "threads": threads, "break_even": density})
+    return found
+
+
+def notes(settings: StepSettings, records: list[Record]) -> list[str]:
+    """How it was measured."""
+    absent = [] if any(SPARSELAB in r["seconds"] for r in records) else ["sparselab is not here."]
+    return [
+        f"A step: forward and backward of one layer with bias, batch {settings.step_batch}, "
+        "gradients by input, weights and bias; all in turns of some steps each, results checked "
+        "first (SparseLab draws a pattern of its own).",
+        f"{ROWS}: input and gradient come in rows, as from any PyTorch layer. {TRAVELLING}: they "
+        "come with samples side by side, as other sparse layers leave them.",
+        f"{HAND}: CSR, a transposed CSR beside it and sampled_addmm, without a bias; all operands "
+        "lie as it wants them and renewing the transpose's values is not counted.",
+        "Best peer: the fastest of the three; speed-ups are its time over ours. Break-even: where "
+        "a step takes as long as nn.Linear's, straight between the measured densities; the "
+        "highest one measured where it is faster even there.",
+        *absent,
+    ]
+
+
+def _seconds(name: str) -> Column:
+    return Column(name, lambda r: text.seconds(r["seconds"].get(name, {}).get("median")))
+
+
+def _speedup(name: str) -> Column:
+    return Column(f"{name} over best", lambda r: text.ratios(r["speedup"][name]))
+
+
+CASE = (
+    Column("layer", lambda r: f"{r['size']} x {r['size']}"),
+    Column("threads", lambda r: str(r["threads"])),
+)
+SECTION: Section[StepSettings] = Section(
+    NAME,
+    (
+        Table(
+            "A training step of one layer, forward and backward",
+            (
+                *CASE,
+                Column("density", lambda r: f"{r['density']:.0%}"),
+                *map(_seconds, (ROWS, TRAVELLING, *PEERS)),
+                Column("best peer", lambda r: str(r["best_peer"])),
+                *map(_speedup, (ROWS, TRAVELLING)),
+            ),
+        ),
+        Table(
+            "Density below which a sparse layer is faster than a dense one",
+            (
+                *CASE,
+                Column(
+                    "break-even",
+                    lambda r: text.NOTHING if r["break_even"] is None else f"{r['break_even']:.0%}",
+                ),
+            ),
+            break_evens,
+        ),
+    ),
+    jobs,
+    notes,
+)

@@ -1,0 +1,172 @@
+"""Trains what trials ask for; data, times and dense starts are made once and shared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.fssl.baselines_shape import Kept, kept_units
+from benchmarks.fssl.forms import dense_form, run_form
+from benchmarks.fssl.goals import DENSE, TAUGHT, UNSTRUCTURED
+from benchmarks.fssl.plans import plan_of
+from benchmarks.fssl.trial import Trial
+from espalier.fssl import TimeModel, find_groups
+from espalier.fssl.compact.report import find_report
+from espalier.nn.networks import image_side
+from espalier.nn.threads import torch_threads
+from espalier.progress import Watch
+from espalier.training import Data, load_data
+from espalier.training.context import Job, build_start
+from espalier.training.data import DIGITS, check_batch
+from espalier.training.epochs import Course
+from espalier.training.loop import accuracy
+from espalier.training.methods import stretches
+from espalier.training.phases import Stretch, check_steps
+from espalier.training.settings import TimeSource
+from espalier.training.size import size_of
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from espalier.training.metrics import Record
+
+Start = tuple[dict[str, Any], list["Record"]]  # weights after the dense phase, and its records
+
+
+class Workshop:
+    """What the trainings of one benchmark share."""
+
+    def __init__(self) -> None:
+        self._data: dict[tuple[str, int | None], Data] = {}
+        self._times: dict[tuple[str, int, int, int, TimeSource], TimeModel] = {}
+        self._starts: dict[str, Start] = {}
+
+    def data(self, trial: Trial) -> Data:
+        """The images of a trial, as large as its network wants them.
+
+        The digits are split anew for every seed.
+        """
+        key = (trial.data, trial.seed if trial.data == DIGITS else None)
+        if key not in self._data:
+            # Of one source alone: images take more memory than anything else here.
+            self._data = {key: load_data(trial.data, seed=trial.seed)}
+        data = self._data[key]
+        return data.resized(image_side(trial.model, data.side))
+
+    def times(self, trial: Trial, threads: int, watch: Watch) -> TimeModel:
+        """Times of a trial's network on so many threads."""
+        settings, data = trial.training(), self.data(trial)
+        key = (trial.model, data.side, trial.batch, threads, settings.time)
+        if key not in self._times:
+            groups = find_groups(build_start(settings, data), data.train.images[:1])
+            with watch(f"{trial.model}: timing layers", "rounds") as progress:
+                self._times[key] = (
+                    TimeModel.from_macs(groups, trial.batch)
+                    if settings.time == "macs"
+                    else TimeModel.measure(groups, trial.batch, threads=threads, progress=progress)
+                )
+        return self._times[key]
+
+    def job(self, trial: Trial, watch: Watch) -> Job:
+        """A trial as `espalier.training` sees it."""
+        times = self.times(trial, trial.threads, watch)
+        return Job(trial.training(), self.data(trial), times)
+
+    def start(self, trial: Trial) -> nn.Module:
+        """The dense network that a trial begins with."""
+        return build_start(trial.training(), self.data(trial)).eval()
+
+    def train(
+        self, trial: Trial, found: Kept | None, watch: Watch
+    ) -> tuple[nn.Module, dict[str, Any]]:
+        """Train one network.
+
+        Arguments:
+            found: the shape that FSSL found with this goal and seed, for the method that trains
+                it from scratch.
+
+        Returns:
+            The network as it is kept, and what there is to say of it, as JSON values.
+
+        Raises:
+            InputError: the epochs or the batch do not fit.
+            TrainingError: the loss is no finite number.
+        """
+        with torch_threads(trial.threads):
+            job = self.job(trial, watch)
+            check_batch(job.data, job.settings.batch)
+            plan = plan_of(trial, job, found)
+            check_steps(plan, job.steps)
+            course = Course(job, plan, None)
+            self._begin(trial, course, plan, watch)
+            course.run(watch)
+            model = _kept(trial, course)
+            return model, _said(trial, course, model)
+
+    def _begin(self, trial: Trial, course: Course, plan: list[Stretch], watch: Watch) -> None:
+        """Give a training the dense network of its seed, to go on from or to learn from.
+
+        The order of images depends on seed and epoch alone, so that a training that goes on from
+        a dense phase of another becomes what it would have become without.
+        """
+        dense = None if trial.method == DENSE else self._dense(course.job, watch)
+        if dense is None:
+            return
+        weights, history = dense
+        if trial.method in TAUGHT:
+            teacher = course.job.build()
+            teacher.load_state_dict(weights)
+            course.job.teacher.learn_from(teacher)
+        elif plan[0].phase.name == DENSE:
+            course.trainer.model.load_state_dict(weights)
+            course.history = list(history)
+
+    def _dense(self, job: Job, watch: Watch) -> Start | None:
+        """The network after the dense phase of FSSL, None where it has no such phase."""
+        alike = replace(
+            job.settings, method="fssl", target_time=None, target_zeros=None, mix=0.0, time="macs"
+        )
+        first = stretches(alike)[0]
+        if first.phase.name != DENSE:
+            return None
+        key = f"{alike} {job.data.fingerprint}"
+        if key not in self._starts:
+            short = replace(job, settings=replace(job.settings, epochs=first.end))
+            course = Course(short, [first], None)
+            course.run(watch)
+            self._starts[key] = course.trainer.model.state_dict(), course.history
+        return self._starts[key]
+
+
+def _kept(trial: Trial, course: Course) -> nn.Module:
+    """The network that is kept: compact, or whole with its zeros."""
+    if trial.method in (DENSE, *UNSTRUCTURED):
+        return dense_form(course.trainer.model).eval()
+    return course.trainer.compact().eval()
+
+
+def _said(trial: Trial, course: Course, model: nn.Module) -> dict[str, Any]:
+    job = course.job
+    running = run_form(trial.method, model)
+    size = size_of(running, job.example)
+    compact = find_report(model) is not None
+    return {
+        "error": 1.0 - accuracy(running, job.data.test),
+        "weights": size.weights,
+        "nonzeros": size.nonzeros,
+        "of_weights": job.weights,
+        "bytes": size.parameter_bytes,
+        "multiply_adds": size.multiply_adds,
+        "kept": [_plain(each) for each in kept_units(model, job.start)] if compact else None,
+        "seconds": sum(record.seconds for record in course.history),
+        "widths": _widths(model, job) if compact else job.start.full_widths,
+    }
+
+
+def _widths(model: nn.Module, job: Job) -> list[int]:
+    kept, full = kept_units(model, job.start), job.start.full_widths
+    return [size if each is None else len(each) for each, size in zip(kept, full, strict=True)]
+
+
+def _plain(kept: Any) -> list[int] | None:
+    return None if kept is None else list(kept)

@@ -1,0 +1,122 @@
+"""Section `volume`: words, messages and balance of every method, as the paper tabulates them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+import espalier as esp
+from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
+from benchmarks.partition.settings import Settings
+from espalier.distributed import Simulation
+from espalier.errors import EspalierError
+from espalier.partitioning.report import Figures, PartitionReport
+from espalier.progress import Watch
+
+METHODS = ("hypergraph", "random", "hash", "block")
+
+
+def jobs(settings: Settings) -> list[Job]:
+    """One for each network and number of parts."""
+    networks: list[tuple[str, Any]] = []
+    if settings.network_file is not None:
+        networks.append((settings.network_file, partial(esp.load, settings.network_file)))
+    else:
+        for size in settings.neurons:
+            name = f"radixnet {size} x {settings.layers}"
+            networks.append((name, partial(esp.radixnet, size, settings.layers)))
+        for size in settings.random:
+            name = f"random {size} x {settings.layers}"
+            networks.append((name, partial(esp.random_network, size, settings.layers)))
+    return [
+        partial(_measure, settings, name, make, parts)
+        for name, make in networks
+        for parts in settings.parts
+    ]
+
+
+def _measure(settings: Settings, name: str, make: Any, parts: int, watch: Watch) -> list[Record]:
+    net: esp.Network = make()
+    records: list[Record] = []
+    words: dict[str, int] = {}
+    for method in METHODS:
+        try:
+            start = time.perf_counter()
+            with watch(f"{name}, {parts} parts, {method}", "layers") as progress:
+                made = esp.partition(
+                    net,
+                    parts,
+                    method,  # type: ignore[arg-type]
+                    sweeps=settings.sweeps if method == "hypergraph" else 0,
+                    progress=progress,
+                )
+            seconds = time.perf_counter() - start
+            report = PartitionReport.of(made, net, peers=())
+        except EspalierError as error:
+            records.append(skipped(name, method, error))
+            continue
+        total = Figures.over(report.layers[method])
+        words[method] = total.words
+        merged = None
+        if method == "hypergraph":
+            with watch(f"{name}, {parts} parts, merging", "layers") as progress:
+                exchanged = Simulation.of(net, made, merge=True, progress=progress)
+            merged = sum(exchanged.words_by_layer())
+        records.append(
+            {
+                "network": name,
+                "name": method,
+                "parts": parts,
+                "layers": len(net),
+                "nonzeros": sum(report.nonzeros),
+                "seconds": seconds,
+                "merged_words": merged,
+                **asdict(total),
+            }
+        )
+    for record in records:
+        if "skipped" not in record and record["words"]:
+            record["gain"] = words.get("random", 0) / record["words"]
+            record["crossover_batch"] = record["nonzeros"] * (parts - 1) / record["words"]
+    return records
+
+
+def _a_layer(key: str, form: str = ",.0f") -> Any:
+    return lambda record: format(record[key] / record["layers"], form)
+
+
+COLUMNS = (
+    Column("network", lambda r: str(r["network"])),
+    Column("parts", lambda r: str(r["parts"])),
+    Column("method", lambda r: str(r["name"])),
+    Column("words a layer", _a_layer("words")),
+    Column("random over it", lambda r: f"{r['gain']:.2f}x" if "gain" in r else "-"),
+    Column("most sent", _a_layer("most_sent")),
+    Column("most received", _a_layer("most_received")),
+    Column("messages", _a_layer("messages", ",.1f")),
+    Column("most messages", _a_layer("most_messages", ",.1f")),
+    Column("imbalance", lambda r: f"{r['imbalance']:.1%}"),
+    Column(
+        "equal rows merged",
+        lambda r: "-" if r["merged_words"] is None else f"{r['merged_words'] / r['layers']:,.0f}",
+    ),
+    Column("B*", lambda r: f"{r['crossover_batch']:,.0f}" if "crossover_batch" in r else "-"),
+    Column("time a layer", lambda r: f"{1e3 * r['seconds'] / r['layers']:.1f} ms"),
+)
+
+
+def _notes(settings: Settings, records: list[Record]) -> list[str]:
+    return [
+        "Words: activations of one sample that all parts send in a forward pass, the inputs' among "
+        "them; backward sends the same. Most sent, most received: of one part, mean over layers. "
+        "B*: the batch above which replicas send fewer words in a training step.",
+        "Equal rows merged: the words that distributed inference sends, where a part sends the "
+        "activation of equal rows once.",
+    ]
+
+
+SECTION: Section[Settings] = Section(
+    "volume", (Table("Words sent by parts", COLUMNS),), jobs, _notes
+)

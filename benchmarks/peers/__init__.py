@@ -1,0 +1,13 @@
+"""What a user could pick today instead: one small file per library, all for the same task."""
+
+from __future__ import annotations
+
+from benchmarks.peers.graphblas_mxm import GraphBlasMxm
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.scipy_dense import ScipyDense
+from benchmarks.peers.scipy_spgemm import ScipySpgemm
+from benchmarks.peers.torch_csr import TorchCsr
+
+__all__ = ["PEERS", "GraphBlasMxm", "Peer", "ScipyDense", "ScipySpgemm", "TorchCsr"]
+
+PEERS: tuple[type[Peer], ...] = (ScipyDense, ScipySpgemm, TorchCsr, GraphBlasMxm)

@@ -1,0 +1,185 @@
+"""What a distributed run returns: this part's activations, everybody's categories, an account."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.kernels import instruction_set
+from espalier.kernels.samples import Matrix, name_bad_sample
+
+if TYPE_CHECKING:
+    from espalier.distributed.inference.microbatch import Run, Slab
+    from espalier.distributed.inference.plan import DistributedPlan
+
+
+@dataclass
+class Tally:
+    """Counts of one part and one run, by layer.
+
+    Attributes:
+        processed: samples multiplied.
+        words: activations sent.
+        messages: parts that something was sent to, each time.
+    """
+
+    processed: NDArray[np.int64]
+    words: NDArray[np.int64]
+    messages: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, layers: int) -> Tally:
+        """Nothing yet."""
+        return cls(*(np.zeros(layers, np.int64) for _ in range(3)))
+
+
+@dataclass(frozen=True)
+class DistributedReport:
+    """The account of one run over all ranks.
+
+    Attributes:
+        nominal_operations: connections of the network times samples.
+        effective_operations: multiply-adds done by all ranks.
+        words: activations sent by all ranks; the input is on every rank and not sent.
+        messages: how often a rank sent something to another.
+        most_words: activations sent by the rank that sent most.
+    """
+
+    samples: int
+    layers: int
+    connections: int
+    replicas: int
+    parts: int
+    transport: str
+    nominal_operations: int
+    effective_operations: int
+    words: int
+    most_words: int
+    messages: int
+    seconds: float
+    compile_seconds: float
+    threads: int
+    instruction_set: str
+    categories: int
+
+    @property
+    def rate(self) -> float:
+        """Nominal connections times samples per second: the Graph Challenge's rate."""
+        return self.nominal_operations / self.seconds if self.seconds else float("inf")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as plain numbers and strings."""
+        return {**asdict(self), "rate": self.rate}
+
+
+@dataclass
+class DistributedResult:
+    """The outcome of `DistributedPlan.run` on one rank.
+
+    Attributes:
+        categories: int64, 0-based numbers of the samples with any output that is not 0; of all
+            samples, on every rank.
+        samples: int64, the samples of this replica.
+        rows: int64, the outputs of the network that this part computed.
+        seconds: from the samples to the categories, of the slowest rank.
+    """
+
+    categories: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    _plan: DistributedPlan
+    _run: Run
+    _slabs: Sequence[Slab]
+    _report: DistributedReport
+
+    @classmethod
+    def collect(
+        cls, plan: DistributedPlan, run: Run, slabs: Sequence[Slab], matrix: Matrix, start: float
+    ) -> DistributedResult:
+        """Put together what the slabs of this rank and the other replicas found.
+
+        Raises:
+            InputError: samples that are not finite, or outputs beyond what float32 holds, on
+                whichever rank.
+        """
+        world = plan.world
+        world.patience.enter("collecting the categories")
+        if world.largest([int(run.bad)])[0]:
+            raise name_bad_sample(matrix)
+        nothing = np.empty(0, np.int64)
+        found = np.concatenate([each for s in slabs for each in (s.alive, s.saturated)] + [nothing])
+        everywhere = world.gather(np.sort(found), world.across)
+        categories = np.sort(np.concatenate(everywhere))
+        seconds = float(np.max(world.gather(np.array([perf_counter() - start]))))
+        own = np.concatenate([*(slab.samples for slab in slabs), nothing])
+        report = _report(plan, run, matrix.shape[0], seconds, len(categories))
+        return cls(categories, own, plan.rows, plan, run, slabs, report)
+
+    @cached_property
+    def local_activations(self) -> NDArray[np.float32]:
+        """What this part computed: float32 ``[samples of this replica, rows of this part]``."""
+        result = np.zeros((len(self.samples), len(self.rows)), np.float32)
+        first = self.samples[0] if len(self.samples) else 0
+        for slab in self._slabs:
+            if len(slab.outputs):
+                result[slab.lanes - first] = slab.outputs[:, self._plan.units]
+            result[slab.saturated - first] = 0.0 if self._run.clip is None else self._run.clip
+        return result
+
+    def gather(self) -> NDArray[np.float32] | None:
+        """All activations ``[samples, outputs]`` on rank 0, None on the others, who all call it."""
+        world = self._plan.world
+        world.patience.enter("gathering the activations")
+        pieces = world.collect(self.local_activations.reshape(-1))
+        columns, rows = world.collect(self.rows), world.collect(self.samples)
+        if pieces is None or columns is None or rows is None:
+            return None
+        whole = np.zeros((sum(map(len, rows[:: world.parts])), self._plan.network.outputs), "f4")
+        for piece, inside, which in zip(pieces, columns, rows, strict=True):
+            whole[which[:, None], inside] = piece.reshape(len(which), len(inside))
+        return whole
+
+    @property
+    def seconds(self) -> float:
+        return self._report.seconds
+
+    def report(self) -> DistributedReport:
+        """Time, operations and words of all ranks."""
+        return self._report
+
+
+def _report(
+    plan: DistributedPlan, run: Run, samples: int, seconds: float, categories: int
+) -> DistributedReport:
+    world, tally = plan.world, run.tally
+    done = sum(
+        int(count) * step.packed.multiply_adds
+        for count, step in zip(tally.processed, run.steps, strict=True)
+    )
+    mine = np.array([done, tally.words.sum(), tally.messages.sum()], np.int64)
+    all_of = np.array(world.gather(mine))
+    connections = plan.network.connections
+    return DistributedReport(
+        samples=samples,
+        layers=len(run.steps),
+        connections=connections,
+        replicas=world.replicas,
+        parts=world.parts,
+        transport=plan.transport.name if world.parts > 1 else "none",
+        nominal_operations=connections * samples,
+        effective_operations=int(all_of[:, 0].sum()),
+        words=int(all_of[:, 1].sum()),
+        most_words=int(all_of[:, 1].max()),
+        messages=int(all_of[:, 2].sum()),
+        seconds=seconds,
+        compile_seconds=plan.compile_seconds,
+        threads=run.threads,
+        instruction_set=instruction_set(),
+        categories=categories,
+    )

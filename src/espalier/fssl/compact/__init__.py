@@ -1,0 +1,1 @@
+"""The smaller module that computes the same."""

@@ -1,0 +1,174 @@
+"""Time the layers of a network at many widths: from the cache, or measured now."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from time import perf_counter, thread_time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from espalier.fssl.groups.groups import INPUT, Groups, LayerUse
+from espalier.fssl.latency.grid import CSR, DENSE, Point, Points, points
+from espalier.fssl.latency.overhead import Between, Gap, time_between
+from espalier.fssl.latency.probes import Samples
+from espalier.kernels import instruction_set
+from espalier.timing.cache import MachineCache
+from espalier.timing.interleave import least_seconds
+
+FORMAT = 1
+GATHER, GAPS = "gather", "gaps"
+# Least of so many turns over everything: a slow moment shorter than a turn harms nothing, and
+# where cores are shared with strangers the most are needed.
+_ROUNDS = 4, 30
+_RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
+# Longer works fill the caches with their own data soon enough.
+_WARM = 2e-3
+# So many points must have been seen twice for a layer to be kept.
+_STEADY_SHARE = 0.9
+_SHARES = 16, 8, 4, 2, 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One layer and one way to run it, with the points at which to time it."""
+
+    key: str
+    layer: LayerUse
+    backend: str
+    points: Points
+
+
+def tasks(groups: Groups, batch: int, threads: int, backends: Sequence[str]) -> list[Task]:
+    """What there is to measure; equal layers have equal keys."""
+    found = []
+    inputs = {units.index for units in groups.units if units.kind == INPUT}
+    for layer in groups.layers:
+        ways = [way for way in backends if way == DENSE or layer.prunable_elements]
+        found += [_task(groups, layer, batch, threads, way) for way in ways]
+        if layer.inputs in inputs:
+            found.append(_task(groups, layer, batch, threads, GATHER))
+    return found
+
+
+def _task(groups: Groups, layer: LayerUse, batch: int, threads: int, backend: str) -> Task:
+    module = groups.model.get_submodule(layer.name)
+    shape = f"{layer.in_width}x{layer.repeat}-{layer.size} {layer.out_width} {module!r}"
+    free = f"{layer.inputs is not None:d}{layer.outputs is not None:d}"
+    key = f"{backend} {shape} free={free} batch={batch} threads={threads} {instruction_set()}"
+    return Task(key, layer, backend, _points(layer, batch, backend))
+
+
+def _points(layer: LayerUse, batch: int, backend: str) -> Points:
+    if backend != GATHER:
+        return points(layer, batch, backend)
+    kept = sorted({1, *(-(-layer.in_width // share) for share in _SHARES)})
+    return Points([Point(each, each) for each in kept], [], [])
+
+
+def time_layers(
+    groups: Groups,
+    batch: int,
+    threads: int,
+    tasks: Sequence[Task],
+    cache: MachineCache,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, list[float]]:
+    """Seconds at the points of every task, by key."""
+    seconds = {task.key: _checked(cache.get(task.key), len(task.points.all)) for task in tasks}
+    missing = {task.key: task for task in tasks if not seconds[task.key]}
+    if not missing:
+        return seconds
+    least, seen_twice = time_points(groups, batch, threads, list(missing.values()), progress)
+    steady, start = {}, 0
+    for key, task in missing.items():
+        end = start + len(task.points.all)
+        seconds[key] = least[start:end]
+        if sum(seen_twice[start:end]) >= _STEADY_SHARE * (end - start):
+            steady[key] = least[start:end]
+        start = end
+    if steady:
+        cache.put(steady)
+    return seconds
+
+
+def time_points(
+    groups: Groups,
+    batch: int,
+    threads: int,
+    tasks: Sequence[Task],
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[float], list[bool]]:
+    """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
+    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
+    samples = Samples(modules.items(), batch)
+    # Making layers draws random numbers; those of the user stay what they were.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        return least_seconds(
+            [work for task in tasks for work in _works(task, samples)],
+            rounds=_ROUNDS,
+            ratio=_RATIO,
+            slack=_SLACK,
+            agree=_AGREE,
+            warm_below=_WARM,
+            clock=clock_of(threads),
+            progress=progress,
+        )
+
+
+def _works(task: Task, samples: Samples) -> Iterator[Callable[[], object]]:
+    for point in task.points.all:
+        if task.backend == GATHER:
+            yield samples.gather(task.layer, point.inputs)
+        elif task.backend == CSR:
+            yield samples.csr(task.layer, point)
+        else:
+            yield samples.dense(task.layer, point)
+
+
+def time_gaps(
+    groups: Groups, batch: int, threads: int, example: Tensor | None, cache: MachineCache
+) -> Between | None:
+    """The time between the layers, of a model that looks like this one."""
+    key = gaps_key(groups, batch, threads, example)
+    numbers = _checked(cache.get(key), 2 + 2 * len(groups.layers), least=0.0)
+    if numbers:
+        front, whole, *rest = numbers
+        return Between(front, tuple(map(Gap, rest[::2], rest[1::2])), whole)
+    between = time_between(groups.model, groups.layers, batch, example, clock_of(threads))
+    if between is not None and between.steady:
+        rest = [each for gap in between.gaps for each in gap]
+        cache.put({key: [between.front, between.whole, *rest]})
+    return between
+
+
+def gaps_key(groups: Groups, batch: int, threads: int, example: Tensor | None) -> str:
+    """Under which the cache has what `time_gaps` found."""
+    looks = f"{groups.model!r} {groups.layers} {None if example is None else example.shape[1:]}"
+    name = sha256(looks.encode()).hexdigest()[:16]
+    return f"{GAPS} {name} batch={batch} threads={threads} {instruction_set()}"
+
+
+def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:
+    """A list of seconds from the cache, empty if it is anything else."""
+    if not isinstance(entry, list) or len(entry) != length:
+        return []
+    sound = all(isinstance(each, float) and least <= each < math.inf for each in entry)
+    return entry if sound else []
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """Of one thread its own time: what other programs take from its core is not the layer's."""
+    return thread_time if threads == 1 else perf_counter
+
+
+def cache(folder: Path | None = None) -> MachineCache:
+    """Where times are kept: a file for each processor and each version of espalier and torch."""
+    versions = f"{version('espalier')}-torch-{torch.__version__}"
+    return MachineCache(f"times-{FORMAT}-{versions}", folder)

@@ -1,0 +1,94 @@
+"""Times as JSON values, and back with every number checked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, fields
+from typing import Any
+
+import numpy as np
+
+from espalier.fssl.groups.groups import LayerUse
+from espalier.fssl.latency.curves import RULES, Curve, Roofline, Steps, Table, Work
+from espalier.fssl.latency.grid import BACKENDS, DENSE
+from espalier.fssl.latency.layer import LayerTime
+from espalier.fssl.latency.overhead import Between, Gap
+from espalier.fssl.latency.regression import Fit
+
+_CURVES = {"roofline": Roofline, "table": Table}
+
+
+def layer_to_json(known: LayerTime) -> dict[str, Any]:
+    """A layer's shape, curves, errors and gather."""
+    fits = {
+        backend: {"curve": _curve_to_json(fit.curve), "errors": list(fit.errors)}
+        for backend, fit in known.fits.items()
+    }
+    return {"layer": asdict(known.layer), "fits": fits, "gather": known.gather}
+
+
+def layer_from_json(plain: Any) -> LayerTime:
+    """The opposite; anything else raises ValueError, KeyError or TypeError."""
+    layer = LayerUse(**{name: _unlisted(value) for name, value in plain["layer"].items()})
+    fits = {
+        str(backend): Fit(_curve_from_json(fit["curve"]), _seconds(fit["errors"]))
+        for backend, fit in plain["fits"].items()
+    }
+    if DENSE not in fits or not fits.keys() <= set(BACKENDS):
+        raise ValueError(f"backends {', '.join(fits)}")
+    gather = tuple((int(width), _seconds([each])[0]) for width, each in plain["gather"])
+    return LayerTime(layer, fits, gather)
+
+
+def between_from_json(plain: Any) -> Between | None:
+    """What `dataclasses.asdict` made of a `Between`, or None."""
+    if plain is None:
+        return None
+    gaps = tuple(Gap(*_seconds(gap)) for gap in plain["gaps"])
+    front, whole = _seconds([plain["front"], plain["whole"]])
+    return Between(front, gaps, whole)
+
+
+def _curve_to_json(curve: Curve) -> dict[str, Any]:
+    plain = {each.name: getattr(curve, each.name) for each in fields(curve)}
+    plain |= {name: asdict(plain[name]) for name in ("input_steps", "output_steps")}
+    if isinstance(curve, Table):
+        return {"kind": "table", **plain, "values": curve.values.tolist()}
+    return {"kind": "roofline", **plain, "work": asdict(curve.work)}
+
+
+def _curve_from_json(plain: Any) -> Curve:
+    values = dict(plain)
+    kind = _CURVES[values.pop("kind")]
+    _seconds([values["rest"]])
+    for name in ("input_steps", "output_steps"):
+        values[name] = _steps(values[name])
+    if kind is Roofline:
+        _seconds([values[name] for name in ("fixed", "per_flop", "per_byte")])
+        return Roofline(**{**values, "work": Work(**values["work"])})
+    axes = {name: _seconds(values[name]) for name in ("inputs", "outputs", "densities")}
+    table = np.asarray(values["values"], np.float64)
+    shape = tuple(map(len, axes.values()))
+    if table.shape != shape or not (np.isfinite(table) & (table > 0.0)).all():
+        raise ValueError(f"no table of seconds {list(shape)}")
+    if any(list(axis) != sorted(set(axis)) for axis in axes.values()):
+        raise ValueError("widths of a table do not rise")
+    return Table(**{**values, **axes, "values": table})
+
+
+def _steps(plain: Any) -> Steps:
+    steps = Steps(**plain)
+    if steps.rule not in RULES or not (isinstance(steps.quantum, int) and steps.quantum > 0):
+        raise ValueError(f"steps {plain}")
+    return steps
+
+
+def _seconds(values: Any) -> tuple[float, ...]:
+    numbers = tuple(map(float, values))
+    if not all(0.0 <= each < math.inf for each in numbers):
+        raise ValueError("seconds are negative or not finite")
+    return numbers
+
+
+def _unlisted(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,105 @@
+"""Single weights go: the smallest of the layers that may become sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from espalier.fssl.groups.groups import Groups
+from espalier.fssl.shaping.budget import Budget, Masks
+from espalier.fssl.shaping.proximal_step import Shrinker
+from espalier.fssl.shaping.targets import Measure
+
+_ROUNDING = 1e-6  # of a whole number of weights
+
+
+class WeightBudget(Budget):
+    """Single weights go: the smallest of some layers.
+
+    Arguments:
+        weights: of the layers that may become sparse.
+    """
+
+    sparse = True
+
+    def __init__(
+        self,
+        groups: Groups,
+        measure: Measure,
+        target: float,
+        shrinker: Shrinker,
+        weights: Sequence[nn.Parameter],
+    ) -> None:
+        super().__init__(groups, measure, target, shrinker)
+        self._weights = weights
+        self._doomed = [torch.zeros_like(weight) for weight in self._weights]
+
+    def shrink(self, lr: float, *, backwards: bool) -> None:
+        """A soft threshold on the doomed weights."""
+        doomed = list(zip(self._weights, self._doomed, strict=True))
+        self._shrinker.shrink_weights(self.strength.value, doomed)
+
+    def choose(self, part: float, lr: float) -> float:
+        """Doom the smallest weights until this part of all is left."""
+        cut = self._magnitude(part)
+        self._doomed = [_below(weight, cut).to(weight.dtype) for weight in self._weights]
+        return cut
+
+    def remove(self) -> None:
+        """Remove the smallest weights."""
+        cut = self._magnitude(self._target)
+        for weight in self._weights:
+            weight.mul_(~_below(weight, cut))
+
+    def masks(self) -> Masks:
+        """Weights that are 0 stay 0."""
+        return [(weight, (weight != 0.0).float()) for weight in self._weights]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Which weights are doomed, too."""
+        return {**super().state_dict(), "weights": [each.clone() for each in self._doomed]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Which weights are doomed, too."""
+        super().load_state_dict(state)
+        for mine, given in zip(self._doomed, state["weights"], strict=True):
+            mine.copy_(given)
+
+    def _magnitude(self, left: float) -> float:
+        """The size below which weights go, so that this part of all weights is left."""
+        sizes = torch.cat([_others(weight) for weight in self._weights])
+        total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
+        elsewhere = total - len(sizes)
+        kept = int(left * total + _ROUNDING) - elsewhere - len(self._weights)
+        if kept <= 0:
+            return float(sizes.max()) + 1.0
+        place = max(0, len(sizes) - kept)
+        return float(np.partition(sizes.numpy(), place)[place])  # 40 times as fast as torch's
+
+
+def prunable_weights(groups: Groups, learns: Container[Tensor], zeros: float) -> list[nn.Parameter]:
+    """The weights that may go one by one.
+
+    Raises:
+        InputError: they are too few for so many zeros.
+    """
+    groups.check_zeros(zeros, learns)
+    layers = [layer for layer in groups.layers if layer.prunable_elements]
+    return [weight for layer in layers if (weight := groups.weight(layer)) in learns]
+
+
+def _below(weight: Tensor, cut: float) -> Tensor:
+    """Which weights of a layer are below the cut; never its largest, lest the layer dies."""
+    sizes = weight.detach().abs()
+    return (sizes < cut) & (sizes < sizes.max())
+
+
+def _others(weight: Tensor) -> Tensor:
+    """The sizes of a layer's weights, with a 0 in place of the largest."""
+    sizes = weight.detach().abs().flatten().float()
+    sizes[sizes.argmax()] = 0.0
+    return sizes

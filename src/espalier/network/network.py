@@ -1,0 +1,404 @@
+"""Layer and Network: sparse weights, bias, activation, and the promises they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, overload
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from espalier.errors import NetworkError
+from espalier.network.csr import CsrArrays, as_scipy, check_csr, entries_of, read_csr
+from espalier.network.from_torch import read_chain
+
+Activation = Literal["relu", "identity"]
+ACTIVATIONS: tuple[Activation, ...] = ("relu", "identity")
+
+
+class Layer:
+    """One sparse layer: ``y = activation(weights @ x + bias)``, capped at ``clip``.
+
+    Arguments:
+        weights: ``[outputs, inputs]``, anything scipy turns into CSR. Kept as float32 CSR with
+            int32 sorted column indices and no duplicates. Explicit zeros stay.
+        bias: one number, or float32 ``[outputs]``.
+        activation: ``"relu"`` or ``"identity"``.
+        clip: upper bound of the outputs, above 0, or None. Needs ``"relu"``.
+
+    Raises:
+        NetworkError: a non-finite value, a column out of range, a duplicate, or a wrong shape.
+
+    >>> layer = Layer([[0.0, 2.0], [1.0, 0.0]], bias=-0.5, clip=32.0)
+    >>> layer.weights.toarray().tolist(), layer.bias.tolist()
+    ([[0.0, 2.0], [1.0, 0.0]], [-0.5, -0.5])
+    """
+
+    __slots__ = (
+        "_weights",
+        "activation",
+        "bias",
+        "clip",
+        "column_indices",
+        "inputs",
+        "outputs",
+        "row_offsets",
+        "values",
+    )
+
+    outputs: int  # neurons this layer computes
+    inputs: int  # neurons this layer reads
+    row_offsets: NDArray[np.int64]  # [outputs + 1]
+    column_indices: NDArray[np.int32]  # [nonzeros], rising within each row
+    values: NDArray[np.float32]  # [nonzeros]
+    bias: NDArray[np.float32]
+    activation: Activation
+    clip: float | None
+    _weights: sp.csr_array[np.float32, tuple[int, int]] | None
+
+    def __init__(
+        self,
+        weights: Any,
+        bias: ArrayLike,
+        activation: Activation = "relu",
+        clip: float | None = None,
+    ) -> None:
+        self._set_weights(read_csr(weights))
+        self._set_response(bias, activation, clip)
+
+    @classmethod
+    def from_csr(
+        cls,
+        row_offsets: ArrayLike,
+        column_indices: ArrayLike,
+        values: ArrayLike,
+        inputs: int,
+        bias: ArrayLike,
+        activation: Activation = "relu",
+        clip: float | None = None,
+    ) -> Layer:
+        """The layer of three CSR arrays, checked like any other and shared where they fit.
+
+        Arguments:
+            row_offsets: ``[outputs + 1]``, kept as int64.
+            column_indices: ``[nonzeros]``, below ``inputs``, kept as int32.
+            values: ``[nonzeros]``, kept as float32.
+
+        >>> Layer.from_csr([0, 1, 2], [1, 0], [2.0, 1.0], inputs=2, bias=0.0)
+        Layer(2 -> 2, 2 connections, relu)
+        """
+        layer = object.__new__(cls)
+        layer._set_weights(check_csr(row_offsets, column_indices, values, inputs))
+        layer._set_response(bias, activation, clip)
+        return layer
+
+    def with_response(
+        self, bias: ArrayLike, activation: Activation = "relu", clip: float | None = None
+    ) -> Layer:
+        """The layer of the same weights, which are shared, with another bias, activation, clip.
+
+        >>> Layer([[1.0]], bias=0.0).with_response(-0.5, clip=32.0).bias.tolist()
+        [-0.5]
+        """
+        layer = object.__new__(Layer)
+        arrays = (self.row_offsets, self.column_indices, self.values)
+        layer._set_weights(CsrArrays(*arrays, self.inputs))
+        layer._set_response(bias, activation, clip)
+        return layer
+
+    def select_rows(self, rows: NDArray[np.int64]) -> Layer:
+        """The layer of some of the outputs, in the order given.
+
+        >>> Layer([[1.0], [2.0], [3.0]], bias=[0.1, 0.2, 0.3]).select_rows(np.array([2, 0])).bias
+        array([0.3, 0.1], dtype=float32)
+        """
+        offsets, entries = entries_of(self.row_offsets, rows)
+        layer = object.__new__(Layer)
+        chosen = self.column_indices[entries], self.values[entries]
+        layer._set_weights(CsrArrays(offsets, *chosen, self.inputs))
+        layer._set_response(self.bias[rows], self.activation, self.clip)
+        return layer
+
+    @property
+    def weights(self) -> sp.csr_array[np.float32, tuple[int, int]]:
+        """The weights as scipy CSR ``[outputs, inputs]``, sharing the layer's arrays."""
+        if self._weights is None:
+            self._weights = as_scipy(
+                CsrArrays(self.row_offsets, self.column_indices, self.values, self.inputs)
+            )
+        return self._weights
+
+    @property
+    def nonzeros(self) -> int:
+        """Number of stored weights, the layer's connections."""
+        return len(self.values)
+
+    def _set_weights(self, arrays: CsrArrays) -> None:
+        self.row_offsets, self.column_indices, self.values, self.inputs = arrays
+        self.outputs = len(self.row_offsets) - 1
+        self._weights = None
+
+    def _set_response(self, bias: ArrayLike, activation: Activation, clip: float | None) -> None:
+        if activation not in ACTIVATIONS:
+            raise NetworkError(f"activation is {activation!r}, wanted one of {ACTIVATIONS}")
+        self.bias = _canonical_bias(bias, self.outputs)
+        self.activation = activation
+        self.clip = _canonical_clip(clip, activation)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Layer):
+            return NotImplemented
+        return (
+            (self.activation, self.clip) == (other.activation, other.clip)
+            and (self.outputs, self.inputs) == (other.outputs, other.inputs)
+            and np.array_equal(self.row_offsets, other.row_offsets)
+            and np.array_equal(self.column_indices, other.column_indices)
+            and np.array_equal(self.values, other.values)
+            and np.array_equal(self.bias, other.bias)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        clip = "" if self.clip is None else f", clip={self.clip:g}"
+        return (
+            f"Layer({self.inputs} -> {self.outputs}, {self.nonzeros:,} connections, "
+            f"{self.activation}{clip})"
+        )
+
+
+class LayerSource(Sequence[Layer]):
+    """A sequence of layers made or read on demand: subclass it, give it to `Network`.
+
+    Subclasses define ``__len__`` and ``layer(i)``; they override ``shape`` and ``nonzeros``
+    where those are known without making the layer.
+    """
+
+    def layer(self, index: int) -> Layer:
+        """Make or read layer ``index``, ``0 <= index < len(self)``."""
+        raise NotImplementedError
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """``(outputs, inputs)`` of layer ``index``."""
+        layer = self.layer(index)
+        return layer.outputs, layer.inputs
+
+    def nonzeros(self, index: int) -> int:
+        """Connections of layer ``index``."""
+        return self.layer(index).nonzeros
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        """Some rows of layer ``index``, rising; sources that can do so make no other."""
+        return self.layer(index).select_rows(rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> LayerSource: ...
+    def __getitem__(self, index: int | slice) -> Layer | LayerSource:
+        if isinstance(index, slice):
+            return _Selection(self, range(len(self))[index])
+        return self.layer(range(len(self))[index])
+
+
+class Network(Sequence[Layer]):
+    """A sequence of layers, each as wide at its input as the one before at its output.
+
+    Arguments:
+        layers: `Layer` objects, all checked now, or a `LayerSource`, whose layers are made on
+            demand and checked as they pass; such a network need not fit in memory.
+
+    Raises:
+        NetworkError: no layer at all, or neighbours of unequal width.
+
+    >>> net = Network([Layer([[1.0, 0.0]], 0.0), Layer([[2.0], [3.0]], -1.0)])
+    >>> net
+    Network(2 layers, 2 -> 2, 3 connections)
+    """
+
+    def __init__(self, layers: Iterable[Layer] | LayerSource) -> None:
+        self._source = layers if isinstance(layers, LayerSource) else _Stored(layers)
+        if not len(self._source):
+            raise NetworkError("a network needs at least one layer, none came")
+        if not self.is_lazy:
+            for index in range(len(self)):
+                self._check_width(index, self._source.shape(index))
+
+    @classmethod
+    def from_torch(cls, model: Any) -> Network:
+        """The network of a PyTorch model that is a chain of linear layers, in evaluation mode.
+
+        Arguments:
+            model: `torch.nn.Linear` or `espalier.nn.SparseLinear` layers, each with a ReLU (a
+                ``Hardtanh`` from 0 on is a ReLU with a clip) or nothing behind it, one after the
+                other in modules of any depth. Dropout and flattening are left out; batch norms and
+                selections of features are folded in. Zeros of a dense weight are not stored.
+
+        Raises:
+            NetworkError: a step that is no layer of a chain; it is named.
+            MissingExtraError: torch is not installed.
+
+        >>> from torch import nn
+        >>> Network.from_torch(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
+        Network(2 layers, 4 -> 2, 18 connections)
+        """
+        return cls(
+            Layer(link.weights, link.bias, link.activation, link.clip) for link in read_chain(model)
+        )
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether layers are made on demand rather than held in memory."""
+        return not isinstance(self._source, _Stored)
+
+    @property
+    def inputs(self) -> int:
+        """Width of the input."""
+        return self._source.shape(0)[1]
+
+    @property
+    def outputs(self) -> int:
+        """Width of the output."""
+        return self._source.shape(len(self) - 1)[0]
+
+    @property
+    def connections(self) -> int:
+        """Stored weights of all layers; may read every layer of a lazy network once."""
+        return sum(self._source.nonzeros(index) for index in range(len(self)))
+
+    def shape(self, index: int) -> tuple[int, int]:
+        """``(outputs, inputs)`` of one layer, without making it where the source knows."""
+        return self._source.shape(range(len(self))[index])
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        """Some rows of one layer, ``[rows, inputs]``; where the source can, no other is made.
+
+        Arguments:
+            rows: rising, below the layer's outputs.
+
+        >>> Network([Layer([[1.0], [2.0]], bias=0.0)]).rows(0, np.array([1])).values
+        array([2.], dtype=float32)
+        """
+        return self._source.rows(range(len(self))[index], rows)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> Network: ...
+    def __getitem__(self, index: int | slice) -> Layer | Network:
+        if isinstance(index, slice):
+            return Network(self._source[index])
+        position = range(len(self))[index]
+        layer = self._source.layer(position)
+        if self.is_lazy:
+            self._check_width(position, (layer.outputs, layer.inputs))
+        return layer
+
+    def __iter__(self) -> Iterator[Layer]:
+        return (self[index] for index in range(len(self)))
+
+    def __repr__(self) -> str:
+        if self.is_lazy:
+            return f"Network({len(self)} layers on demand, {self.inputs} -> {self.outputs})"
+        return (
+            f"Network({len(self)} layers, {self.inputs} -> {self.outputs}, "
+            f"{self.connections:,} connections)"
+        )
+
+    def _check_width(self, index: int, shape: tuple[int, int]) -> None:
+        if index == 0:
+            return
+        before = self._source.shape(index - 1)[0]
+        if shape[1] != before:
+            raise NetworkError(
+                f"layer {index} reads {shape[1]} inputs, but layer {index - 1} has {before} "
+                "outputs; weights are [outputs, inputs]: did you transpose?"
+            )
+
+
+class _Stored(LayerSource):
+    """Layers held in memory."""
+
+    def __init__(self, layers: Iterable[Layer]) -> None:
+        if not isinstance(layers, Iterable):
+            raise NetworkError(f"layers is a {type(layers).__name__}, wanted some Layer objects")
+        self._layers = list(layers)
+        for index, layer in enumerate(self._layers):
+            if not isinstance(layer, Layer):
+                raise NetworkError(f"layer {index} is a {type(layer).__name__}, wanted a Layer")
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def layer(self, index: int) -> Layer:
+        return self._layers[index]
+
+    @overload
+    def __getitem__(self, index: int) -> Layer: ...
+    @overload
+    def __getitem__(self, index: slice) -> LayerSource: ...
+    def __getitem__(self, index: int | slice) -> Layer | LayerSource:
+        return _Stored(self._layers[index]) if isinstance(index, slice) else self._layers[index]
+
+
+class _Selection(LayerSource):
+    """Some layers of another source, in the order of a range."""
+
+    def __init__(self, source: LayerSource, chosen: range) -> None:
+        self._source, self._chosen = source, chosen
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def layer(self, index: int) -> Layer:
+        return self._source.layer(self._chosen[index])
+
+    def shape(self, index: int) -> tuple[int, int]:
+        return self._source.shape(self._chosen[index])
+
+    def nonzeros(self, index: int) -> int:
+        return self._source.nonzeros(self._chosen[index])
+
+    def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
+        return self._source.rows(self._chosen[index], rows)
+
+
+def _canonical_bias(bias: ArrayLike, outputs: int) -> NDArray[np.float32]:
+    array = _real_numbers("bias", bias)
+    if array.ndim == 0:
+        array = np.full(outputs, array, dtype=np.float32)
+    if array.shape != (outputs,):
+        raise NetworkError(f"bias has shape {array.shape}, wanted one number or [{outputs}]")
+    if not np.isfinite(array).all():
+        index = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise NetworkError(f"bias[{index}] is {array[index]}, wanted a finite number")
+    array.flags.writeable = False
+    return array
+
+
+def _canonical_clip(clip: float | None, activation: Activation) -> float | None:
+    if clip is None:
+        return None
+    if activation != "relu":
+        raise NetworkError(f"clip={clip} needs activation='relu', came {activation!r}")
+    array = _real_numbers("clip", clip)
+    value = float(array) if array.ndim == 0 else np.nan
+    if not 0.0 < value < np.inf:
+        raise NetworkError(f"clip is {clip}, wanted a finite number above 0, or None")
+    return value
+
+
+def _real_numbers(name: str, given: Any) -> NDArray[np.float32]:
+    """A float32 copy; numbers too large for it become infinite."""
+    try:
+        array = np.asarray(given)
+    except (TypeError, ValueError) as error:
+        raise NetworkError(f"{name} is not numeric: {error}") from error
+    if array.dtype.kind not in "biuf":
+        raise NetworkError(f"{name} holds {array.dtype}, wanted real numbers")
+    with np.errstate(over="ignore"):
+        return array.astype(np.float32)

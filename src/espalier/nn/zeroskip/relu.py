@@ -1,0 +1,96 @@
+"""ReLU that leaves its mask behind, for its own backward pass and for the layers around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from espalier.kernels import relu_backward, relu_forward
+from espalier.nn.plain import is_plain
+from espalier.nn.zeroskip.bitmask import Mask, leave, sampled_density
+from espalier.nn.zeroskip.ops import Convolution, Linear, Product
+
+# The ReLU's mask says as much of its gradient as a scan would, if that has few zeros more. Behind a
+# max-pooling it has many.
+_FULL = 0.9
+
+
+class ZeroSkipReLU(nn.ReLU):
+    """`torch.nn.ReLU` whose output carries the mask of its non-zeros.
+
+    Output and mask are made in one pass over memory. The next zero-skip layer finds the mask on its
+    input, the layer before finds one on its gradient, and the backward pass keeps the mask, one bit
+    an entry, instead of the output. An in-place operation on the output makes the mask void, and so
+    does a new ``y.data``; a write through ``y.data`` or ``y.numpy()`` is not seen, as PyTorch's own
+    checks do not see it.
+
+    Arguments:
+        inplace: overwrite the input, as in `torch.nn.ReLU`.
+
+    >>> ZeroSkipReLU()(torch.tensor([[-1.0, 2.0]]))
+    tensor([[0., 2.]])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``max(input, 0)``."""
+        if torch.compiler.is_compiling() or not is_plain(input) or 0 in input.shape:
+            return super().forward(input)
+        memory = _memory_of(input)
+        if memory is None or torch.is_inference_mode_enabled():  # no tensor keeps a mask there
+            return super().forward(input)
+        if self.inplace and ((input.is_leaf and input.requires_grad) or input._is_view()):
+            return super().forward(input)  # which may refuse
+        masks: list[Mask] = []
+        y: Tensor = _ReLUWithMask.apply(  # type: ignore[no-untyped-call]
+            input, memory, self.inplace, masks
+        )
+        leave(y, masks[0])
+        return y
+
+
+def _memory_of(x: Tensor) -> Product | None:
+    """The kind of layer whose layout a tensor has; None if it has gaps or another order."""
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return Convolution()
+    return Linear() if x.dim() and x.is_contiguous() else None
+
+
+class _ReLUWithMask(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, memory: Product, inplace: bool, masks: list[Mask]) -> Tensor:
+        threads = torch.get_num_threads()
+        if inplace:
+            y = x.relu_()
+            ctx.mark_dirty(x)
+            mask = Mask.of(memory.rows(y), threads)
+        else:
+            rows, bits = relu_forward(memory.rows(x), threads=threads)
+            y, mask = memory.tensor(rows), Mask(bits, rows.shape[-1])
+        ctx.set_materialize_grads(False)
+        ctx.memory, ctx.channels = memory, mask.channels
+        ctx.save_for_backward(mask.to_tensor())
+        masks.append(mask)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, None, None, None]:
+        if dy is None:
+            return None, None, None, None
+        memory = ctx.memory
+        (bits,) = ctx.saved_tensors
+        mask = Mask.from_tensor(bits, ctx.channels)
+        threads = torch.get_num_threads()
+        if torch.is_grad_enabled() or not is_plain(dy):
+            ones = memory.rows(
+                memory.layout(torch.ones(dy.shape, dtype=torch.float32, device="cpu"))
+            )
+            passes = memory.tensor(relu_backward(ones, mask.bits, threads=threads)) != 0
+            return torch.where(passes, dy, 0.0), None, None, None
+        gradient = memory.rows(memory.layout(dy))
+        rows = relu_backward(gradient, mask.bits, threads=threads)
+        dx = memory.tensor(rows)
+        if sampled_density(rows) >= _FULL * mask.density:
+            leave(dx, mask)
+        return dx, None, None, None

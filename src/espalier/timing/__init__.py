@@ -1,0 +1,1 @@
+"""Time work in turns, and keep what was measured for this machine."""

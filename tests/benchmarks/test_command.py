@@ -1,0 +1,47 @@
+"""`python -m benchmarks challenge` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+TINY = ("--network", "256x4", "--inputs", "digits:80", "--rounds", "1", "--threads", "1")
+
+
+def test_json_on_standard_output(espalier) -> None:
+    outcome = espalier("bench", "challenge", "--section", "ceiling", *TINY, "--json")
+    report = json.loads(outcome.stdout)
+    record, alive = report["sections"]["ceiling"]["records"]
+    assert alive["batch"].startswith("all alive")
+    assert (record["neurons"], record["layers"], record["samples"]) == (256, 4, 80)
+
+
+def test_tables_on_the_terminal_and_in_a_folder(espalier, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    outcome = espalier("bench", "challenge", *TINY, "--samples", 50, "--output", tmp_path)
+    assert outcome.returncode == 0
+    words = " ".join(outcome.stdout.split())
+    assert "All shortcuts: time" in words and "share of the multiply" in words
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"challenge.{ending}" for ending in ("md", "json", "png")
+    }
+    report = json.loads((tmp_path / "challenge.json").read_text())
+    assert set(report["sections"]) == {"shortcuts", "ceiling"}
+    assert report["settings"]["samples"] == 50
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--network", "1024"), "network size is '1024', wanted NEURONSxLAYERS"),
+        (("--structureless", "0x4"), "network size is '0x4'"),
+        (("--section", "speed"), "section is 'speed', wanted one of"),
+        (("--inputs", "digits:many"), "wanted digits or digits:COUNT"),
+        (("--memory", "much"), "memory size is 'much'"),
+    ],
+)
+def test_bad_arguments(espalier, arguments: tuple[str, str], message: str) -> None:
+    outcome = espalier("bench", "challenge", *arguments)
+    assert outcome.returncode == 2 and message in outcome.stderr
