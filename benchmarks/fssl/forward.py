@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.fssl.race import race
 from benchmarks.harness.timing import Spread
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 
 if TYPE_CHECKING:

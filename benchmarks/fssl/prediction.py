@@ -18,7 +18,7 @@ from benchmarks.harness.section import Column, Job, Record, Section, Table
 from espalier.fssl import TimeModel, compact, find_groups
 from espalier.fssl.latency.measure import clock_of
 from espalier.nn.networks import build
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 from espalier.timing.interleave import least_seconds
 

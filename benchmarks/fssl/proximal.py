@@ -12,7 +12,7 @@ from benchmarks.fssl.seeds import over_seeds
 from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.trials import Trials
 from benchmarks.harness.section import Record
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 from espalier.training.loop import train_epoch
 from espalier.training.methods import stretches

@@ -16,7 +16,7 @@ from benchmarks.harness.report import Report
 from benchmarks.harness.run import choose, measure_sections
 from benchmarks.harness.section import Section
 from espalier.cli.picture import require_matplotlib
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch, silent
 
 SECTIONS: dict[str, Section[Settings]] = {

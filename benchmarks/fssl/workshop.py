@@ -13,7 +13,7 @@ from benchmarks.fssl.trial import Trial
 from espalier.fssl import TimeModel, find_groups
 from espalier.fssl.compact.report import find_report
 from espalier.nn.networks import image_side
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 from espalier.training import Data, load_data
 from espalier.training.context import Job, build_start

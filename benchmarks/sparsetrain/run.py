@@ -55,6 +55,6 @@ def _torch_threads(threads: int) -> AbstractContextManager[int]:
         import torch  # noqa: F401
     except ImportError:
         raise MissingExtraError("torch", "bench", "the benchmark of training") from None
-    from espalier.nn.threads import torch_threads
+    from espalier.nn.torch_tools import torch_threads
 
     return torch_threads(threads)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from espalier import _native
 from espalier.errors import FileError
+from espalier.kernels import text
+from espalier.kernels.text import EntryParser
 from espalier.network import Layer
 
 Matrix = sp.csr_array[np.float32, tuple[int, int]]
@@ -115,7 +116,7 @@ def parse_entries(
     >>> parse_entries([b"1 3 0", b".5"], "a", row_first=True).matrix(1, 3).toarray().tolist()
     [[0.0, 0.0, 0.5]]
     """
-    parser = _native.EntryParser(row_first, has_value, rows, columns, line)
+    parser = EntryParser(row_first, has_value, rows, columns, line)
     try:
         for chunk in chunks:
             parser.feed(np.frombuffer(chunk, np.uint8))
@@ -132,7 +133,7 @@ def format_entries(matrix: Any, *, row_first: bool) -> Iterator[bytes]:
     while start < rows:
         limit = row_offsets[start] + FORMAT_ENTRIES
         stop = max(start + 1, int(np.searchsorted(row_offsets, limit, side="right")) - 1)
-        yield _native.format_entries(
+        yield text.format_entries(
             row_first,
             True,
             row_offsets[start : stop + 1],

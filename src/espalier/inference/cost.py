@@ -19,9 +19,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.kernels import Groups, instruction_set, pack, pack_by_input
+from espalier.kernels.samples import sparse_samples
 from espalier.kernels.segment import run_segment
+from espalier.kernels.spmm import time_layer
 from espalier.network import Layer
 from espalier.timing.processor import processor_name
 
@@ -152,7 +153,7 @@ def _time(layer: Layer, height: int, tile: int) -> float:
     rows = np.arange(layer.outputs, dtype=np.int32)
     groups = Groups(np.arange(0, len(rows) + 1, height), rows) if height else None
     packed = pack(layer, groups)
-    return float(_native.time_layer(packed, tile, ROUNDS)) / (packed.multiply_adds * tile)
+    return time_layer(packed, tile, ROUNDS) / (packed.multiply_adds * tile)
 
 
 def _fit_scatter() -> list[float]:
@@ -180,7 +181,7 @@ def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     count = 4 * panels * tile
     offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
     columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)
-    held = _native.sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width, None)
+    held = sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width)
     if scatter:
         first, packed = pack_by_input(layer), pack(layer)
     else:

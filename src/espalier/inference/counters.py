@@ -7,11 +7,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.inference.result import Report, Shortcut
 from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix
 from espalier.kernels.segment import Segment
+from espalier.kernels.spmm import PackedLayer
 
 
 class Run(Protocol):
@@ -52,7 +52,7 @@ class Account:
     def add_segment(
         self,
         begin: int,
-        layers: list[_native.PackedLayer],
+        layers: list[PackedLayer],
         segment: Segment,
         scattered: Matrix | None,
     ) -> None:

@@ -11,8 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.inference.options import Filter
+from espalier.kernels.rows import (
+    ALL_CONSTANT,
+    ALL_ZERO,
+    classify_samples,
+    first_equal_samples,
+)
 
 ZERO = -1
 SATURATED = -2
@@ -82,19 +87,17 @@ class Slots:
         saved = {"zero": 0, "unique": 0, "fixed point": 0}
         if not count:
             return rows, saved
-        kind = np.asarray(
-            _native.classify_samples(
-                rows.matrix, rows.index, 0.0 if saturated is None else saturated, threads
-            )
+        kind = classify_samples(
+            rows.matrix, rows.index, 0.0 if saturated is None else saturated, threads
         )
         if filter == "unique":
-            slot = np.asarray(_native.first_equal_samples(rows.matrix, rows.index, threads))
-        elif filter == "zero" and (kind == 1).any():
-            slot[kind == 1] = np.flatnonzero(kind == 1)[0]
+            slot = first_equal_samples(rows.matrix, rows.index, threads)
+        elif filter == "zero" and (kind == ALL_ZERO).any():
+            slot[kind == ALL_ZERO] = np.flatnonzero(kind == ALL_ZERO)[0]
         shared = slot != np.arange(count)
-        saved["zero"] = int((shared & (kind == 1)).sum())
-        saved["unique"] = int((shared & (kind != 1)).sum())
-        frozen = np.zeros(count, bool) if saturated is None else kind == 2
+        saved["zero"] = int((shared & (kind == ALL_ZERO)).sum())
+        saved["unique"] = int((shared & (kind != ALL_ZERO)).sum())
+        frozen = np.zeros(count, bool) if saturated is None else kind == ALL_CONSTANT
         saved["fixed point"] = int((frozen & ~shared).sum())
         kept = ~shared & ~frozen
         new_slot = np.where(frozen, SATURATED, (np.cumsum(kept) - 1)[slot])

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.inference.counters import Account
 from espalier.inference.deduplicate import Rows, Slots
 from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.result import Batch, Outputs, Result
-from espalier.kernels.samples import Matrix, check_samples, name_bad_sample, native_samples
+from espalier.kernels.samples import Matrix, Samples, check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
+from espalier.kernels.spmm import PackedLayer
 from espalier.simplify.invariants import holds_from
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Execution:
             matrix, picked = rows.matrix, rows.index
         return self._finish(slots, rows, alive)
 
-    def _segments(self) -> Iterator[tuple[int, list[_native.PackedLayer]]]:
+    def _segments(self) -> Iterator[tuple[int, list[PackedLayer]]]:
         """Layers from one checkpoint to the next, and the number of the first of them."""
         begin = 0
         self.checkpoint = _FIRST_CHECKPOINT if self.filters else self.layers
@@ -108,9 +108,9 @@ class Execution:
 
     def _run_segment(
         self,
-        samples: _native.Samples,
+        samples: Samples,
         begin: int,
-        layers: list[_native.PackedLayer],
+        layers: list[PackedLayer],
         batch: tuple[int, int],
     ) -> tuple[Rows, NDArray[np.bool_]]:
         end = begin + len(layers)
@@ -142,7 +142,7 @@ class Execution:
 
         return min(range(1, most + 1), key=longest_share)
 
-    def _scatter_pays(self, layer: _native.PackedLayer) -> bool:
+    def _scatter_pays(self, layer: PackedLayer) -> bool:
         """Whether touching the non-zeros of sparse samples is cheaper than whole panels."""
         if isinstance(self.x, np.ndarray) or not self.x.shape[0]:
             return False

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal, overload
 
-from espalier import _native
 from espalier.cuda import open_device, parse_device
 from espalier.inference.cost import (
     DYING_GROUP_BYTES,
@@ -29,7 +28,7 @@ from espalier.inference.options import (
 )
 from espalier.inference.result import Result
 from espalier.inference.row_blocks import choose_groups
-from espalier.kernels import Groups, pack, pack_by_input, thread_count
+from espalier.kernels import Groups, PackedLayer, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
 from espalier.simplify.decompose import Decomposition, Expansion, Savings
 from espalier.simplify.invariants import Proof, prove
@@ -56,7 +55,7 @@ class PlannedLayer:
     inputs: int
     outputs: int
     connections: int
-    packed: _native.PackedLayer
+    packed: PackedLayer
 
 
 class Plan:
@@ -87,7 +86,7 @@ class Plan:
         self.tile = TILES[0]
         self.proofs: list[Proof] = []
         self.widths: list[int] = []
-        self.packed: list[_native.PackedLayer] = []
+        self.packed: list[PackedLayer] = []
         self.blocks = 0
         self.resident = True
         self._compile(progress)
@@ -131,12 +130,12 @@ class Plan:
         used = thread_count(self.threads if threads is None else threads)
         return Execution(self, x, filter, used, progress).run(sparse=output == "csr")
 
-    def chunks(self) -> Iterator[list[_native.PackedLayer]]:
+    def chunks(self) -> Iterator[list[PackedLayer]]:
         """Packed layers in order, as many at a time as the memory budget holds."""
         if self.resident:
             yield self.packed
             return
-        chunk: list[_native.PackedLayer] = []
+        chunk: list[PackedLayer] = []
         held = 0
         for planned in self._plan_layers(Decomposition(self.options.merge, self.options.fold)):
             if chunk and held + planned.packed.bytes > self.weight_budget:

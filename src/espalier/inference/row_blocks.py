@@ -7,9 +7,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.inference.cost import BLOCK_HEIGHTS, Counts
-from espalier.kernels.spmm import Groups, csr_arrays
+from espalier.kernels.rows import first_equal_rows
+from espalier.kernels.spmm import Groups
 from espalier.network import Layer
 
 
@@ -52,7 +52,7 @@ def _rows_of_equal_columns(
     layer: Layer,
 ) -> tuple[Groups, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Sets of at least two rows, none of them empty, with the same columns; and their sizes."""
-    first = np.asarray(_native.first_equal_rows(*csr_arrays(layer), None))
+    first = first_equal_rows(layer)
     order = np.argsort(first, kind="stable").astype(np.int32)
     sizes = np.bincount(first, minlength=layer.outputs)
     filled = np.diff(layer.row_offsets) > 0

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from espalier import _native
 from espalier.kernels.threads import thread_count
 
+SharedExchange = _native.SharedExchange
 Panels = NDArray[np.float32]
 CACHE_LINE = 64
 

@@ -21,8 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import _native
-from espalier.kernels.spmm import csr_arrays
+from espalier.kernels.rows import first_equal_patterns, first_equal_rows
 from espalier.network import Layer
 
 Ints = NDArray[np.int64]
@@ -138,7 +137,7 @@ def _contract_rows(layer: Layer, parts: int) -> tuple[Ints, Ints]:
     possible where it was.
     """
     nonzeros = np.diff(layer.row_offsets)
-    first = np.asarray(_native.first_equal_rows(*csr_arrays(layer), None)).astype(np.int64)
+    first = first_equal_rows(layer).astype(np.int64)
     # Rows without columns need not stay together, and only fill up the balance.
     first = np.where(nonzeros > 0, first, np.arange(layer.outputs))
     sizes = np.bincount(first, minlength=layer.outputs)
@@ -177,16 +176,7 @@ def _contract_columns(
 ) -> tuple[Ints, Ints, Ints, Ints]:
     """Nets of columns with equal readers and owner: offsets, pins, costs and owners."""
     counts = np.diff(offsets)
-    # The owner stands where a layer has its bias: columns are equal if readers and owner are.
-    first = np.asarray(
-        _native.first_equal_rows(
-            offsets,
-            pins.astype(np.int32),
-            np.ones(len(pins), np.float32),
-            int(pins.max(initial=-1)) + 1,
-            owners.astype(np.float32),
-        )
-    )
+    first = first_equal_patterns(offsets, pins.astype(np.int32), owners.astype(np.float32))
     kept = np.flatnonzero((first == np.arange(len(counts))) & (counts > 0))
     sums = np.bincount(first, costs, minlength=len(counts))[kept]
     sizes = counts[kept]

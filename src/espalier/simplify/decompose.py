@@ -15,9 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.errors import NetworkError
-from espalier.kernels.spmm import csr_arrays
+from espalier.kernels.rows import first_equal_rows, fold_columns
 from espalier.network import Layer
 from espalier.simplify.invariants import never_positive
 
@@ -171,7 +170,7 @@ def equal_rows(layer: Layer) -> NDArray[np.int32]:
     >>> equal_rows(Layer([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], bias=0.5)).tolist()
     [0, 1, 0]
     """
-    return np.asarray(_native.first_equal_rows(*csr_arrays(layer), layer.bias))
+    return first_equal_rows(layer, layer.bias)
 
 
 def fold_inputs(layer: Layer, inputs: Expansion, rows: NDArray[np.int32] | None = None) -> Layer:
@@ -190,9 +189,7 @@ def fold_inputs(layer: Layer, inputs: Expansion, rows: NDArray[np.int32] | None 
     ([[3.0]], [3.0])
     """
     kept = np.arange(layer.outputs, dtype=np.int32) if rows is None else rows
-    offsets, columns, values, bias = _native.fold_columns(
-        *csr_arrays(layer), layer.bias, kept, inputs.unit, inputs.constant
-    )
+    offsets, columns, values, bias = fold_columns(layer, kept, inputs.unit, inputs.constant)
     if not (np.isfinite(values).all() and np.isfinite(bias).all()):
         raise NetworkError(
             "weights of equal or constant neurons add up beyond what float32 holds; "

@@ -13,7 +13,7 @@ import torch
 from espalier.errors import FileError, InputError
 from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import image_side
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch, silent
 from espalier.training.context import Job, build_start
 from espalier.training.data import Data, check_batch, load

@@ -12,7 +12,7 @@ from espalier.fssl import TimeModel
 from espalier.fssl.latency import measure as time_measure
 from espalier.fssl.latency.grid import BACKENDS, CSR, DENSE, Point, Points
 from espalier.fssl.latency.measure import GATHER, Task, tasks, time_points
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from tests.support.times import PretendedMachine, convnet, groups_of, mlp
 
 

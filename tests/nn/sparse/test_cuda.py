@@ -32,8 +32,8 @@ def gpu() -> Iterator[Device]:
         patch.object(cuda_product, "_on_gpu", return_value=True),
         patch.object(cuda_product, "_stream", return_value=0),
         patch.object(cuda_product, "open_device", return_value=device),
-        patch.object(sparse_linear, "is_plain", **nowhere),
-        patch.object(sparse_product, "is_plain", **nowhere),
+        patch.object(sparse_linear, "is_supported", **nowhere),
+        patch.object(sparse_product, "is_supported", **nowhere),
     ):
         yield device
 

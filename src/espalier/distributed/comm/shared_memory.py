@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.distributed.comm.exchange import Exchange
 from espalier.distributed.comm.world import World, import_mpi
 from espalier.errors import InputError
-from espalier.kernels.panels import Panels, Steps, add_neurons
+from espalier.kernels.panels import Panels, SharedExchange, Steps, add_neurons
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -143,7 +142,7 @@ class SharedChannel:
         outbox = exchange.outbox
         packed = np.concatenate(world.gather(_one(len(outbox)), world.within))
         places = world.swap([np.searchsorted(outbox, places) for places in exchange.gives])
-        self._native = _native.SharedExchange(
+        self._native = SharedExchange(
             exchange.part,
             outbox,
             [np.ascontiguousarray(each) for each in places],

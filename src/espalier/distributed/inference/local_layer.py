@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.distributed.comm.exchange import Places, find_takes
 from espalier.distributed.comm.index_map import Placement
 from espalier.errors import NetworkError
-from espalier.kernels.spmm import csr_arrays
+from espalier.kernels.rows import fold_columns
 from espalier.network import Layer
 from espalier.simplify.decompose import equal_rows
 
@@ -45,8 +44,8 @@ def cut(rows: Layer, placement: Placement, part: int, *, merge: bool) -> Cut:
     index, takes = find_takes(rows.column_indices, placement, part)
     seen = int(placement.counts[part]) + sum(map(len, takes))
     every = np.arange(rows.outputs, dtype=np.int32)
-    offsets, columns, values, bias = _native.fold_columns(
-        *csr_arrays(rows), rows.bias, every, index, np.zeros(rows.inputs, np.float32)
+    offsets, columns, values, bias = fold_columns(
+        rows, every, index, np.zeros(rows.inputs, np.float32)
     )
     if not np.isfinite(values).all():
         raise NetworkError(

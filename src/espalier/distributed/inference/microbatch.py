@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
 from espalier.distributed.comm.transport import Channel
 from espalier.distributed.comm.world import World
 from espalier.distributed.inference.result import Tally
 from espalier.kernels.panels import Panels, empty_panels, run_panels
 from espalier.kernels.samples import Matrix, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
+from espalier.kernels.spmm import InputMajor, PackedLayer
 
 ALIVE, UNSATURATED = 1, 2  # bits of a lane: some neuron is not 0, some neuron is not `clip`
 _LOOK_AT_ALL = 8  # layers; behind them looks at the lanes lie half as far apart again each time
@@ -28,7 +28,7 @@ class LocalStep:
     The first layer has no channel: every rank has all samples, and its columns are the inputs.
     """
 
-    packed: _native.PackedLayer
+    packed: PackedLayer
     width: int
     channel: Channel | None
 
@@ -45,7 +45,7 @@ class Run:
     """
 
     steps: Sequence[LocalStep]
-    by_input: _native.InputMajor | None  # weights of the first layer, for sparse samples
+    by_input: InputMajor | None  # weights of the first layer, for sparse samples
     world: World
     tile: int
     threads: int

@@ -27,7 +27,7 @@ from espalier.errors import FileError, InputError, TrainingError
 from espalier.files.atomic import replacing_file
 from espalier.files.checked_json import read_json, write_json
 from espalier.nn.networks import build, image_side
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.training.augment import hide_pixels, shift
 from espalier.training.data import Data, check_batch
 from espalier.training.data import load as load_data

@@ -13,7 +13,7 @@ from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
 from espalier.fssl.compact.manifest import describe
-from espalier.fssl.compact.read_layer import is_plain, taps
+from espalier.fssl.compact.read_layer import is_supported, taps
 from espalier.fssl.compact.reduce_units import Reduction, reduce
 from espalier.fssl.compact.report import (
     CompactReport,
@@ -147,7 +147,7 @@ def _shrink_layer(
 
 def _backend(use: LayerUse, module: nn.Module, layer: Layer, time: Backends | None) -> str:
     """How a layer is to run: as it does, where another module could not take its place."""
-    if not is_plain(module):
+    if not is_supported(module):
         return CSR if is_sparse(module) else DENSE
     if not use.prunable_elements:
         return DENSE

@@ -26,7 +26,7 @@ def is_layer(module: nn.Module) -> bool:
     return isinstance(module, (nn.Linear, nn.Conv2d)) or is_sparse(module)
 
 
-def is_plain(module: nn.Module) -> bool:
+def is_supported(module: nn.Module) -> bool:
     """Whether a layer or norm computes what its weights say and nothing else happens at its call.
 
     A subclass or a hook may do anything beside.

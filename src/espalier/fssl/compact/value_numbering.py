@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from espalier.fssl.compact.read_layer import is_layer, is_plain
+from espalier.fssl.compact.read_layer import is_layer, is_supported
 from espalier.fssl.compact.transfer import (
     Channels,
     behind_arithmetic,
@@ -62,7 +62,7 @@ class Dependence(TorchFunctionMode):
             for name, module in model.named_modules()
             if is_layer(module) or is_norm(module)
         }
-        self._plain = {module for module in self._leaves if is_plain(module)}
+        self._plain = {module for module in self._leaves if is_supported(module)}
         self._owners = {
             id(parameter): name
             for module, name in self._leaves.items()

@@ -21,7 +21,7 @@ from espalier.fssl.latency.overhead import Between
 from espalier.fssl.latency.report import report
 from espalier.fssl.latency.serialize import between_from_json, layer_from_json, layer_to_json
 from espalier.kernels import instruction_set, thread_count
-from espalier.nn.threads import torch_threads
+from espalier.nn.torch_tools import torch_threads
 from espalier.timing.processor import processor_name
 
 FORMAT = 1

@@ -15,9 +15,9 @@ from torch.nn import functional
 
 from espalier.cuda.pattern import DevicePattern
 from espalier.kernels import Pattern
-from espalier.nn.plain import is_plain
 from espalier.nn.sparse import cuda as cuda_product
 from espalier.nn.sparse.pattern_cache import PatternCache
+from espalier.nn.torch_tools import is_supported
 
 _library = torch.library.Library("espalier", "FRAGMENT")
 _library.define(
@@ -159,7 +159,7 @@ class _SparseLinear(torch.autograd.Function):
             return None, None, None, *rest
         x, values, row_offsets, column_indices = ctx.saved_tensors
         wanted = ctx.needs_input_grad[:3]
-        ours = is_plain(dy) or cuda_product.is_plain_cuda(dy, values)
+        ours = is_supported(dy) or cuda_product.is_plain_cuda(dy, values)
         if torch.is_grad_enabled() or not ours:
             # The gradient's own gradient, or one that is transformed, is PyTorch's.
             return *dense_backward(dy, x, values, row_offsets, column_indices, wanted), *rest
@@ -174,7 +174,7 @@ def _operator_forward(
     column_indices: Tensor,
     handle: int,
 ) -> Tensor:
-    if not is_plain(x, values, bias):
+    if not is_supported(x, values, bias):
         y = _by_feature(x, x.shape[0], row_offsets.shape[0] - 1)
         return y.copy_(dense_forward(x, values, bias, row_offsets, column_indices))
     pattern = PatternCache.of(handle).get(row_offsets, column_indices, x.shape[1])
@@ -191,7 +191,7 @@ def _operator_backward(
     wanted: list[bool],
 ) -> tuple[Tensor, ...]:
     asked = wanted[0], wanted[1], wanted[2]
-    if is_plain(dy, x, values):
+    if is_supported(dy, x, values):
         pattern = PatternCache.of(handle).get(row_offsets, column_indices, x.shape[1])
         gradients = _backward(dy, x, values, pattern, asked)
     else:

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.nn.plain import is_plain
 from espalier.nn.sparse import cuda as cuda_product
 from espalier.nn.sparse import patterns
 from espalier.nn.sparse.autograd import apply, dense_forward, dense_weight
 from espalier.nn.sparse.pattern_cache import PatternCache, pattern_tensors
+from espalier.nn.torch_tools import is_supported
 
 
 class SparseLinear(nn.Module):
@@ -214,7 +214,7 @@ class SparseLinear(nn.Module):
                 operator = torch.ops.espalier.sparse_linear
                 compiled: Tensor = operator(x, self.values, self.bias, *tensors, self._cache.handle)
                 return compiled
-        elif is_plain(x, self.values, self.bias):
+        elif is_supported(x, self.values, self.bias):
             pattern = self._cache.get(*tensors, self.in_features)
             y: Tensor = apply(x, self.values, self.bias, pattern, *tensors)
             return y

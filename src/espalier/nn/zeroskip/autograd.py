@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espalier.nn.plain import is_plain
+from espalier.nn.torch_tools import is_supported
 from espalier.nn.zeroskip.autotune import INFERENCE, TRAINING, LayerChoices
 from espalier.nn.zeroskip.bitmask import Mask
 from espalier.nn.zeroskip.dispatch import Call, Operand
@@ -25,7 +25,7 @@ def apply(
     """The output of a layer; each pass runs the variant that is the cheapest at its density.
 
     Arguments:
-        x, weight, bias: plain ones (`is_plain`) that fit `product`.
+        x, weight, bias: plain ones (`is_supported`) that fit `product`.
         source: the tensor of which x is a view, or x itself; a mask may have been left on it.
     """
     threads = torch.get_num_threads()
@@ -80,7 +80,7 @@ class _ZeroSkip(torch.autograd.Function):
             return None, None, None, *rest
         call, wanted = ctx.call, _wanted(ctx)
         x, weight, bits = ctx.saved_tensors
-        if torch.is_grad_enabled() or not is_plain(dy):
+        if torch.is_grad_enabled() or not is_supported(dy):
             # The gradient's own gradient, or one that is transformed, is PyTorch's.
             return *call.product.dense_backward(dy, x, weight, wanted), *rest
         mask = None if bits is None else Mask.from_tensor(bits, x.shape[1])

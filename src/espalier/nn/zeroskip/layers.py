@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.nn.plain import is_plain
+from espalier.nn.torch_tools import is_supported
 from espalier.nn.zeroskip import operators
 from espalier.nn.zeroskip.autograd import apply
 from espalier.nn.zeroskip.autotune import MEASURED, RULES, LayerChoices
@@ -90,7 +90,7 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
             if torch.compiler.is_compiling():
                 if operators.takes(product, input, weight, bias):
                     return operators.convolution(product, self.choices.handle, input, weight, bias)
-            elif is_plain(input, weight, bias) and product.fits(input, weight, bias):
+            elif is_supported(input, weight, bias) and product.fits(input, weight, bias):
                 return apply(product, self.choices, input, weight, bias, input)
         y: Tensor = super()._conv_forward(input, weight, bias)
         return y
@@ -129,7 +129,7 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
         if torch.compiler.is_compiling():
             if operators.takes(_LINEAR, input, weight, bias):
                 return operators.linear(self.choices.handle, input, weight, bias)
-        elif is_plain(input, weight, bias) and input.dim() > 1 and 0 not in input.shape:
+        elif is_supported(input, weight, bias) and input.dim() > 1 and 0 not in input.shape:
             rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
             if _LINEAR.fits(rows, weight, bias):
                 y = apply(_LINEAR, self.choices, rows, weight, bias, input)

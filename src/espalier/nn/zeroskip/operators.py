@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espalier.nn.plain import is_plain
+from espalier.nn.torch_tools import is_supported
 from espalier.nn.zeroskip.autotune import BACKWARD, INFERENCE, LayerChoices
 from espalier.nn.zeroskip.dispatch import Call
 from espalier.nn.zeroskip.ops import Convolution, Linear, Product
@@ -121,7 +121,11 @@ def _call_of(
 ) -> Call | None:
     """The call of a layer; None where PyTorch's operators answer: also if the layer is gone."""
     choices = LayerChoices.of(handle)
-    if choices is None or not is_plain(x, weight, bias, dy) or not product.fits(x, weight, bias):
+    if (
+        choices is None
+        or not is_supported(x, weight, bias, dy)
+        or not product.fits(x, weight, bias)
+    ):
         return None
     threads = torch.get_num_threads()
     site = choices.site(product, x.shape, weight.shape, threads)

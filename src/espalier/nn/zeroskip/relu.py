@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.kernels import relu_backward, relu_forward
-from espalier.nn.plain import is_plain
+from espalier.nn.torch_tools import is_supported
 from espalier.nn.zeroskip.bitmask import Mask, leave, sampled_density
 from espalier.nn.zeroskip.ops import Convolution, Linear, Product
 
@@ -35,7 +35,7 @@ class ZeroSkipReLU(nn.ReLU):
 
     def forward(self, input: Tensor) -> Tensor:
         """``max(input, 0)``."""
-        if torch.compiler.is_compiling() or not is_plain(input) or 0 in input.shape:
+        if torch.compiler.is_compiling() or not is_supported(input) or 0 in input.shape:
             return super().forward(input)
         memory = _memory_of(input)
         if memory is None or torch.is_inference_mode_enabled():  # no tensor keeps a mask there
@@ -82,7 +82,7 @@ class _ReLUWithMask(torch.autograd.Function):
         (bits,) = ctx.saved_tensors
         mask = Mask.from_tensor(bits, ctx.channels)
         threads = torch.get_num_threads()
-        if torch.is_grad_enabled() or not is_plain(dy):
+        if torch.is_grad_enabled() or not is_supported(dy):
             ones = memory.rows(
                 memory.layout(torch.ones(dy.shape, dtype=torch.float32, device="cpu"))
             )
