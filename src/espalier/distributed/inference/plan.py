@@ -23,7 +23,7 @@ from espalier.kernels import Groups, pack, pack_by_input, thread_count
 from espalier.kernels.samples import Matrix, check_samples
 from espalier.network import Layer, Network
 from espalier.partitioning import Partition
-from espalier.simplify.invariants import holds_from, prove
+from espalier.simplify.invariants import find_invariants, holds_from
 
 Filter = Literal["none", "zero"]
 FILTERS: tuple[Filter, ...] = ("none", "zero")
@@ -189,7 +189,7 @@ class DistributedPlan:
 
     def _prove(self) -> None:
         """What holds for the rows of every part holds for the layer."""
-        proofs = [prove(layer) for layer in self._layers]
+        proofs = [find_invariants(layer) for layer in self._layers]
         self._clip = proofs[-1].clip
         self._unbounded = any(layer.clip is None for layer in self._layers)
         failed = np.array(

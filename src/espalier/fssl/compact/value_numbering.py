@@ -37,7 +37,7 @@ from espalier.fssl.groups.torch_functions import (
     name_of,
 )
 from espalier.nn.torch_tools import tensors_in
-from espalier.simplify.decompose import Expansion
+from espalier.simplify.fold import Expansion
 
 # Functions that of tensors without the sample make another such tensor, the same each time.
 _FUNCTIONS = ELEMENTWISE | POOLING | ARITHMETIC | RESHAPING | AVERAGING | {"conv2d", "linear"}
