@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import espalier as esp
 from espalier.inference import STRATEGIES, StrategyPlan, compile_strategy
-from espalier.inference.strategies.cpu import cusparse
+from espalier.inference.strategies import cusparse
 from espalier.inference.strategies.gpu import GpuStrategyPlan
 from espalier.kernels import reference
 from espalier.simplify.invariants import prove

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.compact.read_layer import numbers, read_layer, taps
+from espalier.fssl.compaction.read_layer import numbers, read_layer, taps
 from espalier.simplify.decompose import Expansion, equal_rows, fold_inputs
 
 INDEPENDENT = -1
