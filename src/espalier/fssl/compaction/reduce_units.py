@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.errors import NetworkError
-from espalier.fssl.compact.read_layer import read_layer, taps
-from espalier.fssl.compact.transfer import INDEPENDENT, first_equal, widened, widened_units
-from espalier.fssl.compact.value_numbering import Dependence
+from espalier.fssl.compaction.read_layer import read_layer, taps
+from espalier.fssl.compaction.transfer import INDEPENDENT, first_equal, widened, widened_units
+from espalier.fssl.compaction.value_numbering import Dependence
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse, Units
 from espalier.network import Layer
 from espalier.simplify.fold import Expansion, fold_inputs, inputs_read

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from espalier.fssl.compact.read_layer import is_layer, is_supported
-from espalier.fssl.compact.transfer import (
+from espalier.fssl.compaction.read_layer import is_layer, is_supported
+from espalier.fssl.compaction.transfer import (
     Channels,
     behind_arithmetic,
     behind_average,
