@@ -41,7 +41,10 @@ MAY_CALL: dict[str, set[str]] = {
     "fssl/compaction": {"fssl/groups", "fssl/latency", "network", "simplify", *NN},
     "fssl/model_file": {*FSSL - {"fssl", "fssl/model_file"}, "network", "files", *NN},
     "training": {*FSSL, *NN, "files", "generate", "kernels", "network", "timing"},
-    "distributed": {"distributed/comm", "distributed/inference", "distributed/training"},
+    "distributed": {
+        *("distributed/comm", "distributed/inference", "distributed/training"),
+        "distributed/simulator",
+    },
     "distributed/comm": {"kernels", "network", "partitioning", "files"},
     "distributed/simulator": {
         *("distributed/comm", "distributed/inference"),

@@ -167,7 +167,7 @@ def network(asked: dict[str, Any]) -> esp.Network:
 
 def shared_partition(world: World, net: esp.Network, parts: int) -> list[Any]:
     """The partition that rank 0 makes, on every rank."""
-    world.patience.seconds = 3600.0
+    world.timeout.seconds = 3600.0
     owners = esp.partition(net, parts).owners if world.rank == 0 else []
     flat = np.concatenate([*owners, np.empty(0, np.int32)]).astype(np.int32)
     whole = world.gather(flat)[0]
