@@ -25,7 +25,7 @@ from espalier.distributed.inference.result import Counters, DistributedResult
 from espalier.inference.cost import TILES, CostModel
 from espalier.inference.options import check_choice, check_network
 from espalier.inference.row_blocks import choose_groups
-from espalier.kernels import Groups, pack, pack_by_input, thread_count
+from espalier.kernels import RowBlocks, pack, pack_by_input, thread_count
 from espalier.kernels.samples import Matrix, check_samples
 from espalier.network import Layer, Network
 from espalier.progress import Progress
@@ -187,10 +187,10 @@ class DistributedPlan:
         self._microbatch_samples = samples // self._tile * self._tile
         return steps
 
-    def _groups(self, layer: Layer, cost: CostModel, tile: int) -> tuple[Groups, float]:
+    def _groups(self, layer: Layer, cost: CostModel, tile: int) -> tuple[RowBlocks, float]:
         if self.group and layer.outputs:
             return choose_groups(layer, cost, tile)
-        return Groups.none(), float(cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
+        return RowBlocks.none(), float(cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
     def _prove(self) -> None:
         """What holds for the rows of every part holds for the layer."""
