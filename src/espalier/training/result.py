@@ -31,7 +31,7 @@ class Network:
         units: inputs first, then layer by layer; outputs not counted.
         predicted_seconds: of one batch, by the time model; no seconds, but in proportion, where
             that goes by multiply-adds.
-        measured_seconds: of one batch, the median of timings in turns with the other network.
+        measured_seconds: of one batch, the median, interleaved with the other network.
     """
 
     name: str
