@@ -209,7 +209,7 @@ def test_a_terminated_launcher_ends_its_ranks_and_leaves_nothing(tmp_path):
     )
     mpiexec.chmod(0o755)
     code = (
-        "import pathlib, sys; from espalier.distributed import launch; "
+        "import pathlib, sys; from espalier.distributed.comm import launch; "
         "launch.find_mpiexec = lambda: pathlib.Path(sys.argv[1]); launch.launch(['info'], 2)"
     )
     launcher = subprocess.Popen(
