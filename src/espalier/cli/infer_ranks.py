@@ -84,7 +84,7 @@ def run(job: Job) -> None:
             threads=job.threads,
         )
         result = plan.run(job.samples, filter)
-        world.patience.enter("collecting the results")
+        world.timeout.enter("collecting the results")
         whole = None if job.activations is None else result.gather()
         verdict = None
         if wanted is not None:

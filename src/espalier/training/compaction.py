@@ -24,7 +24,7 @@ from espalier.training.footprint import (
     footprint_of,
     make_time_model,
     size_of,
-    time_in_turns,
+    time_models,
 )
 from espalier.training.loop import accuracy
 from espalier.training.method_training import EpochMetrics, MethodTraining
@@ -150,7 +150,7 @@ def _sizes(networks: Mapping[str, _Candidate], images: Tensor, weights: int) -> 
         images: of a timing.
         weights: of the network that all of them came from.
     """
-    seconds = time_in_turns({name: each.model for name, each in networks.items()}, images)
+    seconds = time_models({name: each.model for name, each in networks.items()}, images)
     rows = []
     for name, (model, footprint, error) in networks.items():
         size = size_of(model, images[:1])

@@ -157,7 +157,7 @@ class _RankTrainer(Trainer):
     def prepare(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """All ranks draw the same noise for the whole batch, then take their replica's share."""
         epoch, step = divmod(self._done, self._epoch_steps)
-        self._world.patience.prefix = f"epoch {epoch + 1}, step {step + 1}, "
+        self._world.timeout.prefix = f"epoch {epoch + 1}, step {step + 1}, "
         images, labels = super().prepare(images, labels)
         return _share(images, self._world), _share(labels, self._world)
 
@@ -219,7 +219,7 @@ class _RankTraining(EpochLoop[Epoch]):
     def measure(self, epoch: int, means: Means, started: float) -> Epoch:
         """Test this replica's share of the images, and sum up over replicas."""
         model, world, test = self.trainer.model, self.trainer.model.world, self.data.test
-        world.patience.prefix = f"epoch {epoch + 1}, "
+        world.timeout.prefix = f"epoch {epoch + 1}, "
         bounds = np.linspace(0, len(test), world.replicas + 1).astype(int)
         mine = slice(bounds[world.replica], bounds[world.replica + 1])
         hits = count_hits(model, Split(test.images[mine], test.labels[mine]))
@@ -262,7 +262,7 @@ def _save_whole(
 ) -> None:
     """Write the whole model, as `espalier.fssl.load` and `espalier infer` read it."""
     world = model.world
-    world.patience.enter("gathering the model")
+    world.timeout.enter("gathering the model")
     model.gather_into(whole)
     if world.rank == 0:
         save_model(whole, directory.model, settings, data)

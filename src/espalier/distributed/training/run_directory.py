@@ -61,7 +61,7 @@ class RanksDirectory:
 
     def save(self, epochs: int, state: Mapping[str, Any], metrics: Any) -> None:
         """Add a line to the metrics, then write a checkpoint that knows of it."""
-        self.world.patience.enter("writing the checkpoint")
+        self.world.timeout.enter("writing the checkpoint")
         if self.world.rank == 0:
             self._directory.add_metrics(metrics)
         rest = {name: value for name, value in state.items() if name != "tensors"}
