@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.harness.machine import Machine, measure_machine
 from benchmarks.peers import ScipyDense
 from espalier import Network, _native, radixnet, random_network
-from espalier.kernels import Groups, pack, pack_by_input, reference
+from espalier.kernels import RowBlocks, pack, pack_by_input, reference
 from espalier.kernels.segment import run_segment
 from espalier.timing.interleave import ROUNDS, time_interleaved
 from espalier.timing.spread import Spread
@@ -175,7 +175,7 @@ def engine(
     network: Network,
     batch: Any,
     tile: int,
-    groups: Groups | None,
+    groups: RowBlocks | None,
     asked: argparse.Namespace,
     *,
     scatter: bool = False,
@@ -200,10 +200,10 @@ def engine(
     return Version(name, run, multiply_adds, sum(layer.bytes for layer in packed))
 
 
-def rows_that_share(neurons: int, height: int) -> Groups:
+def rows_that_share(neurons: int, height: int) -> RowBlocks:
     """Blocks of `height` rows; copy c of base neuron a is row ``a + c * neurons / COPIES``."""
     rows = np.arange(neurons, dtype=np.int32).reshape(COPIES, -1).T.ravel()
-    return Groups(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
+    return RowBlocks(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
 
 
 def rectified_noise(asked: argparse.Namespace) -> NDArray[np.float32]:

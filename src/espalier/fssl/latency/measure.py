@@ -19,6 +19,7 @@ from espalier.fssl.latency.grid import CSR, DENSE, Point, Points, points
 from espalier.fssl.latency.overhead import Between, Gap, time_between
 from espalier.fssl.latency.probes import Samples
 from espalier.kernels import instruction_set
+from espalier.progress import Progress
 from espalier.timing.cache import MachineCache
 from espalier.timing.interleave import minimum_seconds
 
@@ -78,7 +79,7 @@ def time_layers(
     threads: int,
     tasks: Sequence[Task],
     cache: MachineCache,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, list[float]]:
     """Seconds at the points of every task, by key."""
     seconds = {task.key: _checked(cache.get(task.key), len(task.points.all)) for task in tasks}
@@ -103,7 +104,7 @@ def time_points(
     batch: int,
     threads: int,
     tasks: Sequence[Task],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
     modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
