@@ -48,14 +48,15 @@ def _timed(
 ) -> list[Record]:
     records = {each.name: _record(each) for each in made}
     models = {each.name: each.model() for each in made}
-    job = trials.workshop.job(dense.trial, watch)
-    images = batch_of(job.data.test.images, settings.batch)
+    context = trials.workshop.context(dense.trial, watch)
+    start = context.start
+    images = batch_of(context.data.test.images, settings.batch)
     for threads in settings.forward_threads:
         times = trials.workshop.times(dense.trial, threads, watch)
         seconds = time_forward(models, images, threads=threads, rounds=settings.rounds, watch=watch)
         for name, record in records.items():
             spent = seconds[name]
-            record["predicted"][str(threads)] = predicted_seconds(models[name], job.start, times)
+            record["predicted"][str(threads)] = predicted_seconds(models[name], start, times)
             record["seconds"][str(threads)] = spent.to_dict()
             record["speedup"][str(threads)] = seconds[dense.name].over(spent).to_dict()
     return list(records.values())
