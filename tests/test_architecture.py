@@ -16,7 +16,7 @@ BENCHMARKS = REPOSITORY / "benchmarks"
 # A room is a folder or a file of the package. Each may call these and itself, nothing else.
 GROUND = {"errors", "progress"}
 NN = {"nn/zeroskip", "nn/sparse", "nn/networks", "nn/torch_tools", "nn"}
-FSSL = {"fssl/groups", "fssl/latency", "fssl/shaping", "fssl/compact", "fssl/model_file", "fssl"}
+FSSL = {"fssl/groups", "fssl/latency", "fssl/shaping", "fssl/compaction", "fssl/model_file", "fssl"}
 MAY_CALL: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
@@ -38,10 +38,13 @@ MAY_CALL: dict[str, set[str]] = {
     "fssl/groups": NN,
     "fssl/latency": {"fssl/groups", "timing", "kernels", *NN},
     "fssl/shaping": {"fssl/groups", "fssl/latency", *NN},
-    "fssl/compact": {"fssl/groups", "fssl/latency", "network", "simplify", *NN},
+    "fssl/compaction": {"fssl/groups", "fssl/latency", "network", "simplify", *NN},
     "fssl/model_file": {*FSSL - {"fssl", "fssl/model_file"}, "network", "files", *NN},
     "training": {*FSSL, *NN, "files", "generate", "kernels", "network", "timing"},
-    "distributed": {"distributed/comm", "distributed/inference", "distributed/training"},
+    "distributed": {
+        *("distributed/comm", "distributed/inference", "distributed/training"),
+        "distributed/simulator",
+    },
     "distributed/comm": {"kernels", "network", "partitioning", "files"},
     "distributed/simulator": {
         *("distributed/comm", "distributed/inference"),

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from benchmarks.fssl.goals import UNSTRUCTURED
-from espalier.fssl.compact.resize import replace_module
+from espalier.fssl.compaction.resize import replace_module
 from espalier.nn import SparseLinear
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def predicted_seconds(model: nn.Module, groups: Groups, time: TimeModel) -> floa
     Arguments:
         groups: of the dense network that it came from.
     """
-    from espalier.fssl.compact.report import find_report
+    from espalier.fssl.compaction.report import find_report
     from espalier.training.footprint import compact_shape
 
     if find_report(model) is not None:

@@ -16,16 +16,17 @@ from benchmarks.fssl.contestants import (
     Contestant,
     Problem,
 )
-from benchmarks.fssl.race import race
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Settings, Table
 from benchmarks.sparsetrain.layers import break_even
 from espalier.progress import Watch
+from espalier.timing.interleave import time_interleaved
 
 NAME = "step"
 SIZES = (1024, 4096)
 DENSITIES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
 BATCH = 128
+TIMING = 0.02  # seconds of several steps, timed as one
 PEERS = (DENSE, HAND, SPARSELAB)
 # Above this density only dense matters: sparse peers are slower than that.
 PEERS_UP_TO = 0.1
@@ -77,7 +78,9 @@ def measure(
         label = f"{size} x {size}, {density:.0%}, {threads} threads"
         with watch(label, "steps") as progress:
             works = {name: entry.step for name, entry in entries.items()}
-            seconds = race(works, settings.rounds, progress)
+            seconds = time_interleaved(
+                works, rounds=settings.rounds, at_least=TIMING, progress=progress
+            )
     finally:
         torch.set_num_threads(before)
     best = min((name for name in entries if name in PEERS), key=lambda name: seconds[name].median)

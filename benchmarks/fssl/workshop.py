@@ -11,7 +11,7 @@ from benchmarks.fssl.goals import DENSE, TAUGHT, UNSTRUCTURED
 from benchmarks.fssl.plans import plan_of
 from benchmarks.fssl.trial import Trial
 from espalier.fssl import TimeModel, find_groups
-from espalier.fssl.compact.report import find_report
+from espalier.fssl.compaction.report import find_report
 from espalier.nn.networks import image_side
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch

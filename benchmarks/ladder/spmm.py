@@ -27,11 +27,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import Machine, measure_machine
-from benchmarks.harness.timing import ROUNDS, Spread, time_in_turns
 from benchmarks.peers import ScipyDense
 from espalier import Network, _native, radixnet, random_network
 from espalier.kernels import Groups, pack, pack_by_input, reference
 from espalier.kernels.segment import run_segment
+from espalier.timing.interleave import ROUNDS, time_interleaved
+from espalier.timing.spread import Spread
 
 TILES = (16, 32, 64)
 HEIGHTS = (2, 4, 8)
@@ -79,7 +80,7 @@ def main() -> None:
     for ladder in (structureless(asked), grouped(asked), sparse_input(asked)):
         for version in ladder.versions:
             check(ladder, version)
-        spreads = time_in_turns(
+        spreads = time_interleaved(
             {version.name: version.run for version in ladder.versions}, rounds=asked.rounds
         )
         print(f"\n{ladder.title}; {asked.samples} samples, checked; median of {asked.rounds}")

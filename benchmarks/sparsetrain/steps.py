@@ -7,11 +7,11 @@ from typing import Any
 
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
-from benchmarks.harness.timing import time_in_turns
 from benchmarks.sparsetrain.alone import measure_memory
 from benchmarks.sparsetrain.settings import SMALL_MODEL, Settings
 from benchmarks.sparsetrain.training import Trainer, images_of, train_small
 from espalier.progress import Progress, Watch
+from espalier.timing.interleave import time_interleaved
 
 NAME = "steps"
 DENSE, ACCELERATED = "dense", "accelerated"
@@ -82,7 +82,7 @@ def _race(
         who: Trainer(name, images, batch, state=state, accelerated=who == ACCELERATED)
         for who in (DENSE, ACCELERATED)
     }
-    times = time_in_turns(
+    times = time_interleaved(
         {who: trainer.step for who, trainer in trainers.items()},
         rounds=settings.rounds,
         warm_ups=WARM_UPS,

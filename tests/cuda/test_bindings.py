@@ -34,6 +34,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "cuMemAlloc": (100,),
     "cuMemFree": (driver.CUdeviceptr(256),),
     "cuMemHostAlloc": (4, 0),
+    "cuMemFreeHost": (512,),
     "cuMemcpyHtoDAsync": (256, 512, 4, 7),
     "cuMemcpyDtoHAsync": (512, 256, 4, 7),
     "cuMemcpyDtoDAsync": (256, 512, 4, 7),

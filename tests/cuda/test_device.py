@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 from unittest.mock import patch
@@ -125,6 +126,20 @@ def test_memory_runs_out_and_comes_back() -> None:
     held.free()
     held.free()
     assert device.allocate(800).bytes == 800
+
+
+def test_pinned_memory_is_freed_with_the_last_array_that_reads_it() -> None:
+    device = emulated_device()
+    api = device.driver.api
+    numbers, others = device.allocate_pinned(4), device.allocate_pinned(4)
+    view = numbers[1:]
+    del numbers
+    gc.collect()
+    assert len(api.pinned) == 2
+    view[:] = 1
+    del view
+    gc.collect()
+    assert list(api.pinned) == [others.ctypes.data]
 
 
 def test_the_callers_context_comes_back_after_a_failure() -> None:

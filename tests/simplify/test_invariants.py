@@ -1,4 +1,4 @@
-"""Proofs hold when they say so, and say no wherever a counterexample exists."""
+"""Invariants hold when they say so, and say no wherever a counterexample exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from espalier import Layer, Network, compile
 from espalier.inference import FILTERS
 from espalier.kernels import pack, reference, spmm
-from espalier.simplify.invariants import holds_from, never_positive, prove
+from espalier.simplify.invariants import find_invariants, holds_from, never_positive
 from tests.support.networks import Case, cases
 
 
@@ -19,7 +19,7 @@ from tests.support.networks import Case, cases
 def test_zero_stays_zero_exactly_when_it_does(case: Case) -> None:
     for layer in case.network:
         response = reference.spmm(layer, np.zeros((1, layer.inputs)))
-        assert prove(layer).zero_stays_zero == (not response.any())
+        assert find_invariants(layer).zero_stays_zero == (not response.any())
 
 
 @settings(max_examples=100)
@@ -27,7 +27,7 @@ def test_zero_stays_zero_exactly_when_it_does(case: Case) -> None:
 def test_saturated_stays_saturated_in_every_order_of_additions(case: Case, seed: int) -> None:
     rng = np.random.default_rng(seed)
     for layer in case.network:
-        if not prove(layer).saturated_stays_saturated:
+        if not find_invariants(layer).saturated_stays_saturated:
             continue
         assert layer.clip is not None
         full = np.full((1, layer.inputs), layer.clip, np.float32)
@@ -50,7 +50,7 @@ def near_tie(margin: float, terms: int = 200) -> Layer:
     ("margin", "proven"), [(1e-2, True), (1e-4, True), (1e-8, False), (0.0, False), (-1e-4, False)]
 )
 def test_near_ties_at_the_clip_are_not_proven(margin: float, proven: bool) -> None:
-    assert prove(near_tie(margin)).saturated_stays_saturated == proven
+    assert find_invariants(near_tie(margin)).saturated_stays_saturated == proven
 
 
 @pytest.mark.parametrize("margin", [1e-2, 1e-6, 1e-7, 1e-8, 0.0, -1e-7, -1e-3])
@@ -81,9 +81,9 @@ def test_near_ties_at_the_clip_keep_their_bits(margin: float) -> None:
     ],
 )
 def test_single_layers(layer: Layer, zero: bool, saturated: bool) -> None:
-    proof = prove(layer)
-    assert (proof.zero_stays_zero, proof.saturated_stays_saturated) == (zero, saturated)
-    assert proof.clip == layer.clip
+    found = find_invariants(layer)
+    assert (found.zero_stays_zero, found.saturated_stays_saturated) == (zero, saturated)
+    assert found.clip == layer.clip
 
 
 @settings(max_examples=60)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from benchmarks.challenge_gpu import spmm_peer
 from espalier.cuda import device as device_module
 from espalier.cuda.driver import Driver
-from espalier.inference.strategies.cpu import gpu as strategies
+from espalier.inference.strategies import gpu as strategies
 from tests.support.devices import without_compiler
 from tests.support.emulator import load_emulator
 from tests.support.fake_cuda import FakeCuda

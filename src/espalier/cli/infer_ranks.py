@@ -48,7 +48,7 @@ def run(
             **options,
         )
         result = plan.run(problem.samples, rows)
-        world.patience.enter("collecting the results")
+        world.timeout.enter("collecting the results")
         whole: Any = None if results.activations is None else result.gather()
         verdict = results.verdict(result.categories, problem.samples.shape[0])
         if world.rank == 0:

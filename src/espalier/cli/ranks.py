@@ -122,7 +122,7 @@ def on_rank(make_world: Callable[[], World]) -> Iterator[World]:
     except (EspalierError, OSError, MemoryError) as error:
         if rank:
             time.sleep(_LATER)
-        step = "" if world is None else f", in {world.patience.step}"
+        step = "" if world is None else f", in {world.timeout.step}"
         print_error(f"rank {rank}{step}: {error}")
         if world is not None and world.ranks > 1:
             world.comm.Abort(BAD_INPUT)

@@ -143,9 +143,14 @@ class Device:
         return Memory(self, size)
 
     def allocate_pinned(self, count: int) -> NDArray[np.int32]:
-        """Numbers of the host that the device fills while the host goes on; never freed."""
+        """Numbers of the host that the device fills while the host goes on.
+
+        The memory belongs to the array and its views, and is freed with the last of them.
+        """
         address = int(self.call("cuMemHostAlloc", 4 * count, 0))
-        return np.ctypeslib.as_array((ctypes.c_int32 * count).from_address(address))
+        numbers = (ctypes.c_int32 * count).from_address(address)
+        weakref.finalize(numbers, _end, self, "cuMemFreeHost", address)
+        return np.ctypeslib.as_array(numbers)
 
     def lend_stream(self, owner: Any) -> int:
         """A stream that waits for no other, and is lent again once its owner is gone.

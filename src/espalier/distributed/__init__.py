@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from espalier.distributed.comm.exchange import Exchange
-from espalier.distributed.comm.index_map import Placement
+from espalier.distributed.comm.index_map import IndexMap, Placement
 from espalier.distributed.comm.world import World
 from espalier.distributed.inference.plan import DistributedPlan
 from espalier.distributed.inference.result import DistributedReport, DistributedResult
@@ -23,6 +23,7 @@ __all__ = [
     "DistributedResult",
     "DistributedSparseLinear",
     "Exchange",
+    "IndexMap",
     "Machine",
     "Placement",
     "Simulation",

@@ -16,8 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.distributed.comm.exchange import Exchange, exchanges_of
-from espalier.distributed.comm.index_map import Placement
-from espalier.distributed.inference.local_layer import Cut, cut
+from espalier.distributed.comm.index_map import IndexMap
+from espalier.distributed.inference.local_layer import LocalLayer, local_layer
 from espalier.network import Layer, Network
 from espalier.partitioning import Partition
 
@@ -44,13 +44,13 @@ class Machine:
 class SimulatedLayer:
     """One layer over all parts."""
 
-    cuts: list[Cut]
+    parts: list[LocalLayer]
     exchanges: list[Exchange]
-    placement: Placement  # of the neurons before the layer
+    index_map: IndexMap  # of the neurons before the layer
 
     def seconds(self, machine: Machine, batch: int) -> tuple[float, float]:
         """Computing and sending one batch forward, each of the part that takes longest."""
-        computing = max(piece.layer.nonzeros for piece in self.cuts) * batch / machine.rate
+        computing = max(piece.layer.nonzeros for piece in self.parts) * batch / machine.rate
         size = WORD_BYTES * batch / machine.bandwidth
         sending = max(
             max(ex.messages_sent, ex.messages_received) * machine.latency
@@ -77,7 +77,7 @@ class Simulation:
 
     network: Network
     layers: list[SimulatedLayer]
-    after: Placement
+    after: IndexMap
 
     @classmethod
     def of(
@@ -88,27 +88,29 @@ class Simulation:
         merge: bool = False,
         progress: Callable[[int, int], None] | None = None,
     ) -> Simulation:
-        """Cut a network as its ranks would.
+        """Divide a network as its ranks would.
 
         Arguments:
             merge: whether equal rows of a part become one, as distributed inference does it.
         """
         partition.check(network)
         parts = range(partition.parts)
-        placement = Placement.of(partition.owners[0], partition.parts)
+        index_map = IndexMap.of(partition.owners[0], partition.parts)
         layers = []
         for index in range(len(network)):
             layer, owners = network[index], partition.owners[index + 1]
-            cuts = [
-                cut(layer.select_rows(np.flatnonzero(owners == part)), placement, part, merge=merge)
+            pieces = [
+                local_layer(
+                    layer.select_rows(np.flatnonzero(owners == part)), index_map, part, merge=merge
+                )
                 for part in parts
             ]
-            exchanges = exchanges_of([each.takes for each in cuts], placement)
-            layers.append(SimulatedLayer(cuts, exchanges, placement))
-            placement = Placement.of(owners, partition.parts, [each.units for each in cuts])
+            exchanges = exchanges_of([each.takes for each in pieces], index_map)
+            layers.append(SimulatedLayer(pieces, exchanges, index_map))
+            index_map = IndexMap.of(owners, partition.parts, [each.units for each in pieces])
             if progress is not None:
                 progress(index + 1, len(network))
-        return cls(network, layers, placement)
+        return cls(network, layers, index_map)
 
     def words_by_layer(self) -> list[int]:
         """Words that all parts send for one sample, forward."""
@@ -124,12 +126,12 @@ class Simulation:
 
     def run(self, x: Any) -> Floats:
         """Activations ``[samples, outputs]`` of samples ``[samples, inputs]``."""
-        held = _scatter(_dense(x), self.layers[0].placement)
+        held = _scatter(_dense(x), self.layers[0].index_map)
         for layer in self.layers:
             seen = _expand(held, layer.exchanges)
             held = [
                 _respond(piece.layer, _multiply(piece.layer, neurons))
-                for piece, neurons in zip(layer.cuts, seen, strict=True)
+                for piece, neurons in zip(layer.parts, seen, strict=True)
             ]
         return _collect(held, self.after)
 
@@ -144,43 +146,43 @@ class Simulation:
             ``[samples, inputs]``, and for each layer scipy CSR ``[outputs, inputs]`` on its
             pattern. Layers must not be merged.
         """
-        held = _scatter(_dense(x), self.layers[0].placement)
+        held = _scatter(_dense(x), self.layers[0].index_map)
         kept = []
         for layer in self.layers:
             seen = _expand(held, layer.exchanges)
             held = [
                 _respond(piece.layer, _multiply(piece.layer, neurons))
-                for piece, neurons in zip(layer.cuts, seen, strict=True)
+                for piece, neurons in zip(layer.parts, seen, strict=True)
             ]
             kept.append((seen, held))
         gradient = _scatter(_dense(dy), self.after)
         by_weights: list[sp.csr_array[Any, Any]] = []
-        places = [*(layer.placement for layer in self.layers[1:]), self.after]
+        places = [*(layer.index_map for layer in self.layers[1:]), self.after]
         for index in reversed(range(len(self.layers))):
             layer, (seen, outputs) = self.layers[index], kept[index]
             passed = [
                 each * _slope(piece.layer, out)
-                for each, piece, out in zip(gradient, layer.cuts, outputs, strict=True)
+                for each, piece, out in zip(gradient, layer.parts, outputs, strict=True)
             ]
             by_weights.insert(0, self._by_weights(index, passed, seen, places[index]))
             partial = [
                 np.asarray(piece.layer.weights.astype(np.float64).T @ each)
-                for piece, each in zip(layer.cuts, passed, strict=True)
+                for piece, each in zip(layer.parts, passed, strict=True)
             ]
             gradient = _fold(partial, layer.exchanges)
-        return _collect(gradient, self.layers[0].placement), by_weights
+        return _collect(gradient, self.layers[0].index_map), by_weights
 
     def _by_weights(
-        self, index: int, passed: list[Floats], seen: list[Floats], rows_at: Placement
+        self, index: int, passed: list[Floats], seen: list[Floats], rows_at: IndexMap
     ) -> sp.csr_array[Any, Any]:
         """The sampled products of all parts, put together under the numbers of the whole layer."""
         layer, whole = self.layers[index], self.network[index]
         rows, columns, values = [], [], []
-        for part, piece in enumerate(layer.cuts):
+        for part, piece in enumerate(layer.parts):
             exchange = layer.exchanges[part]
             names = np.concatenate(
-                [layer.placement.neurons(part)]
-                + [layer.placement.neurons(p)[t] for p, t in enumerate(exchange.takes)]
+                [layer.index_map.neurons(part)]
+                + [layer.index_map.neurons(p)[t] for p, t in enumerate(exchange.takes)]
             )
             inside = np.repeat(np.arange(piece.layer.outputs), np.diff(piece.layer.row_offsets))
             at = piece.layer.column_indices
@@ -209,15 +211,15 @@ def _fold(partial: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
     return sums
 
 
-def _scatter(rows: Floats, placement: Placement) -> list[Floats]:
-    return [rows.T[placement.neurons(part)] for part in range(placement.parts)]
+def _scatter(rows: Floats, index_map: IndexMap) -> list[Floats]:
+    return [rows.T[index_map.neurons(part)] for part in range(index_map.parts)]
 
 
-def _collect(held: list[Floats], placement: Placement) -> Floats:
-    whole = np.empty((len(placement.part), held[0].shape[1]))
+def _collect(held: list[Floats], index_map: IndexMap) -> Floats:
+    whole = np.empty((len(index_map.part), held[0].shape[1]))
     for part, neurons in enumerate(held):
-        mine = placement.neurons(part)
-        whole[mine] = neurons[placement.place[mine]]
+        mine = index_map.neurons(part)
+        whole[mine] = neurons[index_map.place[mine]]
     return whole.T
 
 

@@ -7,8 +7,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.fssl") from error
 
-from espalier.fssl.compact.compact import compact
-from espalier.fssl.compact.report import CompactReport, compact_report
+from espalier.fssl.compaction.compact import compact
+from espalier.fssl.compaction.report import CompactReport, compact_report
 from espalier.fssl.groups.find import find_groups
 from espalier.fssl.groups.groups import Groups, LayerUse, Units
 from espalier.fssl.latency.model import TimeModel

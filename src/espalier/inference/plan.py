@@ -30,8 +30,9 @@ from espalier.inference.result import Result
 from espalier.inference.row_blocks import choose_groups
 from espalier.kernels import Groups, PackedLayer, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
-from espalier.simplify.decompose import Decomposition, Expansion, Savings
-from espalier.simplify.invariants import Proof, prove
+from espalier.simplify.fold import Expansion
+from espalier.simplify.invariants import Invariants, find_invariants
+from espalier.simplify.simplifier import Savings, Simplifier
 
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
@@ -51,7 +52,7 @@ class Options:
 class PlannedLayer:
     """One reduced layer: its proof, its sizes, and its packed weights while they are held."""
 
-    proof: Proof
+    proof: Invariants
     inputs: int
     outputs: int
     connections: int
@@ -84,7 +85,7 @@ class Plan:
         thread_count(threads)
         self.cost = CostModel.load()
         self.tile = TILES[0]
-        self.proofs: list[Proof] = []
+        self.proofs: list[Invariants] = []
         self.widths: list[int] = []
         self.packed: list[PackedLayer] = []
         self.blocks = 0
@@ -137,7 +138,7 @@ class Plan:
             return
         chunk: list[PackedLayer] = []
         held = 0
-        for planned in self._plan_layers(Decomposition(self.options.merge, self.options.fold)):
+        for planned in self._plan_layers(Simplifier(self.options.merge, self.options.fold)):
             if chunk and held + planned.packed.bytes > self.weight_budget:
                 yield chunk
                 chunk, held = [], 0
@@ -180,7 +181,7 @@ class Plan:
         return f"Plan({self.network!r}, tile={self.tile}, resident={self.resident})"
 
     def _compile(self, progress: Progress | None) -> None:
-        decomposition = Decomposition(self.options.merge, self.options.fold)
+        decomposition = Simplifier(self.options.merge, self.options.fold)
         held = 0
         total = len(self.network)
         for done, planned in enumerate(self._plan_layers(decomposition, choose_tile=True), 1):
@@ -201,9 +202,9 @@ class Plan:
         self.expansion: Expansion = decomposition.expansion
 
     def _plan_layers(
-        self, decomposition: Decomposition, choose_tile: bool = False
+        self, decomposition: Simplifier, choose_tile: bool = False
     ) -> Iterator[PlannedLayer]:
-        reduced = decomposition.reduce(self.network)
+        reduced = decomposition.simplify(self.network)
         head = list(itertools.islice(reduced, _LAYERS_TO_CHOOSE_TILE))
         if choose_tile:
             self.tile = self._choose_tile(head)
@@ -212,7 +213,11 @@ class Plan:
         for layer in itertools.chain(head, reduced):
             groups, _ = self._groups(layer, self.tile)
             yield PlannedLayer(
-                prove(layer), layer.inputs, layer.outputs, layer.nonzeros, pack(layer, groups)
+                find_invariants(layer),
+                layer.inputs,
+                layer.outputs,
+                layer.nonzeros,
+                pack(layer, groups),
             )
 
     def _choose_tile(self, layers: list[Layer]) -> int:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.inference.deduplicate import SATURATED, Rows, Slots
-from espalier.simplify.decompose import Expansion
+from espalier.simplify.fold import Expansion
 
 
 @dataclass(frozen=True)

@@ -88,8 +88,20 @@ class Layer:
         >>> Layer.from_csr([0, 1, 2], [1, 0], [2.0, 1.0], inputs=2, bias=0.0)
         Layer(2 -> 2, 2 connections, relu)
         """
+        arrays = check_csr(row_offsets, column_indices, values, inputs)
+        return cls.from_checked(arrays, bias, activation, clip)
+
+    @classmethod
+    def from_checked(
+        cls,
+        arrays: CsrArrays,
+        bias: ArrayLike,
+        activation: Activation = "relu",
+        clip: float | None = None,
+    ) -> Layer:
+        """The layer of CSR arrays that come from checked layers: they are trusted and shared."""
         layer = object.__new__(cls)
-        layer._set_weights(check_csr(row_offsets, column_indices, values, inputs))
+        layer._set_weights(arrays)
         layer._set_response(bias, activation, clip)
         return layer
 
@@ -101,11 +113,8 @@ class Layer:
         >>> Layer([[1.0]], bias=0.0).with_response(-0.5, clip=32.0).bias.tolist()
         [-0.5]
         """
-        layer = object.__new__(Layer)
-        arrays = (self.row_offsets, self.column_indices, self.values)
-        layer._set_weights(CsrArrays(*arrays, self.inputs))
-        layer._set_response(bias, activation, clip)
-        return layer
+        arrays = CsrArrays(self.row_offsets, self.column_indices, self.values, self.inputs)
+        return Layer.from_checked(arrays, bias, activation, clip)
 
     def select_rows(self, rows: NDArray[np.int64]) -> Layer:
         """The layer of some of the outputs, in the order given.
@@ -114,11 +123,9 @@ class Layer:
         array([0.3, 0.1], dtype=float32)
         """
         offsets, entries = entries_of(self.row_offsets, rows)
-        layer = object.__new__(Layer)
         chosen = self.column_indices[entries], self.values[entries]
-        layer._set_weights(CsrArrays(offsets, *chosen, self.inputs))
-        layer._set_response(self.bias[rows], self.activation, self.clip)
-        return layer
+        arrays = CsrArrays(offsets, *chosen, self.inputs)
+        return Layer.from_checked(arrays, self.bias[rows], self.activation, self.clip)
 
     @property
     def weights(self) -> sp.csr_array[np.float32, tuple[int, int]]:

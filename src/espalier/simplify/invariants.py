@@ -1,11 +1,12 @@
 """What is proven about a layer before anything runs: the licence for every shortcut.
 
-A shortcut that depends on a proof is taken only where the proof holds for *all* layers that
-follow, so each property is kept per layer and combined from the last one backwards.
+A shortcut that depends on an invariant is taken only where it holds for *all* layers that follow,
+so each is kept per layer and combined from the last one backwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ UNIT_ROUNDOFF = 2.0**-24
 
 
 @dataclass(frozen=True)
-class Proof:
+class Invariants:
     """Properties of one layer.
 
     Attributes:
@@ -31,13 +32,42 @@ class Proof:
     clip: float | None
 
 
-def prove(layer: Layer) -> Proof:
+def find_invariants(layer: Layer) -> Invariants:
     """Check both properties on the layer's own numbers.
 
-    >>> prove(Layer([[1.0, 1.0]], bias=-0.5, clip=2.0))
-    Proof(zero_stays_zero=True, saturated_stays_saturated=True, clip=2.0)
+    >>> find_invariants(Layer([[1.0, 1.0]], bias=-0.5, clip=2.0))
+    Invariants(zero_stays_zero=True, saturated_stays_saturated=True, clip=2.0)
     """
-    return Proof(_zero_stays_zero(layer), _saturated_stays_saturated(layer), layer.clip)
+    return Invariants(_zero_stays_zero(layer), _saturated_stays_saturated(layer), layer.clip)
+
+
+@dataclass(frozen=True)
+class EarlyExits:
+    """Behind which layers a sample's outputs are known, so that it may stop there.
+
+    Attributes:
+        zero: bool ``[layers]``, a sample that is all zero behind the layer is so to the end.
+        saturated: bool ``[layers]``, likewise a sample that is full of `clip`.
+        clip: the last layer's.
+    """
+
+    zero: NDArray[np.bool_]
+    saturated: NDArray[np.bool_]
+    clip: float | None
+
+    @classmethod
+    def of(cls, layers: Sequence[Invariants], fixed_point: bool = True) -> EarlyExits:
+        """Those that the invariants of all layers allow.
+
+        Arguments:
+            fixed_point: whether saturated samples may stop.
+        """
+        clip = layers[-1].clip
+        dead = holds_from([layer.zero_stays_zero for layer in layers])
+        full = holds_from(
+            [layer.saturated_stays_saturated and layer.clip == clip for layer in layers]
+        )
+        return cls(dead[1:], full[1:] & fixed_point & (clip is not None), clip)
 
 
 def holds_from(flags: list[bool]) -> NDArray[np.bool_]:

@@ -16,7 +16,7 @@ from espalier.training.result import Network, TrainingResult, network
 from espalier.training.run import BATCH, reopen, times_of
 from espalier.training.run_directory import Folder, save_model
 from espalier.training.settings import TimeSource
-from espalier.training.size import time_in_turns
+from espalier.training.size import time_models
 from espalier.training.summary import finish
 
 
@@ -63,7 +63,7 @@ def compact_file(
     times = times_of(groups, time, watch)
     small = fssl.compact(model, groups, time=times).eval()
     fssl.save(small, output, spec=spec, metadata=fssl.load_metadata(path))
-    seconds = time_in_turns({"before": model, "compact": small}, inputs)
+    seconds = time_models({"before": model, "compact": small}, inputs)
     weights = groups.weights()
 
     def row(name: str, module: nn.Module, shape: Shape) -> Network:

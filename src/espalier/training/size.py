@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from espalier.nn import SparseLinear
+from espalier.timing.interleave import time_interleaved
 
 LAYERS = (SparseLinear, nn.Linear, nn.Conv2d)
 ROUNDS = 15
@@ -59,14 +59,12 @@ def weights_of(model: nn.Module) -> list[Tensor]:
     return [_weight(layer) for layer in model.modules() if isinstance(layer, LAYERS)]
 
 
-def time_in_turns(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, float]:
-    """Median seconds of each network over one batch, timed A B A B ..."""
-    repeats = {name: _repeats(model, images) for name, model in models.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in models}
-    for _ in range(ROUNDS):
-        for name, model in models.items():
-            seconds[name].append(_seconds(model, images, repeats[name]))
-    return {name: statistics.median(values) for name, values in seconds.items()}
+@torch.inference_mode()
+def time_models(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, float]:
+    """Median seconds of each network over one batch, interleaved."""
+    works = {name: partial(model, images) for name, model in models.items()}
+    seconds = time_interleaved(works, rounds=ROUNDS, settle=0.0, at_least=LEAST_SECONDS)
+    return {name: spread.median for name, spread in seconds.items()}
 
 
 def _weight(layer: nn.Module) -> Tensor:
@@ -91,16 +89,3 @@ def _multiply_adds(model: nn.Module, example: Tensor) -> int:
         model.eval()(example)
     model.train(was_training)
     return sum(counts)
-
-
-def _repeats(model: nn.Module, images: Tensor) -> int:
-    _seconds(model, images, 1)  # warms up
-    return 1 + int(LEAST_SECONDS / _seconds(model, images, 1))
-
-
-@torch.inference_mode()
-def _seconds(model: nn.Module, images: Tensor, repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        model(images)
-    return (time.perf_counter() - start) / repeats

@@ -9,7 +9,7 @@ from espalier.training.epochs import Course
 from espalier.training.footprint import Shape, compact_shape
 from espalier.training.loop import accuracy
 from espalier.training.result import Network, TrainingResult, network
-from espalier.training.size import time_in_turns
+from espalier.training.size import time_models
 
 
 def finish(course: Course, batch: int) -> TrainingResult:
@@ -25,7 +25,7 @@ def finish(course: Course, batch: int) -> TrainingResult:
         Shape(job.weights, job.start.full_widths, job.seconds),
         compact_shape(model, job.time),
     )
-    seconds = time_in_turns({"dense": dense, "compact": model}, _batch(job, batch))
+    seconds = time_models({"dense": dense, "compact": model}, _batch(job, batch))
 
     def row(name: str, module: nn.Module, shape: Shape, error: float | None) -> Network:
         return network(

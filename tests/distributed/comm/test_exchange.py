@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.distributed import Placement
+from espalier.distributed import IndexMap
 from espalier.distributed.comm.exchange import exchanges_of, find_takes
-from espalier.distributed.inference.local_layer import cut
+from espalier.distributed.inference.local_layer import local_layer
 from espalier.partitioning import layer_volume
 from tests.support.networks import cases
 
@@ -18,16 +18,16 @@ def test_words_are_those_of_the_recount(case, parts, seed):
     layer, rng = case.network[0], np.random.default_rng(seed)
     before = rng.integers(0, parts, layer.inputs).astype(np.int32)
     after = rng.integers(0, parts, layer.outputs).astype(np.int32)
-    placement = Placement.of(before, parts)
-    cuts = [
-        cut(layer.select_rows(np.flatnonzero(after == part)), placement, part, merge=False)
+    index_map = IndexMap.of(before, parts)
+    pieces = [
+        local_layer(layer.select_rows(np.flatnonzero(after == part)), index_map, part, merge=False)
         for part in range(parts)
     ]
-    exchanges = exchanges_of([each.takes for each in cuts], placement)
+    exchanges = exchanges_of([each.takes for each in pieces], index_map)
 
     words = np.array([[len(places) for places in ex.gives] for ex in exchanges])
     np.testing.assert_array_equal(words, layer_volume(layer, before, after, parts).words)
-    for ex, piece in zip(exchanges, cuts, strict=True):
+    for ex, piece in zip(exchanges, pieces, strict=True):
         assert ex.width == piece.layer.inputs
         assert ex.words_received == words[:, ex.part].sum()
         assert set(ex.outbox) == {int(place) for places in ex.gives for place in places}
@@ -39,12 +39,12 @@ def test_words_are_those_of_the_recount(case, parts, seed):
     part=st.integers(0, 3),
 )
 def test_a_part_finds_every_neuron_it_reads(owners, data, part):
-    placement = Placement.of(np.array(owners, np.int32), 4)
+    index_map = IndexMap.of(np.array(owners, np.int32), 4)
     columns = np.array(data.draw(st.lists(st.integers(0, len(owners) - 1))), np.int64)
-    index, takes = find_takes(columns, placement, part)
+    index, takes = find_takes(columns, index_map, part)
     # What the part sees, by number: its own neurons, then those it receives.
     seen = np.concatenate(
-        [placement.neurons(part)] + [placement.neurons(p)[t] for p, t in enumerate(takes)]
+        [index_map.neurons(part)] + [index_map.neurons(p)[t] for p, t in enumerate(takes)]
     )
 
     np.testing.assert_array_equal(seen[index[columns]], columns)
@@ -54,9 +54,9 @@ def test_a_part_finds_every_neuron_it_reads(owners, data, part):
 def test_neurons_proven_equal_are_sent_once():
     owners = np.array([0, 0, 0, 1], np.int32)
     units = [np.array([0, 0, 1], np.int32), np.array([0], np.int32)]
-    placement = Placement.of(owners, 2, units)
-    index, takes = find_takes(np.array([0, 1, 2]), placement, part=1)
+    index_map = IndexMap.of(owners, 2, units)
+    index, takes = find_takes(np.array([0, 1, 2]), index_map, part=1)
 
-    assert placement.counts.tolist() == [2, 1]
+    assert index_map.counts.tolist() == [2, 1]
     assert [each.tolist() for each in takes] == [[0, 1], []]
     assert index[:3].tolist() == [1, 1, 2]

@@ -11,12 +11,12 @@ import time
 
 from espalier.cli import main
 from espalier.distributed.comm import launch
-from espalier.distributed.comm.timeout import Patience
+from espalier.distributed.comm.timeout import Timeout
 from espalier.errors import EspalierError
 
 fault, rank, where = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 sys.argv = ["espalier", *sys.argv[5:]]
-whole_enter = Patience.enter
+whole_enter = Timeout.enter
 
 
 def fail():
@@ -39,5 +39,5 @@ def enter(self, step):
         fail()
 
 
-Patience.enter = enter
+Timeout.enter = enter
 main()

@@ -125,7 +125,7 @@ def test_nothing_is_left_behind() -> None:
         gc.collect()
     api = device.driver.api
     assert len(api.streams) == 2  # the default one, and the one that all three had in turn
-    assert not api.events and not api.allocations
+    assert not api.events and not api.allocations and not api.pinned
 
 
 def test_streams_of_others() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -12,9 +11,9 @@ import numpy as np
 
 from espalier.errors import EspalierError
 from espalier.progress import Progress
+from espalier.timing.interleave import time_interleaved
 
 ROUNDS = 3, 25  # at least and at most
-WARM_UPS = 2  # the second call finds threads started and layers tuned
 ROUNDING = 1e-3  # of float32, as a part of a result's norm
 PAYS = 1.05  # a gain below this is within the noise of a minute
 OURS = "espalier"
@@ -61,28 +60,15 @@ class Workload:
                     f"{name} differs from espalier by {error:.2g} of the result's norm, wanted at "
                     f"most {most:.2g}; nothing is timed"
                 )
-        seconds = median_seconds({OURS: self.ours, **self.peers}, budget, progress)
+        works = {OURS: self.ours, **self.peers}
+        start = perf_counter()
+        time_interleaved(works, rounds=1, warm_ups=0, settle=0.0)
+        least, most = ROUNDS
+        rounds = min(max(int(budget / (perf_counter() - start)), least), most)
+        timed = time_interleaved(works, rounds=rounds, warm_ups=0, settle=0.0, progress=progress)
+        seconds = {name: spread.median for name, spread in timed.items()}
         gains = {name: seconds[name] / seconds[OURS] for name in self.peers}
         return Gain(seconds, gains, self.advice(gains))
-
-
-def median_seconds(
-    works: Mapping[str, Callable[[], object]], budget: float, progress: Progress
-) -> dict[str, float]:
-    """Median seconds of each work, all called in turns, as many rounds as fit the budget."""
-    least, most = ROUNDS
-    found: dict[str, list[float]] = {name: [] for name in works}
-    end = perf_counter() + budget
-    for turn in range(WARM_UPS + most):
-        for name, work in works.items():
-            start = perf_counter()
-            work()
-            found[name].append(perf_counter() - start)
-        done = turn + 1 - WARM_UPS
-        progress(max(done, 0), most)
-        if done >= least and perf_counter() > end:
-            break
-    return {name: statistics.median(seconds[WARM_UPS:]) for name, seconds in found.items()}
 
 
 def difference(found: Sequence[Any], expected: Sequence[Any]) -> float:

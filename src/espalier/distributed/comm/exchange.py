@@ -21,7 +21,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.distributed.comm.index_map import Placement
+from espalier.distributed.comm.index_map import IndexMap
 
 Places = NDArray[np.int64]
 
@@ -80,45 +80,45 @@ class Exchange:
 
 
 def find_takes(
-    columns: NDArray[np.integer], placement: Placement, part: int
+    columns: NDArray[np.integer], index_map: IndexMap, part: int
 ) -> tuple[NDArray[np.int32], tuple[Places, ...]]:
     """What a part must receive to read these neurons, and where it then finds each of them.
 
     Arguments:
         columns: neurons of the boundary that the part's rows read, in any order and number.
-        placement: of the boundary.
+        index_map: of the boundary.
 
     Returns:
         int32 ``[neurons]``, the index of each neuron in the part's own array (0 for those it
         never reads); and the places to take from each part.
 
-    >>> placement = Placement.of(np.array([0, 1, 1, 0], np.int32), parts=2)
-    >>> index, takes = find_takes(np.array([3, 2]), placement, part=0)
+    >>> index_map = IndexMap.of(np.array([0, 1, 1, 0], np.int32), parts=2)
+    >>> index, takes = find_takes(np.array([3, 2]), index_map, part=0)
     >>> index[[3, 2]].tolist(), [each.tolist() for each in takes]
     ([1, 2], [[], [1]])
     """
-    read = np.zeros(len(placement.part), bool)
+    read = np.zeros(len(index_map.part), bool)
     read[columns] = True
-    foreign = np.flatnonzero(read & (placement.part != part))
-    most = max(int(placement.counts.max(initial=0)), 1)
+    foreign = np.flatnonzero(read & (index_map.part != part))
+    most = max(int(index_map.counts.max(initial=0)), 1)
     # By source and, within that, by place.
-    keys = placement.part[foreign].astype(np.int64) * most + placement.place[foreign]
+    keys = index_map.part[foreign].astype(np.int64) * most + index_map.place[foreign]
     wanted, where = np.unique(keys, return_inverse=True)
-    index = np.where(placement.part == part, placement.place, 0).astype(np.int32)
-    index[foreign] = placement.counts[part] + where
-    bounds = np.searchsorted(wanted, np.arange(placement.parts + 1) * most)
+    index = np.where(index_map.part == part, index_map.place, 0).astype(np.int32)
+    index[foreign] = index_map.counts[part] + where
+    bounds = np.searchsorted(wanted, np.arange(index_map.parts + 1) * most)
     takes = tuple(wanted[a:b] % most for a, b in pairwise(bounds))
     return index, takes
 
 
-def exchanges_of(takes: Sequence[tuple[Places, ...]], placement: Placement) -> list[Exchange]:
+def exchanges_of(takes: Sequence[tuple[Places, ...]], index_map: IndexMap) -> list[Exchange]:
     """The exchanges of all parts, from what each must receive."""
     return [
         Exchange(
             part,
-            int(placement.counts[part]),
-            gives=tuple(takes[other][part] for other in range(placement.parts)),
+            int(index_map.counts[part]),
+            gives=tuple(takes[other][part] for other in range(index_map.parts)),
             takes=takes[part],
         )
-        for part in range(placement.parts)
+        for part in range(index_map.parts)
     ]

@@ -1,4 +1,4 @@
-"""A board on which the processes of one machine write what they are doing.
+"""A file in which the processes of one machine write what they are doing.
 
 `launch` makes it and names it in the environment. It is a file of one slot a rank, mapped by all:
 writing costs less than a microsecond, and what a process wrote outlives it, so that whoever finds
@@ -12,23 +12,23 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-VARIABLE = "ESPALIER_BOARD"
+VARIABLE = "ESPALIER_HEARTBEAT"
 SLOT = 256  # bytes of a rank
 _PID = 16  # bytes of its process number in front
 
 
-class Board:
+class HeartbeatFile:
     """The slots of all ranks; without a file, nothing is written and nothing known.
 
     Arguments:
-        file: made by `create`; None for no board.
+        file: made by `create`; None for none.
         rank: whose slot to write.
 
     >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp()) / "board"
-    >>> Board.create(path, ranks=2)
-    >>> Board(path, 1).write("step 3, forward")
-    >>> Board(path, 0).others()
+    >>> path = Path(tempfile.mkdtemp()) / "heartbeat"
+    >>> HeartbeatFile.create(path, ranks=2)
+    >>> HeartbeatFile(path, 1).write("step 3, forward")
+    >>> HeartbeatFile(path, 0).others()
     {1: 'step 3, forward'}
     """
 
@@ -47,8 +47,8 @@ class Board:
         file.write_bytes(bytes(ranks * SLOT))
 
     @classmethod
-    def of_this_run(cls, rank: int) -> Board:
-        """The board that the launcher of this process made, if any."""
+    def of_this_run(cls, rank: int) -> HeartbeatFile:
+        """The file that the launcher of this process made, if any."""
         name = os.environ.get(VARIABLE)
         return cls(Path(name) if name else None, rank)
 

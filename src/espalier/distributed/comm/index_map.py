@@ -8,9 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.distributed.comm.world import World
+from espalier.network import Network
+from espalier.partitioning import Partition
+
 
 @dataclass(frozen=True)
-class Placement:
+class IndexMap:
     """The neurons between two layers, shared out.
 
     Attributes:
@@ -27,16 +31,16 @@ class Placement:
     @classmethod
     def of(
         cls, owners: NDArray[np.int32], parts: int, units: Sequence[NDArray[np.int32]] | None = None
-    ) -> Placement:
-        """The placement that owners make.
+    ) -> IndexMap:
+        """The map that owners make.
 
         Arguments:
             owners: int32 ``[neurons]``, the part of each.
             units: for each part, the place of each of its neurons in rising order; None for a
                 place each.
 
-        >>> placement = Placement.of(np.array([1, 0, 1], np.int32), parts=2)
-        >>> placement.place.tolist(), placement.counts.tolist()
+        >>> index_map = IndexMap.of(np.array([1, 0, 1], np.int32), parts=2)
+        >>> index_map.place.tolist(), index_map.counts.tolist()
         ([0, 0, 1], [1, 2])
         """
         place = np.empty(len(owners), np.int32)
@@ -57,3 +61,13 @@ class Placement:
     def neurons(self, part: int) -> NDArray[np.int64]:
         """The neurons of a part, rising."""
         return np.flatnonzero(self.part == part)
+
+
+Placement = IndexMap  # its name before
+
+
+def check_owners(owners: Sequence[NDArray[np.int32]], network: Network, world: World) -> None:
+    """Refuse owners that do not fit the network and the parts, or differ from another rank's."""
+    partition = Partition(world.parts, owners, "given")
+    partition.check(network)
+    world.agree("the partition", partition.fingerprint)

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Thread, current_thread, main_thread
 from typing import IO
 
-from espalier.distributed.comm.heartbeat import VARIABLE, Board
+from espalier.distributed.comm.heartbeat import VARIABLE, HeartbeatFile
 from espalier.errors import InputError, MissingExtraError
 
 # Of Open MPI, of MPICH and its kin, and of Slurm where it speaks PMIx.
@@ -80,8 +80,8 @@ def launch(
     mpiexec = find_mpiexec()
     open_mpi = _is_open_mpi(mpiexec)
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
-        board = Path(folder) / "board"
-        Board.create(board, ranks)
+        heartbeat = Path(folder) / "heartbeat"
+        HeartbeatFile.create(heartbeat, ranks)
         with (
             _ended_by_signal(),
             subprocess.Popen(
@@ -89,7 +89,7 @@ def launch(
                     *(str(mpiexec), "-n", str(ranks), *(_OPEN_MPI_OPTIONS if open_mpi else ())),
                     *(sys.executable, "-m", "mpi4py", *program, *arguments),
                 ],
-                env={**os.environ, VARIABLE: str(board), **_defaults(ranks, threads)},
+                env={**os.environ, VARIABLE: str(heartbeat), **_defaults(ranks, threads)},
                 # MPICH says there, too, what became of the ranks, which have no terminal anyway.
                 stdout=None if open_mpi else subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -101,7 +101,7 @@ def launch(
             except BaseException:
                 process.terminate()
                 raise
-        return _explain(process.returncode, " ".join(said), Board(board))
+        return _explain(process.returncode, " ".join(said), HeartbeatFile(heartbeat))
 
 
 def find_mpiexec() -> Path:
@@ -149,7 +149,7 @@ def _defaults(ranks: int, threads: int | None) -> dict[str, str]:
 
 @contextmanager
 def _ended_by_signal() -> Iterator[None]:
-    """Let SIGTERM end this process as Ctrl-C does: the ranks first, then the board's folder."""
+    """Let SIGTERM end this process as Ctrl-C does: the ranks first, then the heartbeat's folder."""
     if current_thread() is not main_thread():  # where Python takes no signals
         yield
         return
@@ -187,7 +187,7 @@ def _forward_errors(source: IO[str], said: list[str]) -> None:
                 sys.stderr.flush()
 
 
-def _explain(code: int, said: str, board: Board) -> int:
+def _explain(code: int, said: str, heartbeat: HeartbeatFile) -> int:
     """Say which ranks a signal ended, and where; returns the exit code.
 
     Arguments:
@@ -196,7 +196,7 @@ def _explain(code: int, said: str, board: Board) -> int:
     """
     if code < 0:
         return 128 - code
-    steps = board.read()
+    steps = heartbeat.read()
     ranks = {process: rank for rank, (process, _) in steps.items()}
     dead = {int(rank): int(number) for rank, number in _DEAD_RANK.findall(said)}
     for process, number in _DEAD_PROCESS.findall(said):

@@ -101,7 +101,7 @@ class MessageChannel:
         """Wait until all received neurons are in ``x``."""
         made = self._requests(FORWARD, x)
         if made.requests:
-            self._world.patience.wait(made.requests, made.peers)
+            self._world.timeout.wait(made.requests, made.peers)
         for piece in made.taken:
             np.copyto(x[:, piece.first : piece.first + piece.packed.shape[1]], piece.packed)
 
@@ -113,7 +113,7 @@ class MessageChannel:
             np.copyto(piece.packed, gradient[:, piece.first : end])
         if made.requests:
             import_mpi().Prequest.Startall(made.requests)
-            self._world.patience.wait(made.requests, made.peers)
+            self._world.timeout.wait(made.requests, made.peers)
         for piece in made.given:
             add_neurons(piece.packed, 0, self.exchange.gives[piece.part], gradient)
 

@@ -85,11 +85,11 @@ class SharedMemory:
 
     def wait(self) -> None:
         """Wait until every part has packed what it gives in this step."""
-        patience = self.world.patience
-        deadline = time.monotonic() + patience.seconds
+        timeout = self.world.timeout
+        deadline = time.monotonic() + timeout.seconds
         while (late := self._steps.late(self._everybody, self.step, LOOK)) is not None:
             if time.monotonic() > deadline:
-                patience.give_up([self.world.replica * self.world.parts + late])
+                timeout.give_up([self.world.replica * self.world.parts + late])
 
     def _grow(self, floats: int) -> None:
         """All parts do so in the same step, since panels and lanes are the same for all."""

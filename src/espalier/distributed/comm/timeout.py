@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from espalier.distributed.comm.heartbeat import Board
+from espalier.distributed.comm.heartbeat import HeartbeatFile
 from espalier.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _SPINS = 4096  # before a waiting process gives up its core
 _SPINS_A_LOOK = 256  # at the clock
 
 
-class Patience:
+class Timeout:
     """How long to wait, and what to say and do when that was too long.
 
     Arguments:
@@ -39,7 +39,7 @@ class Patience:
 
     def __init__(self, rank: int, abort: Callable[[int], object], seconds: float | None) -> None:
         self.seconds = _checked(seconds)
-        self.board = Board.of_this_run(rank)
+        self.heartbeat = HeartbeatFile.of_this_run(rank)
         self._rank, self._abort = rank, abort
         self.prefix = ""
         self._step = "the start"
@@ -47,7 +47,7 @@ class Patience:
     def enter(self, step: str) -> None:
         """Say what is done now, in words that follow "in", such as ``"forward, layer 3"``."""
         self._step = self.prefix + step
-        self.board.write(self._step)
+        self.heartbeat.write(self._step)
 
     @property
     def step(self) -> str:
@@ -84,7 +84,7 @@ class Patience:
     def give_up(self, late: Sequence[int], seconds: float | None = None) -> NoReturn:
         """Name the ranks that are late after so many seconds, and end the run."""
         seconds = self.seconds if seconds is None else seconds
-        others = self.board.others()
+        others = self.heartbeat.others()
         whom = " and ".join(
             f"rank {rank}" + (f" (last seen in {others[rank]})" if others.get(rank) else "")
             for rank in late

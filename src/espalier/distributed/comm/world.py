@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.distributed.comm.timeout import Patience
+from espalier.distributed.comm.timeout import Timeout
 from espalier.errors import InputError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class World:
         mpi = import_mpi()
         given: MPI.Comm = mpi.COMM_WORLD if comm is None else comm
         self.rank, self.ranks = given.rank, given.size
-        self.patience = Patience(self.rank, given.Abort, patience)
+        self.timeout = Timeout(self.rank, given.Abort, patience)
         self.parts = self.ranks if parts is None else parts
         if not 1 <= self.parts <= self.ranks or self.ranks % self.parts:
             raise InputError(
@@ -100,13 +100,13 @@ class World:
         """The arrays of all ranks, or of those of one communicator, in their order."""
         comm = comm or self.comm
         pieces, target = self._room(array, comm)
-        self.patience.wait([comm.Iallgatherv(np.ascontiguousarray(array), target)])
+        self.timeout.wait([comm.Iallgatherv(np.ascontiguousarray(array), target)])
         return pieces
 
     def collect(self, array: NDArray[Any]) -> list[NDArray[Any]] | None:
         """The arrays of all ranks on rank 0, None on the others."""
         pieces, target = self._room(array, self.comm, wanted=self.rank == 0)
-        self.patience.wait([self.comm.Igatherv(np.ascontiguousarray(array), target)])
+        self.timeout.wait([self.comm.Igatherv(np.ascontiguousarray(array), target)])
         return None if self.rank else pieces
 
     def _room(
@@ -114,7 +114,7 @@ class World:
     ) -> tuple[list[NDArray[Any]], Any]:
         """Room for the arrays of all ranks, if it is wanted here, and how MPI is told of it."""
         counts = np.empty(comm.size, np.int64)
-        self.patience.wait([comm.Iallgather(np.array([len(array)], np.int64), counts)])
+        self.timeout.wait([comm.Iallgather(np.array([len(array)], np.int64), counts)])
         if not wanted:
             return [], None
         whole = np.empty(int(counts.sum()), array.dtype)
@@ -126,27 +126,27 @@ class World:
         """Give each part of this replica its array and get theirs, in the order of parts."""
         lengths = np.array([len(array) for array in arrays], np.int64)
         counts = np.empty(self.parts, np.int64)
-        self.patience.wait([self.within.Ialltoall(lengths, counts)])
+        self.timeout.wait([self.within.Ialltoall(lengths, counts)])
         whole = np.empty(int(counts.sum()), np.int64)
         bounds = np.concatenate([[0], np.cumsum(counts)])
         starts = np.concatenate([[0], np.cumsum(lengths)])[:-1]
         packed = np.concatenate([*arrays, np.empty(0, np.int64)])
         sending = [packed, lengths.tolist(), starts.tolist(), _mpi_type(packed.dtype)]
         target = [whole, counts.tolist(), bounds[:-1].tolist(), _mpi_type(whole.dtype)]
-        self.patience.wait([self.within.Ialltoallv(sending, target)])
+        self.timeout.wait([self.within.Ialltoallv(sending, target)])
         return [whole[a:b] for a, b in pairwise(bounds)]
 
     def any_bits(self, bits: NDArray[np.uint8]) -> None:
         """In place: the bits that are set on any part of this replica."""
         mpi = import_mpi()
         if self.parts > 1:
-            self.patience.wait([self.within.Iallreduce(mpi.IN_PLACE, bits, op=mpi.BOR)])
+            self.timeout.wait([self.within.Iallreduce(mpi.IN_PLACE, bits, op=mpi.BOR)])
 
     def largest(self, numbers: Sequence[int]) -> list[int]:
         """Of each number, the largest on any rank."""
         mpi = import_mpi()
         array = np.array(numbers, np.int64)
-        self.patience.wait([self.comm.Iallreduce(mpi.IN_PLACE, array, op=mpi.MAX)])
+        self.timeout.wait([self.comm.Iallreduce(mpi.IN_PLACE, array, op=mpi.MAX)])
         return [int(number) for number in array]
 
     def barrier(self, comm: MPI.Comm | None = None, *, times: int = 1) -> None:
@@ -158,7 +158,7 @@ class World:
         Arguments:
             times: how often the patience, such as `FOR_FILES` while some rank writes one.
         """
-        self.patience.wait([(comm or self.comm).Ibarrier()], times=times)
+        self.timeout.wait([(comm or self.comm).Ibarrier()], times=times)
 
 
 def add_in_order(world: World, comm: MPI.Comm, array: NDArray[np.float32]) -> None:
@@ -173,11 +173,11 @@ def add_in_order(world: World, comm: MPI.Comm, array: NDArray[np.float32]) -> No
     slices = np.zeros((comm.size, size), np.float32)
     slices.reshape(-1)[: len(array)] = array
     theirs = np.empty_like(slices)
-    world.patience.wait([comm.Ialltoall(slices, theirs)])
+    world.timeout.wait([comm.Ialltoall(slices, theirs)])
     sums = theirs[0].copy()
     for other in theirs[1:]:
         sums += other
-    world.patience.wait([comm.Iallgather(sums, slices)])
+    world.timeout.wait([comm.Iallgather(sums, slices)])
     array[:] = slices.reshape(-1)[: len(array)]
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from espalier.distributed.comm.transport import Channel
 from espalier.distributed.comm.world import World
-from espalier.distributed.inference.result import Tally
+from espalier.distributed.inference.result import Counters
 from espalier.kernels.panels import Panels, empty_panels, run_panels
 from espalier.kernels.samples import Matrix, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
@@ -35,7 +35,7 @@ class LocalStep:
 
 @dataclass
 class Run:
-    """What all slabs of a run share.
+    """What all microbatches of a run share.
 
     Attributes:
         droppable: bool ``[layers]``: a sample that is all zero after a layer stays so to the end.
@@ -53,7 +53,7 @@ class Run:
     saturated: NDArray[np.bool_]
     clip: float | None
     unbounded: bool
-    tally: Tally
+    counters: Counters
     bad: bool = False  # whether this part met a sample that is, or came to, no finite number
 
 
@@ -68,11 +68,11 @@ def make_buffers(steps: Sequence[LocalStep], samples: int, tile: int) -> Buffers
     return first, second
 
 
-class Slab:
+class Microbatch:
     """Samples in lanes, one after the other; the living ones move up as others drop out.
 
     Attributes:
-        samples: int64, the samples of the slab.
+        samples: int64, the samples of the microbatch.
         lanes: int64, the sample in each lane that is left.
         saturated: int64, samples that ended full of ``clip``.
         outputs: float32 ``[lanes, computed neurons]`` of this part, once finished.
@@ -126,8 +126,8 @@ class Slab:
         run, step = self._run, self._run.steps[layer]
         if step.channel is not None:
             step.channel.finish(self._x)
-            run.tally.words[layer] += step.channel.exchange.words_sent * len(self.lanes)
-            run.tally.messages[layer] += step.channel.exchange.messages_sent
+            run.counters.words[layer] += step.channel.exchange.words_sent * len(self.lanes)
+            run.counters.messages[layer] += step.channel.exchange.messages_sent
         y = self._panels(len(self.lanes), self._width_behind(layer))
         alive = np.empty((y.shape[0], run.tile), np.float32)
         run_panels(step.packed, self._x, y, alive, run.threads)
@@ -137,7 +137,7 @@ class Slab:
     def _go_on(self, layer: int, y: Panels, alive: NDArray[Any]) -> None:
         """Keep the outputs of the last layer, or send those of another."""
         run, outputs = self._run, self._run.steps[layer].packed.outputs
-        run.tally.processed[layer] += len(self.lanes)
+        run.counters.processed[layer] += len(self.lanes)
         if layer + 1 == len(run.steps):
             bits = self._bits(y, alive, layer)
             self.outputs = _lanes_of(y, outputs, len(self.lanes)).T

@@ -10,27 +10,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.distributed.comm.exchange import Exchange
-from espalier.distributed.comm.index_map import Placement
+from espalier.distributed.comm.index_map import IndexMap, check_owners
 from espalier.distributed.comm.transport import TransportName, open_transport
 from espalier.distributed.comm.world import World
-from espalier.distributed.inference.local_layer import cut
-from espalier.distributed.inference.microbatch import Buffers, LocalStep, Run, Slab, make_buffers
-from espalier.distributed.inference.result import DistributedResult, Tally
+from espalier.distributed.inference.local_layer import local_layer
+from espalier.distributed.inference.microbatch import (
+    Buffers,
+    LocalStep,
+    Microbatch,
+    Run,
+    make_buffers,
+)
+from espalier.distributed.inference.result import Counters, DistributedResult
 from espalier.inference.cost import TILES, CostModel
 from espalier.inference.options import check_choice, check_network
 from espalier.inference.row_blocks import choose_groups
 from espalier.kernels import Groups, pack, pack_by_input, thread_count
 from espalier.kernels.samples import Matrix, check_samples
 from espalier.network import Layer, Network
-from espalier.partitioning import Partition
-from espalier.simplify.invariants import holds_from, prove
+from espalier.simplify.invariants import find_invariants, holds_from
 
 Filter = Literal["none", "zero"]
 FILTERS: tuple[Filter, ...] = ("none", "zero")
 Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
-SLAB_BYTES = 4 << 20  # of the activations that a part holds of a slab before one layer
-SLAB_SAMPLES = (128, 4096)  # least and most
+MICROBATCH_BYTES = 4 << 20  # of the activations that a part holds of a microbatch before one layer
+MICROBATCH_SAMPLES = (128, 4096)  # least and most
 
 
 class DistributedPlan:
@@ -120,10 +125,10 @@ class DistributedPlan:
             saturated=self._full_holds[1:] & self.fixed_point,
             clip=self._clip,
             unbounded=self._unbounded,
-            tally=Tally.empty(len(self._steps)),
+            counters=Counters.empty(len(self._steps)),
         )
-        slabs = self._run_slabs(run, matrix, first, last, progress)
-        return DistributedResult.collect(self, run, slabs, matrix, start)
+        microbatches = self._run_microbatches(run, matrix, first, last, progress)
+        return DistributedResult.collect(self, run, microbatches, matrix, start)
 
     def close(self) -> None:
         """Give back requests and shared memory; all ranks do so together."""
@@ -142,21 +147,21 @@ class DistributedPlan:
     def _cut(self, owners: Sequence[NDArray[np.int32]], progress: Progress | None) -> list[Layer]:
         world, part = self.world, self.world.part
         layers, count = [], len(self.network)
-        placement = Placement.of(owners[0], world.parts)
+        index_map = IndexMap.of(owners[0], world.parts)
         for index in range(count):
-            world.patience.enter(f"preparing layer {index}")
+            world.timeout.enter(f"preparing layer {index}")
             rows = self.network.rows(index, np.flatnonzero(owners[index + 1] == part))
             if index == 0:  # every rank has all inputs
-                placement = Placement.of(np.full(rows.inputs, part, np.int32), world.parts)
-            piece = cut(rows, placement, part, merge=self.merge)
+                index_map = IndexMap.of(np.full(rows.inputs, part, np.int32), world.parts)
+            piece = local_layer(rows, index_map, part, merge=self.merge)
             gives = tuple(world.swap(piece.takes))
-            self.exchanges.append(Exchange(part, int(placement.counts[part]), gives, piece.takes))
+            self.exchanges.append(Exchange(part, int(index_map.counts[part]), gives, piece.takes))
             units = world.gather(piece.units, world.within) if self.merge else None
-            placement = Placement.of(owners[index + 1], world.parts, units)
+            index_map = IndexMap.of(owners[index + 1], world.parts, units)
             layers.append(piece.layer)
             if progress is not None:
                 progress(index + 1, count)
-        self._last = placement
+        self._last = index_map
         return layers
 
     def _pack(self) -> list[LocalStep]:
@@ -177,9 +182,9 @@ class DistributedPlan:
             channel = self.transport.channel(exchange) if exchanges else None
             steps.append(LocalStep(pack(layer, groups), exchange.width, channel))
         widest = self.world.largest([max(step.width for step in steps[1:] or steps)])[0]
-        least, most = SLAB_SAMPLES
-        samples = min(max(SLAB_BYTES // (4 * max(widest, 1)), least), most)
-        self._slab_samples = samples // self._tile * self._tile
+        least, most = MICROBATCH_SAMPLES
+        samples = min(max(MICROBATCH_BYTES // (4 * max(widest, 1)), least), most)
+        self._microbatch_samples = samples // self._tile * self._tile
         return steps
 
     def _groups(self, layer: Layer, cost: CostModel, tile: int) -> tuple[Groups, float]:
@@ -189,7 +194,7 @@ class DistributedPlan:
 
     def _prove(self) -> None:
         """What holds for the rows of every part holds for the layer."""
-        proofs = [prove(layer) for layer in self._layers]
+        proofs = [find_invariants(layer) for layer in self._layers]
         self._clip = proofs[-1].clip
         self._unbounded = any(layer.clip is None for layer in self._layers)
         failed = np.array(
@@ -212,48 +217,41 @@ class DistributedPlan:
     def _buffers_of(self, seat: int) -> Buffers:
         """The same arrays in every run, however many samples: requests are made for them once."""
         if seat not in self._buffers:
-            self._buffers[seat] = make_buffers(self._steps, self._slab_samples, self._tile)
+            self._buffers[seat] = make_buffers(self._steps, self._microbatch_samples, self._tile)
         return self._buffers[seat]
 
-    def _run_slabs(
+    def _run_microbatches(
         self, run: Run, matrix: Matrix, first: int, last: int, progress: Progress | None
-    ) -> list[Slab]:
-        """Carry slabs through all layers; two at once where one can travel while one computes."""
-        size = self._slab_samples
-        done: list[Slab] = []
+    ) -> list[Microbatch]:
+        """All microbatches, two at once where one can travel while the other computes."""
+        size = self._microbatch_samples
+        done: list[Microbatch] = []
         together = 2 if self.transport.overlaps and self.world.parts > 1 else 1
         if together > 1 and last - first <= size:
             size = max(-(-(last - first) // (2 * self._tile)), 1) * self._tile
         starts = list(range(first, last, size))
         for group in range(0, len(starts), together):
-            slabs: list[Slab] = []
+            microbatches: list[Microbatch] = []
             bad = np.zeros(1, np.uint8)
-            self.world.patience.enter(f"sample {starts[group]}, layer 0")
+            self.world.timeout.enter(f"sample {starts[group]}, layer 0")
             for seat, start in enumerate(starts[group : group + together]):
                 samples = np.arange(start, min(start + size, last))
-                slab = Slab(run, samples, self._buffers_of(seat))
-                bad |= not slab.begin(matrix)
-                slabs.append(slab)
+                microbatch = Microbatch(run, samples, self._buffers_of(seat))
+                bad |= not microbatch.begin(matrix)
+                microbatches.append(microbatch)
             self.world.any_bits(bad)
             if bad[0]:
                 run.bad = True
                 return done
-            for slab in slabs:
-                slab.set_out()
+            for microbatch in microbatches:
+                microbatch.set_out()
             for layer in range(1, len(self._steps)):
-                self.world.patience.enter(f"sample {starts[group]}, layer {layer}")
-                for slab in slabs:
-                    slab.advance(layer)
-                if all(slab.finished for slab in slabs):
+                self.world.timeout.enter(f"sample {starts[group]}, layer {layer}")
+                for microbatch in microbatches:
+                    microbatch.advance(layer)
+                if all(microbatch.finished for microbatch in microbatches):
                     break
-            done += slabs
+            done += microbatches
             if progress is not None:
-                progress(int(slabs[-1].samples[-1]) + 1 - first, last - first)
+                progress(int(microbatches[-1].samples[-1]) + 1 - first, last - first)
         return done
-
-
-def check_owners(owners: Sequence[NDArray[np.int32]], network: Network, world: World) -> None:
-    """Refuse owners that do not fit the network and the parts, or differ from another rank's."""
-    partition = Partition(world.parts, owners, "given")
-    partition.check(network)
-    world.agree("the partition", partition.fingerprint)

@@ -15,12 +15,12 @@ from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix, name_bad_sample
 
 if TYPE_CHECKING:
-    from espalier.distributed.inference.microbatch import Run, Slab
+    from espalier.distributed.inference.microbatch import Microbatch, Run
     from espalier.distributed.inference.plan import DistributedPlan
 
 
 @dataclass
-class Tally:
+class Counters:
     """Counts of one part and one run, by layer.
 
     Attributes:
@@ -34,7 +34,7 @@ class Tally:
     messages: NDArray[np.int64]
 
     @classmethod
-    def empty(cls, layers: int) -> Tally:
+    def empty(cls, layers: int) -> Counters:
         """Nothing yet."""
         return cls(*(np.zeros(layers, np.int64) for _ in range(3)))
 
@@ -95,47 +95,54 @@ class DistributedResult:
     rows: NDArray[np.int64]
     _plan: DistributedPlan
     _run: Run
-    _slabs: Sequence[Slab]
+    _microbatches: Sequence[Microbatch]
     _report: DistributedReport
 
     @classmethod
     def collect(
-        cls, plan: DistributedPlan, run: Run, slabs: Sequence[Slab], matrix: Matrix, start: float
+        cls,
+        plan: DistributedPlan,
+        run: Run,
+        microbatches: Sequence[Microbatch],
+        matrix: Matrix,
+        start: float,
     ) -> DistributedResult:
-        """Put together what the slabs of this rank and the other replicas found.
+        """Put together what the microbatches of this rank and the other replicas found.
 
         Raises:
             InputError: samples that are not finite, or outputs beyond what float32 holds, on
                 whichever rank.
         """
         world = plan.world
-        world.patience.enter("collecting the categories")
+        world.timeout.enter("collecting the categories")
         if world.largest([int(run.bad)])[0]:
             raise name_bad_sample(matrix)
         nothing = np.empty(0, np.int64)
-        found = np.concatenate([each for s in slabs for each in (s.alive, s.saturated)] + [nothing])
+        found = np.concatenate(
+            [each for s in microbatches for each in (s.alive, s.saturated)] + [nothing]
+        )
         everywhere = world.gather(np.sort(found), world.across)
         categories = np.sort(np.concatenate(everywhere))
         seconds = float(np.max(world.gather(np.array([perf_counter() - start]))))
-        own = np.concatenate([*(slab.samples for slab in slabs), nothing])
+        own = np.concatenate([*(microbatch.samples for microbatch in microbatches), nothing])
         report = _report(plan, run, matrix.shape[0], seconds, len(categories))
-        return cls(categories, own, plan.rows, plan, run, slabs, report)
+        return cls(categories, own, plan.rows, plan, run, microbatches, report)
 
     @cached_property
     def local_activations(self) -> NDArray[np.float32]:
         """What this part computed: float32 ``[samples of this replica, rows of this part]``."""
         result = np.zeros((len(self.samples), len(self.rows)), np.float32)
         first = self.samples[0] if len(self.samples) else 0
-        for slab in self._slabs:
-            if len(slab.outputs):
-                result[slab.lanes - first] = slab.outputs[:, self._plan.units]
-            result[slab.saturated - first] = 0.0 if self._run.clip is None else self._run.clip
+        for microbatch in self._microbatches:
+            if len(microbatch.outputs):
+                result[microbatch.lanes - first] = microbatch.outputs[:, self._plan.units]
+            result[microbatch.saturated - first] = 0.0 if self._run.clip is None else self._run.clip
         return result
 
     def gather(self) -> NDArray[np.float32] | None:
         """All activations ``[samples, outputs]`` on rank 0, None on the others, who all call it."""
         world = self._plan.world
-        world.patience.enter("gathering the activations")
+        world.timeout.enter("gathering the activations")
         pieces = world.collect(self.local_activations.reshape(-1))
         columns, rows = world.collect(self.rows), world.collect(self.samples)
         if pieces is None or columns is None or rows is None:
@@ -157,12 +164,12 @@ class DistributedResult:
 def _report(
     plan: DistributedPlan, run: Run, samples: int, seconds: float, categories: int
 ) -> DistributedReport:
-    world, tally = plan.world, run.tally
+    world, counters = plan.world, run.counters
     done = sum(
         int(count) * step.packed.multiply_adds
-        for count, step in zip(tally.processed, run.steps, strict=True)
+        for count, step in zip(counters.processed, run.steps, strict=True)
     )
-    mine = np.array([done, tally.words.sum(), tally.messages.sum()], np.int64)
+    mine = np.array([done, counters.words.sum(), counters.messages.sum()], np.int64)
     all_of = np.array(world.gather(mine))
     connections = plan.network.connections
     return DistributedReport(

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.distributed.comm.exchange import Exchange, find_takes
-from espalier.distributed.comm.index_map import Placement
+from espalier.distributed.comm.index_map import IndexMap, check_owners
 from espalier.distributed.comm.transport import TransportName, open_transport
 from espalier.distributed.comm.world import World, add_in_order
-from espalier.distributed.inference.plan import check_owners
 from espalier.distributed.training.buffer_pool import Arena
 from espalier.distributed.training.parallel_linear import DistributedSparseLinear, SummedLinear
 from espalier.distributed.training.sharding import Shard
@@ -106,7 +105,7 @@ class DistributedModel(nn.Module):
         """
         if self.world.replicas == 1:
             return
-        self.world.patience.enter("averaging gradients over replicas")
+        self.world.timeout.enter("averaging gradients over replicas")
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         add_in_order(self.world, self.world.across, flat.numpy())
@@ -272,9 +271,9 @@ def _cut(
         exchange = Exchange(part, len(inputs), (), ())
         renumbered = index.astype(np.int32)
     else:
-        placement = Placement.of(owners[number], world.parts)
-        place, takes = find_takes(columns, placement, part)
-        exchange = Exchange(part, int(placement.counts[part]), tuple(world.swap(takes)), takes)
+        index_map = IndexMap.of(owners[number], world.parts)
+        place, takes = find_takes(columns, index_map, part)
+        exchange = Exchange(part, int(index_map.counts[part]), tuple(world.swap(takes)), takes)
         inputs, renumbered = np.empty(0, np.int64), place[columns]
     order = np.lexsort((renumbered, np.repeat(np.arange(len(rows)), counts)))
     return _Piece(rows, counts, offsets, renumbered[order], entries[order], order, inputs, exchange)

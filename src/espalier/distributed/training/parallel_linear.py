@@ -38,7 +38,7 @@ class DistributedSparseLinear(nn.Module):
         channel: exchanges before this layer.
         arena: lends the outputs.
         room: neurons that the next layer receives, for which outputs leave room.
-        name: of the layer, for errors and the board.
+        name: of the layer, for errors and the heartbeat.
 
     Attributes:
         values: parameter ``[nonzeros of the rows]``.
@@ -93,7 +93,7 @@ class _Multiply(torch.autograd.Function):
     def forward(
         ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: DistributedSparseLinear
     ) -> Tensor:
-        layer.world.patience.enter(f"forward, {layer.name}")
+        layer.world.timeout.enter(f"forward, {layer.name}")
         exchange = layer.channel.exchange
         seen = layer.arena.panels(x, exchange.width)
         kept = x
@@ -120,7 +120,7 @@ class _Multiply(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         layer: DistributedSparseLinear = ctx.layer
-        layer.world.patience.enter(f"backward, {layer.name}")
+        layer.world.timeout.enter(f"backward, {layer.name}")
         exchange = layer.channel.exchange
         _, values = ctx.saved_tensors
         by_x, by_values, by_bias = ctx.needs_input_grad[:3]
@@ -173,7 +173,7 @@ class _AddParts(torch.autograd.Function):
     def forward(ctx: Any, partial: Tensor, world: World) -> Tensor:
         if world.parts == 1:
             return partial.clone()
-        world.patience.enter("forward, adding up the last layer")
+        world.timeout.enter("forward, adding up the last layer")
         mine = np.ascontiguousarray(partial.detach().numpy()).reshape(-1)
         pieces = world.gather(mine, world.within)
         total = pieces[0].copy()

@@ -243,7 +243,7 @@ class _Course:
     def save_model(self) -> None:
         """Write the whole model, as `espalier.fssl.load` and `espalier infer` read it."""
         assert self.output is not None
-        self.world.patience.enter("gathering the model")
+        self.world.timeout.enter("gathering the model")
         whole = build_whole(self.settings, self.data.side, self.data.classes)
         self.model.gather_into(whole)
         if self.world.rank == 0:
@@ -266,11 +266,11 @@ class _Course:
             torch.manual_seed(dropout_seed(settings.seed, epoch))
             batches = self.data.train.batches(settings.batch, seed=settings.seed, epoch=epoch)
             for number, (images, labels) in enumerate(batches):
-                world.patience.prefix = f"epoch {epoch + 1}, step {number + 1}, "
+                world.timeout.prefix = f"epoch {epoch + 1}, step {number + 1}, "
                 images = hide_pixels(shift(images, settings.shift), recipe(settings).input_dropout)
                 loss, right = self._step(self._share(images), self._share(labels))
                 losses, hits = losses + loss, hits + right
-        world.patience.prefix = f"epoch {epoch + 1}, "
+        world.timeout.prefix = f"epoch {epoch + 1}, "
         mine = np.array([losses, hits, *self._test()])
         every = np.sum(world.gather(mine, world.across), axis=0)
         trained = self.steps * settings.batch
@@ -292,7 +292,7 @@ class _Course:
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(
-                f"the loss is {value} in {self.world.patience.prefix}at learning rate "
+                f"the loss is {value} in {self.world.timeout.prefix}at learning rate "
                 f"{self.optimizer.param_groups[0]['lr']:g}; train anew with a lower learning rate"
             )
         loss.backward()
@@ -325,7 +325,7 @@ class _Course:
 
     def _save(self, epochs: int) -> None:
         assert self.output is not None
-        self.world.patience.enter("writing the checkpoint")
+        self.world.timeout.enter("writing the checkpoint")
         tensors: dict[str, dict[str, Tensor]] = {}
         scalars: dict[str, dict[str, float]] = {}
         for name, parameter in self.model.parts_of.items():

@@ -20,7 +20,7 @@ from espalier.fssl.latency.overhead import Between, Gap, time_between
 from espalier.fssl.latency.probes import Samples
 from espalier.kernels import instruction_set
 from espalier.timing.cache import MachineCache
-from espalier.timing.interleave import least_seconds
+from espalier.timing.interleave import minimum_seconds
 
 FORMAT = 1
 GATHER, GAPS = "gather", "gaps"
@@ -110,7 +110,7 @@ def time_points(
     samples = Samples(modules.items(), batch)
     # Making layers draws random numbers; those of the user stay what they were.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return least_seconds(
+        return minimum_seconds(
             [work for task in tasks for work in _works(task, samples)],
             rounds=_ROUNDS,
             ratio=_RATIO,

@@ -22,8 +22,13 @@ from torch import Tensor, nn
 from espalier.errors import EspalierError, FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
-from espalier.fssl.compact.manifest import check_original, describe, entries_as_json, read_entries
-from espalier.fssl.compact.report import attach, find_report, report_from_json
+from espalier.fssl.compaction.manifest import (
+    check_original,
+    describe,
+    entries_as_json,
+    read_entries,
+)
+from espalier.fssl.compaction.report import attach, find_report, report_from_json
 from espalier.fssl.model_file.restore import fit
 from espalier.nn import networks
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import FileError, InputError
-from espalier.fssl.compact.manifest import (
+from espalier.fssl.compaction.manifest import (
     CONV,
     LINEAR,
     MADE_OF,
@@ -19,8 +19,8 @@ from espalier.fssl.compact.manifest import (
     Entry,
     entry_of,
 )
-from espalier.fssl.compact.resize import replace_module, resize
-from espalier.fssl.compact.select import Select
+from espalier.fssl.compaction.resize import replace_module, resize
+from espalier.fssl.compaction.select import Select
 from espalier.fssl.groups.find import is_sparse
 from espalier.nn import SparseLinear
 

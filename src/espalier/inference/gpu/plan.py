@@ -21,8 +21,9 @@ from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import Workspace
 from espalier.inference.options import Filter, check_choice, check_memory
 from espalier.network import Layer, Network
-from espalier.simplify.decompose import Decomposition, Expansion, Savings
-from espalier.simplify.invariants import Proof, holds_from, prove
+from espalier.simplify.fold import Expansion
+from espalier.simplify.invariants import Invariants, find_invariants, holds_from
+from espalier.simplify.simplifier import Savings, Simplifier
 
 if TYPE_CHECKING:
     from espalier.inference.plan import Options
@@ -61,7 +62,7 @@ class GpuPlan:
         self.memory = None if memory is None else check_memory(memory)
         self.tile = tile
         self._chooser = Chooser(device.shared_bytes, tile, options.group, resident)
-        self.proofs: list[Proof] = []
+        self.proofs: list[Invariants] = []
         self.widths: list[int] = []
         self._held: list[Segment] | None = []
         self.outline: list[Outline] = []
@@ -161,7 +162,7 @@ class GpuPlan:
         """All segments in order, packed anew where the host could not hold them."""
         if self._held is not None:
             return self._held
-        return self._chooser.segments(self._reduced(Decomposition(*self._reductions)))
+        return self._chooser.segments(self._reduced(Simplifier(*self._reductions)))
 
     def moves_behind(self, segment: Outline, drop: bool) -> bool:
         """Whether samples that are done leave behind a segment: at checkpoints, and where a block
@@ -200,7 +201,7 @@ class GpuPlan:
         return self.options.merge, self.options.fold
 
     def _compile(self, progress: Progress | None) -> None:
-        decomposition = Decomposition(*self._reductions)
+        decomposition = Simplifier(*self._reductions)
         held, budget = 0, check_memory(None)
         for segment in self._chooser.segments(self._reduced(decomposition, progress)):
             held += segment.outline.bytes
@@ -214,15 +215,15 @@ class GpuPlan:
         self.expansion: Expansion = decomposition.expansion
 
     def _reduced(
-        self, decomposition: Decomposition, progress: Progress | None = None
+        self, decomposition: Simplifier, progress: Progress | None = None
     ) -> Iterator[Layer]:
         total = len(self.network)
         first = not self.proofs
-        for done, layer in enumerate(decomposition.reduce(self.network), 1):
+        for done, layer in enumerate(decomposition.simplify(self.network), 1):
             if first:
                 if done == 1:
                     self.input_width = layer.inputs
-                self.proofs.append(prove(layer))
+                self.proofs.append(find_invariants(layer))
                 self.widths.append(layer.outputs)
             if progress is not None:
                 progress(min(done, total), total)

@@ -20,7 +20,7 @@ from espalier.inference.strategies.outputs import sparse_outputs, zero_filter
 from espalier.kernels import SparseProduct, instruction_set, thread_count
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
-from espalier.simplify.invariants import holds_from, prove
+from espalier.simplify.invariants import find_invariants, holds_from
 
 Strategy = Literal["buffer", "no-buffer", "filter"]
 STRATEGIES: tuple[Strategy, ...] = ("buffer", "no-buffer", "filter")
@@ -43,7 +43,7 @@ class StrategyPlan:
         self.threads = threads
         thread_count(threads)
         self._layers = [SparseProduct.prepare(layer) for layer in network]
-        self._droppable = holds_from([prove(layer).zero_stays_zero for layer in network])
+        self._droppable = holds_from([find_invariants(layer).zero_stays_zero for layer in network])
         self._connections = network.connections
         self.compile_seconds = perf_counter() - start
 

@@ -23,7 +23,7 @@ from espalier.inference.strategies.gpu_run import DeviceLayer, StrategyRun
 from espalier.inference.strategies.outputs import sparse_outputs, zero_filter
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
-from espalier.simplify.invariants import prove
+from espalier.simplify.invariants import find_invariants
 
 STRATEGIES = ("buffer", "no-buffer", "filter")
 
@@ -53,7 +53,7 @@ class GpuStrategyPlan:
         self.layers: list[DeviceLayer] = []
         self._connections = 0
         for index, layer in enumerate(network):
-            if not prove(layer).zero_stays_zero:
+            if not find_invariants(layer).zero_stays_zero:
                 raise InputError(
                     f"layer {index} has a bias that makes something of a zero, which a product of "
                     "sparse matrices cannot; run it without strategy="

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from espalier.inference.deduplicate import ZERO, Rows, Slots
 from espalier.inference.result import Batch, Outputs, Shortcut
-from espalier.simplify.decompose import Expansion
+from espalier.simplify.fold import Expansion
 
 
 def sparse_outputs(

@@ -15,7 +15,7 @@ from espalier.nn.zeroskip.bitmask import Mask
 from espalier.nn.zeroskip.latency import DENSITIES, VARIANTS, Curve
 from espalier.nn.zeroskip.ops import Linear
 from espalier.nn.zeroskip.problem import Case
-from espalier.timing.interleave import least_seconds
+from espalier.timing.interleave import minimum_seconds
 
 
 class Measurement(NamedTuple):
@@ -32,7 +32,7 @@ def measure(case: Case, pass_name: str) -> Measurement:
     variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
     for density in DENSITIES:  # one at a time: each has tensors of its own
         works = [dense, *(sample.skipping(pass_name, each, density) for each in variants)]
-        (fastest, *seconds), calm = least_seconds(works)
+        (fastest, *seconds), calm = minimum_seconds(works)
         best, steady = min(best, fastest), steady and all(calm)
         for times, time in zip(variants.values(), seconds, strict=True):
             times.append(time)

@@ -2,7 +2,7 @@
 
 Forwards, constants move into the biases of the layers that read them, and equal units become one;
 backwards, units that nobody reads any more disappear, and with them what only they read. What is
-done to one layer is shared with the inference plan (`espalier.simplify.decompose`).
+done to one layer is shared with the inference plan (`espalier.simplify`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.errors import NetworkError
-from espalier.fssl.compact.read_layer import read_layer, taps
-from espalier.fssl.compact.transfer import INDEPENDENT, first_equal, widened, widened_units
-from espalier.fssl.compact.value_numbering import Dependence
+from espalier.fssl.compaction.read_layer import read_layer, taps
+from espalier.fssl.compaction.transfer import INDEPENDENT, first_equal, widened, widened_units
+from espalier.fssl.compaction.value_numbering import Dependence
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse, Units
 from espalier.network import Layer
-from espalier.simplify.decompose import Expansion, fold_inputs, inputs_read
+from espalier.simplify.fold import Expansion, fold_inputs, inputs_read
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from espalier.fssl.compact.read_layer import is_layer, is_supported
-from espalier.fssl.compact.transfer import (
+from espalier.fssl.compaction.read_layer import is_layer, is_supported
+from espalier.fssl.compaction.transfer import (
     Channels,
     behind_arithmetic,
     behind_average,
@@ -37,7 +37,7 @@ from espalier.fssl.groups.torch_functions import (
     name_of,
 )
 from espalier.nn.torch_tools import tensors_in
-from espalier.simplify.decompose import Expansion
+from espalier.simplify.fold import Expansion
 
 # Functions that of tensors without the sample make another such tensor, the same each time.
 _FUNCTIONS = ELEMENTWISE | POOLING | ARITHMETIC | RESHAPING | AVERAGING | {"conv2d", "linear"}

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
-from espalier.fssl.compact.manifest import describe
-from espalier.fssl.compact.read_layer import is_supported, taps
-from espalier.fssl.compact.reduce_units import Reduction, reduce
-from espalier.fssl.compact.report import (
+from espalier.fssl.compaction.manifest import describe
+from espalier.fssl.compaction.read_layer import is_supported, taps
+from espalier.fssl.compaction.reduce_units import Reduction, reduce
+from espalier.fssl.compaction.report import (
     CompactReport,
     LayerReport,
     attach,
@@ -23,7 +23,7 @@ from espalier.fssl.compact.report import (
     find_report,
     measure,
 )
-from espalier.fssl.compact.resize import (
+from espalier.fssl.compaction.resize import (
     linear,
     replace_module,
     resize_layer,
@@ -32,8 +32,8 @@ from espalier.fssl.compact.resize import (
     slice_layer,
     sparse_linear,
 )
-from espalier.fssl.compact.select import Select
-from espalier.fssl.compact.verify import check_equal, draw_probe, evaluating
+from espalier.fssl.compaction.select import Select
+from espalier.fssl.compaction.verify import check_equal, draw_probe, evaluating
 from espalier.fssl.groups.find import is_sparse, without_compiler
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse
 from espalier.network import Layer

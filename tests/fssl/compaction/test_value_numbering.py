@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import avg_pool2d
 
-from espalier.fssl.compact.value_numbering import Dependence
+from espalier.fssl.compaction.value_numbering import Dependence
 
 Function = Callable[["Between", Tensor], Tensor]
 

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.compact.read_layer import numbers, read_layer, taps
-from espalier.simplify.decompose import Expansion, equal_rows, fold_inputs
+from espalier.fssl.compaction.read_layer import numbers, read_layer, taps
+from espalier.simplify.equal_rows import equal_rows
+from espalier.simplify.fold import Expansion, fold_inputs
 
 INDEPENDENT = -1
 

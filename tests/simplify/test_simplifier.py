@@ -1,4 +1,4 @@
-"""The decomposition computes the same function, and counts what it found."""
+"""The simplified network computes the same function, and counts what it found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from espalier import Layer, Network, radixnet
 from espalier.kernels import reference
-from espalier.simplify.decompose import Decomposition
+from espalier.simplify.simplifier import Simplifier
 from tests.support.networks import Case, cases
 
 switches = st.booleans()
@@ -17,17 +17,17 @@ switches = st.booleans()
 
 def reduced(
     network: Network, merge: bool = True, fold: bool = True
-) -> tuple[list[Layer], Decomposition]:
-    decomposition = Decomposition(merge, fold)
-    return list(decomposition.reduce(network)), decomposition
+) -> tuple[list[Layer], Simplifier]:
+    simplifier = Simplifier(merge, fold)
+    return list(simplifier.simplify(network)), simplifier
 
 
 @settings(max_examples=100)
 @given(case=cases(max_layers=8), merge=switches, fold=switches)
 def test_the_reduced_network_computes_the_same(case: Case, merge: bool, fold: bool) -> None:
-    layers, decomposition = reduced(case.network, merge, fold)
-    assert decomposition.expansion is not None
-    unit, constant = decomposition.expansion.unit, decomposition.expansion.constant
+    layers, simplifier = reduced(case.network, merge, fold)
+    assert simplifier.expansion is not None
+    unit, constant = simplifier.expansion.unit, simplifier.expansion.constant
     small = reference.infer(Network(layers), case.rows)
     expected = reference.infer(case.network, case.rows)
     result = np.broadcast_to(constant.astype(np.float64), expected.shape).copy()
@@ -38,8 +38,8 @@ def test_the_reduced_network_computes_the_same(case: Case, merge: bool, fold: bo
 @settings(max_examples=100)
 @given(case=cases(max_layers=8), merge=switches, fold=switches)
 def test_savings_are_what_is_missing(case: Case, merge: bool, fold: bool) -> None:
-    layers, decomposition = reduced(case.network, merge, fold)
-    savings = decomposition.savings
+    layers, simplifier = reduced(case.network, merge, fold)
+    savings = simplifier.savings
     assert savings.connections_before == case.network.connections
     assert savings.connections_after == sum(layer.nonzeros for layer in layers)
     assert savings.connections_after <= savings.connections_before
@@ -60,20 +60,20 @@ def test_reducing_twice_finds_nothing_new_in_the_widths() -> None:
 
 def test_equal_weights_with_another_bias_stay_apart() -> None:
     rows = np.ones((4, 3))
-    layers, decomposition = reduced(Network([Layer(rows, [0.5, 0.5, 0.25, 0.5])]), fold=False)
+    layers, simplifier = reduced(Network([Layer(rows, [0.5, 0.5, 0.25, 0.5])]), fold=False)
     assert layers[-1].bias.tolist() == [0.5, 0.25]
-    assert decomposition.expansion is not None
-    assert decomposition.expansion.unit.tolist() == [0, 0, 1, 0]
-    assert decomposition.savings.merged == 2
+    assert simplifier.expansion is not None
+    assert simplifier.expansion.unit.tolist() == [0, 0, 1, 0]
+    assert simplifier.savings.merged == 2
 
 
 def test_merging_goes_on_where_merged_inputs_make_rows_equal() -> None:
     first = Layer([[1.0, 2.0], [1.0, 2.0], [3.0, 1.0]], 0.0)
     second = Layer([[1.0, 2.0, 1.0], [2.0, 1.0, 1.0]], -1.0)  # equal once 0 and 1 are one
-    layers, decomposition = reduced(Network([first, second]))
+    layers, simplifier = reduced(Network([first, second]))
     assert [layer.outputs for layer in layers] == [2, 1]
     assert layers[1].weights.toarray().tolist() == [[3.0, 1.0]]
-    assert decomposition.savings.merged == 2
+    assert simplifier.savings.merged == 2
 
 
 def test_constants_move_into_the_bias_layer_after_layer() -> None:
@@ -91,36 +91,36 @@ def test_constants_move_into_the_bias_layer_after_layer() -> None:
 
 def test_negative_inputs_keep_rows_of_negative_weights() -> None:
     net = Network([Layer([[-1.0, -2.0], [1.0, 0.0]], 0.0)])
-    layers, decomposition = reduced(net)
-    assert layers[-1].outputs == 2 and decomposition.savings.constant == 0
-    behind, decomposition = reduced(Network([Layer(np.eye(2), 0.0), net[0]]))
-    assert behind[-1].outputs == 1 and decomposition.savings.constant == 1
+    layers, simplifier = reduced(net)
+    assert layers[-1].outputs == 2 and simplifier.savings.constant == 0
+    behind, simplifier = reduced(Network([Layer(np.eye(2), 0.0), net[0]]))
+    assert behind[-1].outputs == 1 and simplifier.savings.constant == 1
     identity = Layer(np.eye(2), 0.0, "identity")
-    behind, decomposition = reduced(Network([identity, net[0]]))
-    assert behind[-1].outputs == 2 and decomposition.savings.constant == 0
+    behind, simplifier = reduced(Network([identity, net[0]]))
+    assert behind[-1].outputs == 2 and simplifier.savings.constant == 0
 
 
 def test_unread_neurons_disappear_but_never_outputs() -> None:
     net = Network([Layer(np.eye(3), 0.0), Layer([[1.0, 0.0, 0.0]], 0.0)])
-    layers, decomposition = reduced(net)
-    assert decomposition.savings.unread == 2
+    layers, simplifier = reduced(net)
+    assert simplifier.savings.unread == 2
     assert [layer.outputs for layer in layers][-2:] == [1, 1]
 
 
 @pytest.mark.parametrize("bias", [0.0, -1.0, 2.5])
 def test_a_network_of_constants_keeps_a_row(bias: float) -> None:
     net = Network([Layer(np.zeros((3, 2)), bias), Layer(np.zeros((2, 3)), [bias, 1.0])])
-    layers, decomposition = reduced(net)
+    layers, simplifier = reduced(net)
     assert all(layer.outputs == 1 for layer in layers[-2:])
-    assert decomposition.expansion is not None
-    assert len(decomposition.expansion.unit) == 2
+    assert simplifier.expansion is not None
+    assert len(simplifier.expansion.unit) == 2
 
 
 def test_equal_inputs_are_added_up_first() -> None:
     base = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
     net = Network([Layer(np.hstack([base] * 8), -1.0)])
-    layers, decomposition = reduced(net)
+    layers, simplifier = reduced(net)
     assert [layer.weights.shape for layer in layers] == [(2, 16), (3, 2)]
-    assert decomposition.savings.inputs_merged == 14
+    assert simplifier.savings.inputs_merged == 14
     x = np.random.default_rng(0).integers(-3, 4, (9, 16))
     np.testing.assert_array_equal(reference.infer(Network(layers), x), reference.infer(net, x))

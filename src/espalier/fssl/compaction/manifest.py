@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import FileError
-from espalier.fssl.compact.select import Select
+from espalier.fssl.compaction.select import Select
 from espalier.fssl.groups.find import is_norm, is_sparse
 
 LINEAR, SPARSE, CONV, NORM, SELECT = "linear", "sparse", "conv", "norm", "select"

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from espalier import Network, NetworkError
 from espalier.errors import InputError
-from espalier.fssl import compact, find_groups
-from espalier.fssl.compact import compact as compaction
-from espalier.fssl.compact import report as compact_report
-from espalier.fssl.compact import resize as slicing
+from espalier.fssl import compact, compact_report, find_groups
+from espalier.fssl.compaction import compact as compaction
+from espalier.fssl.compaction import resize as slicing
 from espalier.nn.networks import LeNet5, ResNet, vgg_small
 from espalier.nn.networks.resnet import BasicBlock, Bottleneck
 from tests.support.models import SmallFixup, conv_nets, damage, mlps, randomise

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from espalier.errors import FileError, InputError
-from espalier.fssl.compact.manifest import Entry, entries_as_json, read_entries
-from espalier.fssl.compact.reduce_units import Removed
+from espalier.fssl.compaction.manifest import Entry, entries_as_json, read_entries
+from espalier.fssl.compaction.reduce_units import Removed
 from espalier.fssl.groups.find import is_sparse
 
 _ATTRIBUTE = "_espalier_compact_report"

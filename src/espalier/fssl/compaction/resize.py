@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.compact.read_layer import taps
+from espalier.fssl.compaction.read_layer import taps
 from espalier.fssl.groups.find import is_norm, is_sparse
 from espalier.network import Layer
 from espalier.nn import SparseLinear

@@ -9,8 +9,7 @@ from torch import nn
 
 from espalier import Network, infer
 from espalier.errors import InputError
-from espalier.fssl import LayerUse, compact, find_groups
-from espalier.fssl.compact import report as compact_report
+from espalier.fssl import LayerUse, compact, compact_report, find_groups
 from espalier.kernels import reference
 from espalier.nn import SparseLinear
 from tests.support.models import damage
