@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from time import perf_counter
 from typing import Any
 
@@ -77,7 +78,7 @@ class SpmmPeer:
         self._device.copy_out(found, side.address, self._stream)
         return found.T
 
-    def _multiply(self, product: DenseProduct, step: arguments.DenseStep) -> None:
+    def _multiply(self, product: DenseProduct, step: ctypes.Structure) -> None:
         product.run(self._scratch.address)
         across = min(-(-self._samples // _THREADS), _MOST_ACROSS)
         grid = across, min(step.outputs, _MOST_DOWN)
