@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/spmm.py [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against the machine's two ceilings as measured in the same run. Steps:
 
     0  reference            one row at a time, float64: what every other version must compute

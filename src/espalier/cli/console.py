@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -18,8 +18,8 @@ from typer.core import TyperGroup
 
 from espalier.cli import format as units
 from espalier.errors import EspalierError
+from espalier.progress import Progress
 
-ProgressCallback = Callable[[int, int], None]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
 
 SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
@@ -140,7 +140,7 @@ def _measured(console: Console, table: Table) -> Measurement:
 
 
 @contextmanager
-def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
+def progress(task: str, unit: str) -> Iterator[Progress]:
     """A bar with rate and time left for a task of over a second; silent off a terminal.
 
     Arguments:
@@ -154,9 +154,10 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
     if not console.is_terminal:
         yield lambda done, total: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,} of {task.total:,} {task.fields[unit]}"),

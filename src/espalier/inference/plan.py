@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal, overload
@@ -30,11 +30,11 @@ from espalier.inference.result import Result
 from espalier.inference.row_blocks import choose_groups
 from espalier.kernels import PackedLayer, RowBlocks, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
+from espalier.progress import Progress
 from espalier.simplify.fold import Expansion
 from espalier.simplify.invariants import Invariants, find_invariants
 from espalier.simplify.simplifier import Savings, Simplifier
 
-Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
 
 

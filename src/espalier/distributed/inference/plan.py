@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -28,11 +28,11 @@ from espalier.inference.row_blocks import choose_groups
 from espalier.kernels import RowBlocks, pack, pack_by_input, thread_count
 from espalier.kernels.samples import Matrix, check_samples
 from espalier.network import Layer, Network
+from espalier.progress import Progress
 from espalier.simplify.invariants import find_invariants, holds_from
 
 Filter = Literal["none", "zero"]
 FILTERS: tuple[Filter, ...] = ("none", "zero")
-Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
 MICROBATCH_BYTES = 4 << 20  # of the activations that a part holds of a microbatch before one layer
 MICROBATCH_SAMPLES = (128, 4096)  # least and most
