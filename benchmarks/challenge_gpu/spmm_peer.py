@@ -36,7 +36,7 @@ class SpmmPeer:
         width = max(network.inputs, *(layer.outputs for layer in network))
         self._buffers = [device.allocate(4 * width * self._samples) for _ in range(2)]
         self._weights: list[Memory] = []
-        self._steps: list[tuple[DenseProduct, arguments.DenseStep]] = []
+        self._steps: list[tuple[DenseProduct, ctypes.Structure]] = []
         scratch = 1
         for index, layer in enumerate(network):
             parts = [layer.row_offsets.astype(np.int32), layer.column_indices, layer.values]
