@@ -15,7 +15,7 @@ import torch
 
 from espalier.errors import EspalierError, FileError, InputError
 from espalier.files.checked_json import read_json, write_json
-from espalier.training import Folder, Settings, TrainingResult, train
+from espalier.training import RunDirectory, Settings, TrainingResult, train
 from tests.training import killed
 
 SCRIPT = Path(killed.__file__)
@@ -184,7 +184,7 @@ def test_a_description_that_says_something_else_is_refused(
     for epochs in (1, 2):
         (begun / "checkpoints" / f"epoch-0000{epochs}.safetensors").unlink()
     with pytest.raises(FileError, match="does not match its checksum"):
-        Folder(begun).settings()
+        RunDirectory(begun).settings()
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_other_versions_are_said(begun: Path) -> None:
     write_json(begun / "run.json", run)
     with pytest.warns(UserWarning, match=r"torch is .*, was 2\.0\.0: the last bits may differ"):
         train(settings_of("dense"), begun, resume=True)
-    assert Folder(begun).settings() == settings_of("dense")
+    assert RunDirectory(begun).settings() == settings_of("dense")
 
 
 def test_a_copy_of_the_folder_goes_on_elsewhere(begun: Path, tmp_path: Path) -> None:

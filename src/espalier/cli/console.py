@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,8 +19,7 @@ from typer.core import TyperGroup
 from espalier.cli import format
 from espalier.errors import EspalierError
 from espalier.inference import Report
-
-ProgressCallback = Callable[[int, int], None]
+from espalier.progress import Progress
 
 SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
 FILE_WIDTH = 160  # of text that goes to a file or a pipe, unless COLUMNS says another
@@ -159,7 +158,7 @@ def _measured(console: Console, table: Table) -> Measurement:
 
 
 @contextmanager
-def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
+def progress(task: str, unit: str) -> Iterator[Progress]:
     """A bar with rate and time left for a task of over a second; silent off a terminal.
 
     Arguments:
@@ -173,9 +172,10 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
     if not console.is_terminal:
         yield lambda done, total: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,} of {task.total:,} {task.fields[unit]}"),

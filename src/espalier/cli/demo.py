@@ -19,8 +19,7 @@ from espalier.cli.picture import require_matplotlib, save_picture
 from espalier.cli.training_table import print_epoch, print_networks
 
 if TYPE_CHECKING:
-    from espalier.training import Settings, TrainingResult
-    from espalier.training.metrics import Record
+    from espalier.training import EpochMetrics, Settings, TrainingResult
 
 MODEL = "mlp:512-256"
 TARGET_TIME = 0.25
@@ -67,9 +66,9 @@ def demo(
         raise typer.Exit(FAILED)
 
 
-def _print_some(record: Record, *, epochs: int) -> None:
-    if record.epoch % LINES_EVERY == 0:
-        print_epoch(record, epochs=epochs)
+def _print_some(metrics: EpochMetrics, *, epochs: int) -> None:
+    if metrics.epoch % LINES_EVERY == 0:
+        print_epoch(metrics, epochs=epochs)
 
 
 def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:

@@ -9,16 +9,15 @@ from espalier.cli import format
 from espalier.cli.console import print_facts, print_notice, print_rows
 
 if TYPE_CHECKING:
-    from espalier.training import Network, TrainingResult
-    from espalier.training.metrics import Record
+    from espalier.training import EpochMetrics, NetworkSize, TrainingResult
 
 
-def print_epoch(record: Record, *, epochs: int) -> None:
+def print_epoch(metrics: EpochMetrics, *, epochs: int) -> None:
     """One line on stderr."""
     print_notice(
-        f"epoch {record.epoch} of {epochs}, {record.phase}: loss {record.loss:.4f}, test accuracy "
-        f"{record.test_accuracy:.2%}, zeros {record.zeros:.1%}, time {record.predicted_time:.3f}, "
-        f"lr {record.lr:.3g}, {format.seconds(record.seconds)}"
+        f"epoch {metrics.epoch} of {epochs}, {metrics.phase}: loss {metrics.loss:.4f}, "
+        f"test accuracy {metrics.test_accuracy:.2%}, zeros {metrics.zeros:.1%}, "
+        f"time {metrics.predicted_time:.3f}, lr {metrics.lr:.3g}, {format.seconds(metrics.seconds)}"
     )
 
 
@@ -38,7 +37,7 @@ def print_result(result: TrainingResult) -> None:
     print_facts("the end", facts, verdict=verdict)
 
 
-def print_networks(title: str, before: Network, after: Network, *, time: str) -> None:
+def print_networks(title: str, before: NetworkSize, after: NetworkSize, *, time: str) -> None:
     """A row for each quantity, of both networks, and how much smaller it became.
 
     Arguments:
@@ -66,9 +65,9 @@ def _unknown(value: float) -> str:
     return "-"
 
 
-def _error(network: Network) -> str:
+def _error(network: NetworkSize) -> str:
     return "-" if network.error is None else f"{network.error:.2%}"
 
 
-def _units(network: Network) -> str:
+def _units(network: NetworkSize) -> str:
     return "-".join(map(str, network.units))

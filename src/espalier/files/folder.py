@@ -29,9 +29,10 @@ from espalier.files.records import (
     read_records,
     write_description,
 )
-from espalier.files.streams import Progress, chunks_of, open_stream, reading
+from espalier.files.streams import chunks_of, open_stream, reading
 from espalier.files.text import Entries
 from espalier.network import Layer, LayerSource, Network
+from espalier.progress import Progress
 
 # Above this much text, layers are read when they are used and not kept.
 LAZY_BYTES = 1 << 30

@@ -26,9 +26,10 @@ from espalier.files.records import (
     read_json,
     read_records,
 )
-from espalier.files.streams import Progress, reading
+from espalier.files.streams import reading
 from espalier.network import Layer, LayerSource, Network
 from espalier.network.csr import entries_of
+from espalier.progress import Progress
 
 # The format's own limit on its JSON header.
 MAX_HEADER_BYTES = 100_000_000

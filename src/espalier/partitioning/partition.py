@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from espalier.files.atomic import replacing_file
 from espalier.files.streams import reading
 from espalier.network import Network
 from espalier.partitioning.report import PartitionReport
+from espalier.progress import Progress
 
 FORMAT, FORMAT_VERSION = "espalier-partition", "1"
 
@@ -102,9 +103,7 @@ class Partition:
                     f"{width:,}: it belongs to another; partition this network"
                 )
 
-    def report(
-        self, network: Network, *, progress: Callable[[int, int], None] | None = None
-    ) -> PartitionReport:
+    def report(self, network: Network, *, progress: Progress | None = None) -> PartitionReport:
         """What the parts send each other, beside random rows and blocks of rows.
 
         Arguments:

@@ -34,7 +34,7 @@ class Checkpoint(NamedTuple):
 def write(folder: Path, epochs: int, state: Mapping[str, Any]) -> Path:
     """Write the state after so many epochs, then remove all files but it and the one before.
 
-    Later ones are of a course that was given up, since they could not be read.
+    Later ones are of a training that was given up, since they could not be read.
 
     Raises:
         FileError: it cannot be written; the older ones stay.

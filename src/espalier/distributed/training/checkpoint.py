@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,28 +93,26 @@ def write(
 
 
 def read_newest(
-    folder: Path,
-    shards: Mapping[str, Shard],
-    world: World,
-    on_refused: Callable[[str], None],
-) -> Checkpoint | None:
+    folder: Path, shards: Mapping[str, Shard], world: World
+) -> tuple[Checkpoint | None, list[FileError]]:
     """The newest checkpoint that is whole, on every rank the same one; None where there is none.
 
     Arguments:
         shards: the parameters of this rank, whatever partition they follow.
-        on_refused: called with why a newer one was passed over.
+
+    Returns:
+        The checkpoint, and why newer ones were refused on this rank.
     """
+    refused: list[FileError] = []
     for path in _newest_first(folder):
-        error, checkpoint = "", None
+        checkpoint, before = None, len(refused)
         try:
             checkpoint = read(path, shards)
-        except FileError as refused:
-            error = str(refused)
-        if not world.largest([int(bool(error))])[0]:
-            return checkpoint
-        if error:
-            on_refused(f"{error}; using an older checkpoint, if there is one")
-    return None
+        except FileError as error:
+            refused.append(error)
+        if not world.largest([len(refused) - before])[0]:
+            return checkpoint, refused
+    return None, refused
 
 
 def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
