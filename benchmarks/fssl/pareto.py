@@ -28,7 +28,7 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure(settings: Settings, trials: Trials, seed: int, watch: Watch) -> list[Record]:
-    """Train every method at every goal, then time all networks of this seed in turns."""
+    """Train every method at every goal, then time all networks of this seed interleaved."""
     made: list[Made] = []
     failures: list[Record] = []
     for method in methods_of(settings):
@@ -119,7 +119,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "from the same dense network, whose epochs are not counted as theirs. Weights are those "
         "stored, biases not counted.",
         f"Times: one forward pass of {settings.batch} images on one and two threads, all networks "
-        "of a seed in turns; predicted by the time model of the dense network.",
+        "of a seed interleaved; predicted by the time model of the dense network.",
         *said,
     ]
 
