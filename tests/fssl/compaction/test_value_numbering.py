@@ -46,7 +46,7 @@ class Between(nn.Module):
 
 
 def read(model: nn.Module, x: Tensor | None = None) -> tuple[list[int], list[float]]:
-    numbering = ValueNumbering(model)
+    numbering = ValueNumbering(model.eval())
     numbering.trace(model, (torch.rand(4, 3) if x is None else x,))
     (expansion,) = numbering.readings["second"]
     return expansion.unit.tolist(), expansion.constant.tolist()
@@ -126,7 +126,7 @@ def test_layers_that_may_do_more_than_their_weights_say_are_not_trusted() -> Non
 
 def test_a_weight_used_by_itself_is_shared() -> None:
     model = Between(lambda m, x: x + m.first.weight.sum())
-    numbering = ValueNumbering(model)
+    numbering = ValueNumbering(model.eval())
     numbering.trace(model, (torch.rand(4, 3),))
     assert numbering.shared_weight == {"first"}
 
