@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/sparse_linear.py [--size 1024] [--batch 128] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against two ceilings of the machine as measured in the same run: multiply-adds in registers,
 and the L2 cache's bandwidth, since a non-zero must read the samples of one feature. Steps:
 

@@ -25,7 +25,7 @@ from espalier.timing.interleave import minimum_seconds
 
 FORMAT = 1
 GATHER, GAPS = "gather", "gaps"
-# Least of so many turns over everything: a slow moment shorter than a turn harms nothing, and
+# Least of so many rounds over everything: a slow moment shorter than a round harms nothing, and
 # where cores are shared with strangers the most are needed.
 _ROUNDS = 4, 30
 _RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
@@ -106,7 +106,7 @@ def time_points(
     tasks: Sequence[Task],
     progress: Progress | None = None,
 ) -> tuple[list[float], list[bool]]:
-    """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
+    """The least seconds at the points of all tasks, interleaved, and whether each was steady."""
     modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
     samples = Samples(modules.items(), batch)
     # Making layers draws random numbers; those of the user stay what they were.

@@ -26,7 +26,7 @@ class Measurement(NamedTuple):
 
 
 def measure(case: Case, pass_name: str) -> Measurement:
-    """Time one pass over random data, dense and every variant, in turns; the best of each."""
+    """Time one pass over random data, dense and every variant, interleaved; the best of each."""
     sample = _Sample(case)
     dense, best, steady = sample.dense(pass_name), math.inf, True
     variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
