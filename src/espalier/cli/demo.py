@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import espalier as esp
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.arrays import check_target
 from espalier.cli.challenge import challenge
-from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
+from espalier.cli.console import FAILED, print_facts, print_json, print_text, progress
+from espalier.cli.options import Json
 from espalier.cli.picture import require_matplotlib, save_picture
 from espalier.cli.training_table import print_epoch, print_networks
 
@@ -103,8 +104,8 @@ def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> 
     print_facts(
         "what was gained",
         {
-            "inference engine": f"{units.count(run['digits'])} digits through "
-            f"{units.count(run['connections'])} connections in {units.seconds(run['seconds'])}, "
+            "inference engine": f"{format.count(run['digits'])} digits through "
+            f"{format.count(run['connections'])} connections in {format.seconds(run['seconds'])}, "
             f"{same} PyTorch",
             "wrong digits": f"{run['errors']} of {run['digits']}",
             "picture": str(output),

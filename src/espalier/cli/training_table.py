@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.console import print_facts, print_notice, print_rows
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ def print_epoch(metrics: EpochMetrics, *, epochs: int) -> None:
     print_notice(
         f"epoch {metrics.epoch} of {epochs}, {metrics.phase}: loss {metrics.loss:.4f}, "
         f"test accuracy {metrics.test_accuracy:.2%}, zeros {metrics.zeros:.1%}, "
-        f"time {metrics.predicted_time:.3f}, lr {metrics.lr:.3g}, {units.seconds(metrics.seconds)}"
+        f"time {metrics.predicted_time:.3f}, lr {metrics.lr:.3g}, {format.seconds(metrics.seconds)}"
     )
 
 
@@ -43,15 +43,15 @@ def print_networks(title: str, before: NetworkSize, after: NetworkSize, *, time:
     Arguments:
         time: where predictions come from; multiply-adds tell the gain alone, no seconds.
     """
-    predicted = units.seconds if time == "measured" else _unknown
+    predicted = format.seconds if time == "measured" else _unknown
     rows = [
         ["test error", _error(before), _error(after), ""],
         ["zeros", f"{before.zeros:.1%}", f"{after.zeros:.1%}", ""],
-        _row("weights", units.count, before.weights, after.weights),
-        _row("bytes", units.size, before.bytes, after.bytes),
-        _row("multiply-adds", units.count, before.multiply_adds, after.multiply_adds),
+        _row("weights", format.count, before.weights, after.weights),
+        _row("bytes", format.size, before.bytes, after.bytes),
+        _row("multiply-adds", format.count, before.multiply_adds, after.multiply_adds),
         _row("time, predicted", predicted, before.predicted_seconds, after.predicted_seconds),
-        _row("time, measured", units.seconds, before.measured_seconds, after.measured_seconds),
+        _row("time, measured", format.seconds, before.measured_seconds, after.measured_seconds),
         ["units", _units(before), _units(after), ""],
     ]
     print_rows(title, ["", before.name, after.name, "gain"], rows)

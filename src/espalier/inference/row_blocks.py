@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.inference.cost import BLOCK_HEIGHTS, Counts
-from espalier.kernels.rows import first_equal_rows
+from espalier.kernels.rows import first_equal_patterns
 from espalier.kernels.spmm import RowBlocks
 from espalier.network import Layer
 
@@ -52,7 +52,7 @@ def _rows_of_equal_columns(
     layer: Layer,
 ) -> tuple[RowBlocks, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Sets of at least two rows, none of them empty, with the same columns; and their sizes."""
-    first = first_equal_rows(layer)
+    first = first_equal_patterns(layer.row_offsets, layer.column_indices)
     order = np.argsort(first, kind="stable").astype(np.int32)
     sizes = np.bincount(first, minlength=layer.outputs)
     filled = np.diff(layer.row_offsets) > 0

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from torch import nn
 from espalier import fssl
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
-from espalier.files.checked_json import read_json, write_json
+from espalier.files.container import Format, read_json, write_json
 from espalier.files.streams import reading
 from espalier.fssl import TimeModel
 from espalier.kernels import instruction_set
@@ -36,34 +36,9 @@ from espalier.training.data import Data
 from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
 
-FORMAT_VERSION = 1
-
-
-class Kind(NamedTuple):
-    """A kind of training.
-
-    Attributes:
-        what: in words.
-        format: its name in ``run.json``.
-        keys: what ``run.json`` holds.
-    """
-
-    what: str
-    format: str
-    keys: tuple[str, ...]
-
-
-ONE_PROCESS = Kind(
-    "a training in one process",
-    "espalier-training",
-    ("settings", "data", "environment", "time"),
-)
-ON_RANKS = Kind(
-    "a training on several ranks",
-    "espalier-distributed-training",
-    ("settings", "data", "environment"),
-)
-KINDS = {kind.format: kind for kind in (ONE_PROCESS, ON_RANKS)}
+# What `run.json` of a training in one process and of one on several ranks holds.
+ONE_PROCESS = Format("espalier-training", 1, ("settings", "data", "environment", "time"))
+ON_RANKS = Format("espalier-distributed-training", 1, ("settings", "data", "environment"))
 
 
 class RunDirectory:
@@ -74,7 +49,7 @@ class RunDirectory:
         kind: what is trained there.
     """
 
-    def __init__(self, path: Path, kind: Kind = ONE_PROCESS) -> None:
+    def __init__(self, path: Path, kind: Format = ONE_PROCESS) -> None:
         self.path, self.kind = path, kind
         self.model = path / "model.safetensors"
         self.checkpoints = path / "checkpoints"
@@ -122,13 +97,12 @@ class RunDirectory:
         """
         _make(self.checkpoints)
         run = {
-            "format": self.kind.format,
-            "format_version": FORMAT_VERSION,
             "settings": settings.to_json(),
             "data": fingerprint,
             "environment": environment(),
         }
-        write_json(self._run, run if time is None else {**run, "time": json.loads(time)})
+        times = {} if time is None else {"time": json.loads(time)}
+        write_json(self._run, self.kind, {**run, **times})
 
     def run(self) -> dict[str, Any]:
         """What `create` wrote.
@@ -138,18 +112,7 @@ class RunDirectory:
         """
         if not self.begun:
             raise FileError(f"{self.path} holds no training: there is no {self._run.name} in it")
-        run = read_json(self._run)
-        if run.get("format") != self.kind.format:
-            found = KINDS.get(str(run.get("format")))
-            what = "no training" if found is None else found.what
-            raise FileError(f"{self._run} describes {what}, wanted {self.kind.what}")
-        if run.get("format_version", FORMAT_VERSION) != FORMAT_VERSION:
-            raise FileError(
-                f"{self._run} is of version {run['format_version']}, wanted {FORMAT_VERSION}"
-            )
-        if missing := [key for key in self.kind.keys if key not in run]:
-            raise FileError(f"{self._run} is damaged: it lacks {missing[0]!r}")
-        return run
+        return read_json(self._run, self.kind)
 
     def times(self) -> TimeModel:
         """The times that a training was begun with: others would shape it otherwise."""

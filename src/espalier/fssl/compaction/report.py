@@ -11,7 +11,7 @@ from torch import nn
 from espalier.errors import FileError, InputError
 from espalier.fssl.compaction.manifest import Entry, entries_as_json, read_entries
 from espalier.fssl.compaction.reduce_units import Removed
-from espalier.fssl.groups.find import is_sparse
+from espalier.fssl.groups.modules import is_sparse
 
 _ATTRIBUTE = "_espalier_compact_report"
 

@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from espalier.errors import InputError, MissingExtraError, NetworkError
 from espalier.files.atomic import replacing_file
-from espalier.fssl.compaction.read_layer import read_layer
 from espalier.fssl.compaction.resize import linear, replace_module
-from espalier.fssl.compaction.verify import evaluating
-from espalier.fssl.groups.find import is_sparse
+from espalier.fssl.groups.modules import evaluating, is_sparse
+from espalier.network import read_layer
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
 from espalier.nn.torch_tools import DOES_NOT_FIT
 

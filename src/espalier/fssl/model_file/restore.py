@@ -21,7 +21,7 @@ from espalier.fssl.compaction.manifest import (
 )
 from espalier.fssl.compaction.resize import replace_module, resize
 from espalier.fssl.compaction.select import Select
-from espalier.fssl.groups.find import is_sparse
+from espalier.fssl.groups.modules import is_sparse
 from espalier.nn import SparseLinear
 
 
