@@ -12,13 +12,7 @@ from espalier.distributed.training.parallel_linear import (
     ColumnParallelSparseLinear,
     RowParallelLinear,
 )
-from espalier.distributed.training.run import (
-    Epoch,
-    network_to_cut,
-    read_settings,
-    run_directory,
-    train,
-)
+from espalier.distributed.training.run import Epoch, network_to_cut, read_settings, train
 
 DistributedSparseLinear = ColumnParallelSparseLinear  # the name that `espalier.distributed` has
 SummedLinear = RowParallelLinear  # the name that it had before
@@ -32,7 +26,6 @@ __all__ = [
     "SummedLinear",
     "network_to_cut",
     "read_settings",
-    "run_directory",
     "sparse_network",
     "train",
 ]
