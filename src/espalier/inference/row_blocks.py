@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.inference.cost import BLOCK_HEIGHTS, Counts
+from espalier.inference.cost import BLOCK_HEIGHTS, TILES, Counts
 from espalier.kernels.rows import first_equal_rows
 from espalier.kernels.spmm import Groups
 from espalier.network import Layer
 
 
 class Cost(Protocol):
-    """What `choose_groups` asks of a cost model, of a CPU or a GPU."""
+    """What `choose_row_blocks` asks of a cost model, of a CPU or a GPU."""
 
     def rows_seconds(self, nonzeros: Counts, width: int, tile: int) -> NDArray[np.float64]:
         """Per sample, for weights in rows of their own."""
@@ -25,12 +26,25 @@ class Cost(Protocol):
         """Per sample, for blocks of `heights` rows that share `columns` columns."""
 
 
-def choose_groups(layer: Layer, cost: Cost, tile: int) -> tuple[Groups, float]:
+def seconds_by_tile(layers: Iterable[Layer], cost: Cost, group: bool) -> list[float]:
+    """What some layers cost a sample, for each of `TILES`."""
+    held = list(layers)
+    return [sum(choose_row_blocks(layer, cost, t, group)[1] for layer in held) for t in TILES]
+
+
+def choose_row_blocks(
+    layer: Layer, cost: Cost, tile: int, group: bool = True
+) -> tuple[Groups, float]:
     """Sets of rows to multiply together, and the seconds per sample the layer then costs.
 
     Either the sets of rows with exactly equal columns, each of them only where a block is cheaper
     than its rows alone, or, in layers dense enough, all rows as one block over all columns.
+
+    Arguments:
+        group: whether there may be any.
     """
+    if not (group and layer.outputs):
+        return Groups.none(), float(cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
     groups, sizes = _rows_of_equal_columns(layer)
     nonzeros = np.diff(layer.row_offsets)
     first = groups.rows[groups.offsets[:-1]]

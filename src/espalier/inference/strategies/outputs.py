@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.inference.deduplicate import ZERO, Rows, Slots
 from espalier.inference.result import Batch, Outputs, Shortcut
+from espalier.inference.row_map import ZERO, RowMap, Rows
 from espalier.simplify.fold import Expansion
 
 
@@ -25,7 +25,7 @@ def sparse_outputs(
     of_sample[left[alive]] = np.arange(int(alive.sum()))
     matrix = np.ascontiguousarray(final[alive].toarray())
     rows = Rows(matrix, np.arange(len(matrix), dtype=np.int64))
-    batch = Batch(Slots(of_sample), rows, np.ones(len(matrix), bool))
+    batch = Batch(RowMap(of_sample), rows, np.ones(len(matrix), bool))
     return Outputs([batch], Expansion.identity(final.shape[1]), None)
 
 
