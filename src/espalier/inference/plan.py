@@ -79,6 +79,7 @@ class Plan:
             InputError: samples that do not fit, are not finite, or an unknown option.
 
         >>> import numpy as np
+        >>> from espalier import Layer
         >>> plan = compile(Network([Layer(np.eye(2), bias=-1.0)]))
         >>> plan.run([[3.0, 0.0], [0.5, 1.0]]).activations.tolist()
         [[2.0, 0.0], [0.0, 0.0]]
@@ -186,6 +187,7 @@ def compile(
         InputError: an option out of range. NetworkError: a layer that breaks its promises.
         DeviceError: no such GPU, or no driver for it. MissingExtraError: no CUDA bindings.
 
+    >>> from espalier import Layer
     >>> plan = compile(Network([Layer([[1.0, 2.0], [1.0, 2.0]], bias=-1.0)]))
     >>> plan.widths  # two equal neurons became one
     [1]
@@ -211,6 +213,7 @@ def infer(
     """Compile a network and run samples through it: `compile` and `Plan.run` in one call.
 
     >>> import numpy as np
+    >>> from espalier import Layer
     >>> infer(Network([Layer(np.eye(2), bias=-1.0)]), [[3.0, 0.0], [0.5, 1.0]]).categories.tolist()
     [0]
     """
