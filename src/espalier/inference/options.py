@@ -14,6 +14,8 @@ Filter = Literal["none", "zero", "unique"]
 FILTERS: tuple[Filter, ...] = ("none", "zero", "unique")
 Output = Literal["dense", "csr"]
 OUTPUTS: tuple[Output, ...] = ("dense", "csr")
+Strategy = Literal["buffer", "no-buffer", "filter"]
+STRATEGIES: tuple[Strategy, ...] = ("buffer", "no-buffer", "filter")
 
 
 @dataclass(frozen=True)
