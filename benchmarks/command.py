@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.harness.report import Report
-from espalier.cli import format as units
-from espalier.cli.console import Json, print_json, print_rows, print_text, progress
+from espalier.cli import format
+from espalier.cli.console import print_json, print_rows, print_text, progress
+from espalier.cli.options import Json
 from espalier.cli.sources import GeneratedInputs, parse_inputs
 from espalier.cuda import parse_device
 
@@ -102,7 +103,7 @@ def challenge(
         threads=kernels.thread_count(threads),
         limit=limit,
         peers=peers,
-        memory=None if memory is None else units.parse_bytes(memory),
+        memory=None if memory is None else format.parse_bytes(memory),
         device=device,
     )
     measure: Any = tables

@@ -1,4 +1,4 @@
-"""A fair contest: everyone is checked first, then all run in turns within a limit of time.
+"""A fair contest: everyone is checked first, then all run interleaved within a limit of time.
 
 Each contestant is tried on a few samples. One that would take longer than its limit runs fewer
 rounds, and one that is slower still runs fewer samples, whose time is scaled up to all of them.
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from benchmarks.challenge.settings import Settings
 from benchmarks.harness.section import Record
-from benchmarks.harness.timing import Spread, time_in_turns
 from espalier import kernels
 from espalier.errors import EspalierError
 from espalier.kernels.reference import activate
 from espalier.network import Network
 from espalier.progress import Progress
+from espalier.timing.interleave import time_interleaved
+from espalier.timing.spread import Spread
 
 LEAST_ROUNDS = 3
 PILOT_SAMPLES = 128
@@ -85,7 +86,7 @@ def compete(
     settings: Settings,
     progress: Progress | None = None,
 ) -> Contest:
-    """Check all contestants against float64, then time them in turns.
+    """Check all contestants against float64, then time them, interleaved.
 
     Raises:
         EspalierError: a contestant computes something else.
@@ -107,7 +108,7 @@ def compete(
     peaks: list[float] = []
     work[CEILING] = lambda: peaks.append(kernels.peak_multiply_adds(settings.threads))
     rounds[CEILING] = max(rounds.values())
-    spreads = time_in_turns(work, rounds=rounds, progress=progress)
+    spreads = time_interleaved(work, rounds=rounds, progress=progress)
     total = batch.shape[0]
     times = {
         name: Timed(spreads[name].times(total / max(samples, 1)), total, samples)

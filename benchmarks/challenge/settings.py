@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.published import INPUTS, NETWORKS
-from benchmarks.harness.timing import ROUNDS
 from espalier.errors import InputError
 from espalier.generate import challenge_images, radixnet
 from espalier.network import Network
 from espalier.progress import Watch
+from espalier.timing.interleave import ROUNDS
 
 
 class Size(NamedTuple):

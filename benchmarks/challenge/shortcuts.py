@@ -10,9 +10,10 @@ from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
 from benchmarks.harness.memory import peak_memory
 from benchmarks.harness.section import Column, Job, Record, Section, Table
-from benchmarks.harness.timing import Spread, time_in_turns
 from espalier.inference import Result, compile
 from espalier.progress import Watch
+from espalier.timing.interleave import time_interleaved
+from espalier.timing.spread import Spread
 
 NAME = "shortcuts"
 OURS = "espalier"
@@ -44,7 +45,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> Record:
     fitting = int(settings.limit / first.seconds) - 1
     rounds = min(settings.rounds, max(min(LEAST_ROUNDS, settings.rounds), fitting))
     with watch(f"{title}: running", "runs") as progress:
-        times = time_in_turns(
+        times = time_interleaved(
             {OURS: lambda: plan.run(inputs)}, rounds=rounds, warm_ups=0, progress=progress
         )
     report = first.report()

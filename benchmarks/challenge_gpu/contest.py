@@ -1,16 +1,18 @@
-"""A contest on a GPU: everybody in turns, timed by events on the device and by the host's clock."""
+"""A contest on a GPU: all interleaved, timed by events on the device and by the host as well."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter
 from typing import Any, NamedTuple
 
 from benchmarks.harness.section import Record
-from benchmarks.harness.timing import Spread
 from espalier.cuda import Device, Event
 from espalier.inference.gpu import GpuResult
 from espalier.progress import Progress
+from espalier.timing.interleave import interleave
+from espalier.timing.spread import Spread
 
 WARM_UPS = 1
 _COPIED_BYTES = 256 << 20
@@ -44,27 +46,31 @@ def compete_on_device(
     limit: float,
     progress: Progress | None = None,
 ) -> dict[str, DeviceTimes]:
-    """Time all contestants in turns.
+    """Time all contestants interleaved.
 
     Arguments:
         rounds: of each, after one to warm up.
         limit: seconds one contestant may take in all; a slow one runs fewer rounds, one at least.
     """
-    found: dict[str, list[Seconds]] = {name: [] for name in contestants}
     spent = dict.fromkeys(contestants, 0.0)
-    total, done = len(contestants) * (rounds + WARM_UPS), 0
-    for turn in range(-WARM_UPS, rounds):
-        for name, run in contestants.items():
-            done += 1
-            if progress is not None:
-                progress(done, total)
-            if turn > 0 and spent[name] * (1.0 + 1.0 / (turn + WARM_UPS)) > limit:
-                continue
-            start = perf_counter()
-            seconds = run()
-            spent[name] += perf_counter() - start
-            if turn >= 0:
-                found[name].append(seconds)
+
+    def measure(name: str) -> Seconds:
+        start = perf_counter()
+        seconds = contestants[name]()
+        spent[name] += perf_counter() - start
+        return seconds
+
+    def is_done(name: str, runs: list[Seconds]) -> bool:
+        """Whether one run more, as long as the others, would be too long."""
+        return bool(runs) and spent[name] * (1.0 + 1.0 / (len(runs) + WARM_UPS)) > limit
+
+    found = interleave(
+        {name: partial(measure, name) for name in contestants},
+        rounds,
+        warm_ups=WARM_UPS,
+        is_done=is_done,
+        progress=progress,
+    )
     return {
         name: DeviceTimes(
             Spread(tuple(each.layers for each in runs)), Spread(tuple(each.whole for each in runs))

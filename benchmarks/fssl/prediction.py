@@ -20,7 +20,7 @@ from espalier.fssl.latency.measure import clock_of
 from espalier.nn.networks import build
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
-from espalier.timing.interleave import least_seconds
+from espalier.timing.interleave import minimum_seconds
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,7 +60,7 @@ def measure(settings: Settings, name: str, threads: int, watch: Watch) -> list[R
     models = [_narrow(name, each, images[:2]) for each in widths]
     with torch.inference_mode(), torch_threads(threads), watch(label, "rounds") as progress:
         works: list[Callable[[], object]] = [partial(model, images) for model in models]
-        seconds, _ = least_seconds(
+        seconds, _ = minimum_seconds(
             works,
             rounds=ROUNDS,
             ratio=1.03,

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.fssl.goals import METHODS
-from benchmarks.harness.timing import ROUNDS
 from espalier.errors import InputError
+from espalier.timing.interleave import ROUNDS
 
 LENET_300_100, LENET_5 = "mlp:300-100", "lenet5"
 PREDICTED = (LENET_300_100, LENET_5, "vgg-small")

@@ -16,16 +16,17 @@ from benchmarks.fssl.contestants import (
     Contestant,
     Problem,
 )
-from benchmarks.fssl.race import race
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Settings, Table
 from benchmarks.sparsetrain.layers import break_even
 from espalier.progress import Watch
+from espalier.timing.interleave import time_interleaved
 
 NAME = "step"
 SIZES = (1024, 4096)
 DENSITIES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
 BATCH = 128
+TIMING = 0.02  # seconds of several steps, timed as one
 PEERS = (DENSE, HAND, SPARSELAB)
 # Above this density only dense matters: sparse peers are slower than that.
 PEERS_UP_TO = 0.1
@@ -64,7 +65,7 @@ def jobs(settings: StepSettings) -> list[Job]:
 def measure(
     settings: StepSettings, size: int, threads: int, density: float, watch: Watch
 ) -> list[Record]:
-    """Check everybody, then time all in turns."""
+    """Check everybody, then time all, interleaved."""
     import torch
 
     before = torch.get_num_threads()
@@ -77,7 +78,9 @@ def measure(
         label = f"{size} x {size}, {density:.0%}, {threads} threads"
         with watch(label, "steps") as progress:
             works = {name: entry.step for name, entry in entries.items()}
-            seconds = race(works, settings.rounds, progress)
+            seconds = time_interleaved(
+                works, rounds=settings.rounds, at_least=TIMING, progress=progress
+            )
     finally:
         torch.set_num_threads(before)
     best = min((name for name in entries if name in PEERS), key=lambda name: seconds[name].median)
@@ -140,8 +143,8 @@ def notes(settings: StepSettings, records: list[Record]) -> list[str]:
     absent = [] if any(SPARSELAB in r["seconds"] for r in records) else ["sparselab is not here."]
     return [
         f"A step: forward and backward of one layer with bias, batch {settings.step_batch}, "
-        "gradients by input, weights and bias; all in turns of some steps each, results checked "
-        "first (SparseLab draws a pattern of its own).",
+        "gradients by input, weights and bias; all interleaved, some steps at a time, results "
+        "checked first (SparseLab draws a pattern of its own).",
         f"{ROWS}: input and gradient come in rows, as from any PyTorch layer. {TRAVELLING}: they "
         "come with samples side by side, as other sparse layers leave them.",
         f"{HAND}: CSR, a transposed CSR beside it and sampled_addmm, without a bias; all operands "

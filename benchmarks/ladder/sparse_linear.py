@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/sparse_linear.py [--size 1024] [--batch 128] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against two ceilings of the machine as measured in the same run: multiply-adds in registers,
 and the L2 cache's bandwidth, since a non-zero must read the samples of one feature. Steps:
 
@@ -27,9 +27,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import Machine, measure_machine
-from benchmarks.harness.timing import ROUNDS, Spread, time_in_turns
 from espalier.kernels import Pattern, peak_bandwidth
 from espalier.nn.sparse import patterns
+from espalier.timing.interleave import ROUNDS, time_interleaved
+from espalier.timing.spread import Spread
 
 DENSITIES = (0.1, 0.05, 0.02)
 CHECKED = 1e-4
@@ -88,7 +89,7 @@ def main() -> None:
         case = draw(asked.size, asked.batch, density)
         versions = [*torch_csr(case), *ours(case, asked.threads)]
         check(case, versions)
-        spreads = time_in_turns(
+        spreads = time_interleaved(
             {version.name: version.run for version in versions}, rounds=asked.rounds, settle=0.0
         )
         size = f"{asked.size} x {asked.size}, batch {asked.batch}"

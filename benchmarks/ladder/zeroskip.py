@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/zeroskip.py [--channels 256] [--side 28] [--threads 1] [--smoke]
 
-Every version is checked against float64 on a few images first and only then timed, in turns with
+Every version is checked against float64 on a few images first and only then timed, interleaved with
 the others, and printed against the machine's two ceilings as measured in the same run. Useful
 multiply-adds alone are counted: those of zeros are what is saved. Steps:
 
@@ -28,9 +28,10 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import Machine, measure_machine
-from benchmarks.harness.timing import ROUNDS, Spread, time_in_turns
 from espalier.kernels import nonzero_mask, reference
 from espalier.kernels import zeroskip as skip
+from espalier.timing.interleave import ROUNDS, time_interleaved
+from espalier.timing.spread import Spread
 
 ZEROS = (0.0, 0.5, 0.8, 0.9)
 CHECKED = 1e-4
@@ -72,7 +73,7 @@ def main() -> None:
     for taps in (3, 1):
         for zeros in ZEROS:
             versions = ladder(asked, taps, zeros)
-            spreads = time_in_turns(
+            spreads = time_interleaved(
                 {version.name: version.run for version in versions},
                 rounds=asked.rounds,
                 settle=0.0,

@@ -1,7 +1,7 @@
 """What a rank does for the section `ranks`; rank 0 prints the seconds of every round as JSON.
 
-Started by `ranks.py` through mpiexec. One process alone and all ranks together take turns; while
-rank 0 works alone, the others sleep.
+Started by `ranks.py` through mpiexec. One process alone and all ranks together are interleaved;
+while rank 0 works alone, the others sleep.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from espalier.distributed import (
 from espalier.distributed.comm.transport import TransportName, open_transport
 from espalier.kernels.panels import empty_panels
 from espalier.partitioning import Partition
+from espalier.timing.interleave import interleave
 
 CALLS = 100  # exchanges in one timing
 NAP = 5e-4  # seconds between two looks of a rank that has nothing to do
@@ -69,10 +71,9 @@ def exchange_seconds(
             channel.start(x)
             channel.finish(x)
 
-    calls()
-    seconds = [each / CALLS for each in together(world, calls, rounds)]
+    timed = interleave({transport_name: partial(seconds_together, world, calls)}, rounds)
     transport.close()
-    return seconds
+    return [seconds / CALLS for seconds in timed[transport_name]]
 
 
 def measured_machine(world: World, rate: float) -> Machine:
@@ -106,7 +107,7 @@ def inference(world: World, asked: dict[str, Any]) -> dict[str, Any]:
         return lambda: plan.run(x, "zero" if shortcuts else "none")
 
     runs = {name: running(plan) for name, plan in plans.items()}
-    seconds = in_turns(world, alone, runs, asked["rounds"])
+    seconds = time_with_one(world, alone, runs, asked["rounds"])
     reports = {name: runs[name]().report().to_dict() for name in runs}
     found = {"seconds": seconds, "words": {name: each["words"] for name, each in reports.items()}}
     if not shortcuts:
@@ -155,7 +156,7 @@ def training(world: World, asked: dict[str, Any]) -> dict[str, Any]:
     if world.rank == 0:
         own = torch.optim.SGD(whole.parameters(), lr=1e-3, momentum=0.9)
         alone = lambda: step(whole, own, slice(0, batch))  # noqa: E731
-    return {"seconds": in_turns(world, alone, runs, asked["rounds"]), "words": words}
+    return {"seconds": time_with_one(world, alone, runs, asked["rounds"]), "words": words}
 
 
 def network(asked: dict[str, Any]) -> esp.Network:
@@ -174,38 +175,32 @@ def shared_partition(world: World, net: esp.Network, parts: int) -> list[Any]:
     return np.split(whole, np.cumsum(widths)[:-1])
 
 
-def in_turns(
+def time_with_one(
     world: World,
     alone: Callable[[], object] | None,
     runs: Mapping[str, Callable[[], object]],
     rounds: int,
 ) -> dict[str, list[float]]:
-    """Seconds of everybody, one number a round, after a round that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in ("alone", *runs)}
-    for turn in range(rounds + 1):
+    """Seconds of one process alone and of all ranks, interleaved, one number a round."""
+
+    def seconds_alone() -> float:
         start = time.perf_counter()
         if alone is not None:
             alone()
-        taken = time.perf_counter() - start
-        sleep_until_all_are_here(world)
-        found = {"alone": taken, **{n: together(world, run, 1)[0] for n, run in runs.items()}}
-        if turn:
-            for name, value in found.items():
-                seconds[name].append(value)
-    return seconds
+        return time.perf_counter() - start
+
+    measures = {name: partial(seconds_together, world, run) for name, run in runs.items()}
+    return interleave({"alone": seconds_alone, **measures}, rounds)
 
 
-def together(world: World, work: Callable[[], object], rounds: int) -> list[float]:
-    """Seconds until the last rank is done, for each round."""
-    seconds = []
-    for _ in range(rounds):
-        sleep_until_all_are_here(world)
-        world.barrier()
-        start = time.perf_counter()
-        work()
-        world.barrier()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+def seconds_together(world: World, work: Callable[[], object]) -> float:
+    """Seconds until the last rank is done."""
+    sleep_until_all_are_here(world)
+    world.barrier()
+    start = time.perf_counter()
+    work()
+    world.barrier()
+    return time.perf_counter() - start
 
 
 def sleep_until_all_are_here(world: World) -> None:

@@ -9,11 +9,11 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
-from benchmarks.harness.timing import Spread
 from benchmarks.partition.settings import EXCHANGED, Settings
 from espalier.distributed.comm import launch
 from espalier.errors import EspalierError, MissingExtraError
 from espalier.progress import Watch
+from espalier.timing.spread import Spread
 
 PROGRAM = ("-m", "benchmarks.partition.on_ranks")
 # launch() writes where the standard output of its process goes: it gets a process of its own.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from benchmarks.harness.timing import ROUNDS
 from espalier.errors import InputError
+from espalier.timing.interleave import ROUNDS
 
 EXCHANGED = (4096, 65536)  # floats that a rank gives another in one exchange
 

@@ -1,4 +1,4 @@
-"""One layer, one pass: PyTorch's dense kernel against zero-skip, checked and then timed in turns.
+"""One layer, one pass: PyTorch's dense kernel against zero-skip, checked, then timed interleaved.
 
 Every section measures with this one function.
 """
@@ -14,7 +14,6 @@ import numpy as np
 
 from benchmarks.harness.machine import Machine, measure_machine
 from benchmarks.harness.section import Record
-from benchmarks.harness.timing import Spread, time_in_turns
 from benchmarks.sparsetrain.operands import Array, Operands
 from benchmarks.sparsetrain.passes import Work, as_array, dense_pass, zeroskip_pass
 from benchmarks.sparsetrain.settings import Settings
@@ -23,6 +22,8 @@ from benchmarks.sparsetrain.variants import Pass, Variant
 from espalier.errors import EspalierError
 from espalier.kernels import zeroskip
 from espalier.progress import Progress
+from espalier.timing.interleave import time_interleaved
+from espalier.timing.spread import Spread
 
 DENSE, LOOK = "dense", "look"
 
@@ -81,7 +82,7 @@ def race(
     settings: Settings,
     progress: Progress | None = None,
 ) -> Race:
-    """Check every entry against PyTorch, then time all in turns.
+    """Check every entry against PyTorch, then time all, interleaved.
 
     Arguments:
         dense: what PyTorch computes with.
@@ -103,7 +104,7 @@ def race(
         work[LOOK] = lambda: zeroskip.count_nonzero(
             zeroskip.nonzero_mask(looked_at, threads=settings.threads)
         )
-        spreads = time_in_turns(work, rounds=settings.rounds, settle=0.0, progress=progress)
+        spreads = time_interleaved(work, rounds=settings.rounds, settle=0.0, progress=progress)
     return Race(spreads.pop(DENSE), spreads.pop(LOOK), spreads)
 
 

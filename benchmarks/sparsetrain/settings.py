@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.timing import ROUNDS
 from benchmarks.sparsetrain.published import NETWORKS
 from espalier.errors import InputError
+from espalier.timing.interleave import ROUNDS
 
 ZEROS = (0.0, 0.25, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SMALL_MODEL = "vgg_small"

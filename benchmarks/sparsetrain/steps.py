@@ -7,11 +7,11 @@ from typing import Any
 
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
-from benchmarks.harness.timing import time_in_turns
 from benchmarks.sparsetrain.alone import measure_memory
 from benchmarks.sparsetrain.settings import SMALL_MODEL, Settings
 from benchmarks.sparsetrain.training import Trainer, images_of, train_small
 from espalier.progress import Progress, Watch
+from espalier.timing.interleave import time_interleaved
 
 NAME = "steps"
 DENSE, ACCELERATED = "dense", "accelerated"
@@ -44,7 +44,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     source = "scikit-learn's digits" if settings.mnist is None else "MNIST"
     return [
         "A step: batch, forward, loss, backward, SGD with momentum; dense channels-last PyTorch "
-        f"and espalier.nn.accelerate in turns, from the same parameters. {SMALL_MODEL} on "
+        f"and espalier.nn.accelerate interleaved, from the same parameters. {SMALL_MODEL} on "
         f"{source}, the others on noise of 224 x 224 pixels.",
         "Peak memory: a whole process of its own with PyTorch, one batch of noise and the first "
         "steps; in brackets what model and steps add.",
@@ -76,13 +76,13 @@ def _measure(
 def _race(
     settings: Settings, name: str, batch: int, state: dict[str, Any] | None, progress: Progress
 ) -> Record:
-    """Both in turns, each a model of its own."""
+    """Both interleaved, each a model of its own."""
     images = images_of(name, settings.mnist)
     trainers = {
         who: Trainer(name, images, batch, state=state, accelerated=who == ACCELERATED)
         for who in (DENSE, ACCELERATED)
     }
-    times = time_in_turns(
+    times = time_interleaved(
         {who: trainer.step for who, trainer in trainers.items()},
         rounds=settings.rounds,
         warm_ups=WARM_UPS,

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from espalier import InputError
-from espalier.kernels import Pattern
-from espalier.kernels import reference_pattern as reference
+from espalier.kernels import Pattern, reference
 from tests.support.instruction_sets import AVAILABLE, forced
 
 UNIT = 2.0**-24
@@ -35,7 +34,7 @@ class Case(NamedTuple):
 
     @property
     def dense(self) -> np.ndarray:
-        return reference.dense(self.offsets, self.columns, self.values, self.width)
+        return reference.dense_weights(self.offsets, self.columns, self.values, self.width)
 
 
 def case(rows: int, columns: int, batch: int, density: float, seed: int, exact: bool) -> Case:
@@ -95,9 +94,9 @@ def test_exact_sums_are_exact(name: str, case: Case, data: st.DataObject) -> Non
     by_x = reference.spmm_transposed(dense, case.dy)
     with forced(name):
         y = pattern.spmm(case.values, x, case.bias, out=out, threads=threads)
-        np.testing.assert_array_equal(y, reference.spmm(dense, case.x, case.bias))
+        np.testing.assert_array_equal(y, reference.linear(dense, case.x, case.bias))
         y = pattern.spmm(case.values, x, threads=threads)
-        np.testing.assert_array_equal(y, reference.spmm(dense, case.x))
+        np.testing.assert_array_equal(y, reference.linear(dense, case.x))
         found = pattern.spmm_transposed(case.values, dy, out=dx, threads=threads)
         np.testing.assert_array_equal(found, by_x)
         np.testing.assert_array_equal(pattern.sddmm(dy, x, threads=threads), entries)
@@ -118,9 +117,9 @@ def test_rounded_sums_are_close(name: str, case: Case) -> None:
         gradients = pattern.backward(case.values, case.x, case.dy)
     close(
         y,
-        reference.spmm(dense, case.x, case.bias),
+        reference.linear(dense, case.x, case.bias),
         case.width,
-        reference.spmm(sizes[0], sizes[1], np.abs(case.bias)),
+        reference.linear(sizes[0], sizes[1], np.abs(case.bias)),
     )
     by_x = reference.spmm_transposed(dense, case.dy)
     close(gradients.x, by_x, len(dense), reference.spmm_transposed(sizes[0], sizes[2]))
@@ -197,7 +196,7 @@ def test_wide_layers_are_read_in_blocks(name: str, rows: int, columns: int, dens
         y = drawn.pattern.spmm(drawn.values, drawn.x, drawn.bias, threads=2)
         gradients = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy, threads=2)
         alone = drawn.pattern.sddmm(drawn.dy, drawn.x, threads=2)
-    np.testing.assert_array_equal(y, reference.spmm(drawn.dense, x, drawn.bias))
+    np.testing.assert_array_equal(y, reference.linear(drawn.dense, x, drawn.bias))
     np.testing.assert_array_equal(gradients.x, reference.spmm_transposed(drawn.dense, dy))
     entries = np.repeat(np.arange(rows), np.diff(drawn.offsets))
     np.testing.assert_array_equal(alone, (dy.T @ x)[entries, drawn.columns])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import espalier
-from espalier.cli import compact, convert, demo, generate, infer, info, partition, train
+from espalier.cli import bench, compact, convert, demo, generate, infer, info, partition, train
 from espalier.cli.console import Commands
 
 app = typer.Typer(
@@ -46,6 +46,7 @@ app.command("compact")(compact.compact)
 app.command("partition")(partition.partition)
 app.add_typer(generate.app, name="generate")
 app.command("convert")(convert.convert)
+app.command("bench")(bench.bench)
 app.command("info")(info.info)
 
 

@@ -7,10 +7,8 @@ the checksum of the rest.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from importlib import resources
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from espalier.errors import DeviceError, MissingExtraError
+from espalier.timing.cache import cache_folder, read_cached, write_cached
 
 OPTIONS = (
     "--std=c++17",
@@ -79,22 +78,17 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     version = nvrtc_version()
     recipe = [architecture, str(version), *OPTIONS, source(name), *map(source, HEADERS)]
     key = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:32]
-    path = (folder or _cache_folder()) / f"{Path(name).stem}-{architecture}-{key}.cubin"
-    with contextlib.suppress(OSError):
-        checksum, held = _split(path.read_bytes())
-        if checksum == _checksum(held):
-            return held
+    path = (folder or cache_folder() / "cuda") / f"{Path(name).stem}-{architecture}-{key}.cubin"
+    checksum, held = _split(read_cached(path))
+    if checksum == _checksum(held):
+        return held
     code, said = _compile(nvrtc, name, architecture)
     if code is None:
         raise DeviceError(
             f"{name} does not compile for {architecture} with NVRTC {version[0]}.{version[1]}; "
             f"install another nvidia-cuda-nvrtc, or run on the CPU. It says:\n{said}"
         )
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(_checksum(code) + code)
-        draft.replace(path)
+    write_cached(path, _checksum(code) + code)
     return code
 
 
@@ -165,8 +159,3 @@ def _checked(returned: tuple[Any, ...]) -> Any:
     if int(returned[0]) != 0:
         raise DeviceError(f"NVRTC failed with {returned[0]}; is its installation damaged?")
     return returned[1] if len(returned) > 1 else None
-
-
-def _cache_folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "espalier" / "cuda"

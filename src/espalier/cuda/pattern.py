@@ -7,6 +7,7 @@ order: results are the same bits in every run.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -129,7 +130,7 @@ class DevicePattern:
 
     def _multiply(
         self,
-        argument: arguments.Product,
+        argument: ctypes.Structure,
         x: Batch,
         y: Batch,
         rows: int,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from espalier.files.layer_defaults import Bias
 from espalier.files.load_save import load, save
-from espalier.files.streams import Progress
 from espalier.network import Activation
+from espalier.progress import Progress
 
 
 def convert(

@@ -19,19 +19,20 @@ from espalier.files.challenge import (
     named_shape,
     read_layer,
 )
+from espalier.files.container import parse_json
 from espalier.files.layer_defaults import Asked, Description
 from espalier.files.matrix_market import Header, read_header
 from espalier.files.records import (
     DESCRIPTION_NAME,
     LayerRecord,
     read_description,
-    read_json,
     read_records,
     write_description,
 )
-from espalier.files.streams import Progress, chunks_of, open_stream, reading
+from espalier.files.streams import chunks_of, open_stream, reading
 from espalier.files.text import Entries
 from espalier.network import Layer, LayerSource, Network
+from espalier.progress import Progress
 
 # Above this much text, layers are read when they are used and not kept.
 LAZY_BYTES = 1 << 30
@@ -56,7 +57,7 @@ def load_layer_file(path: Path, asked: Asked, progress: Progress | None = None) 
     header = _market_header(path)
     records = None
     if header and header.record:
-        records = read_records([read_json(header.record, str(path))], str(path))
+        records = read_records([parse_json(header.record, str(path))], str(path))
     return _load(FolderSource([path], Description(asked, path, records, 1)), False, progress)
 
 

@@ -13,9 +13,9 @@ from espalier.files.layer_defaults import Asked, Bias
 from espalier.files.matrix_market import format_matrix
 from espalier.files.records import LayerRecord
 from espalier.files.safetensors import load_safetensors, save_safetensors
-from espalier.files.streams import Progress
 from espalier.files.tarball import load_tar, save_tar
 from espalier.network import Activation, Network
+from espalier.progress import Progress
 
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 LAYER_SUFFIXES = (".tsv", ".tsv.gz", ".mtx", ".mtx.gz")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import threading
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
 from espalier.errors import FileError
+from espalier.progress import Progress
 
 GzipFile: Any
 GzipError: Any
@@ -22,7 +23,6 @@ except ImportError:  # isal is not built for this processor; the standard librar
 else:
     GzipFile, GzipError, GZIP_LEVEL = igzip.IGzipFile, isal_zlib.error, 2
 
-Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18

@@ -29,14 +29,10 @@ from espalier.files.records import (
     read_description,
     write_description,
 )
-from espalier.files.streams import (
-    GZIP_LEVEL,
-    GzipFile,
-    Progress,
-    read_chunks,
-)
+from espalier.files.streams import GZIP_LEVEL, GzipFile, read_chunks
 from espalier.files.text import Entries
 from espalier.network import Network
+from espalier.progress import Progress
 
 BYTES_PER_ENTRY = 8
 LONGEST_HEADER = 1 << 24

@@ -8,29 +8,27 @@ choice never changes a result, only its time.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from time import perf_counter
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.kernels import Groups, instruction_set, pack, pack_by_input
+from espalier.kernels import RowBlocks, instruction_set, pack, pack_by_input
 from espalier.kernels.samples import sparse_samples
 from espalier.kernels.segment import run_segment
 from espalier.kernels.spmm import time_layer
 from espalier.network import Layer
-from espalier.timing.processor import processor_name
+from espalier.timing.cache import MachineCache
+from espalier.timing.interleave import minimum_seconds
 
 TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
 BLOCK_HEIGHTS = (2, 4, 8)
 Counts: TypeAlias = "int | NDArray[np.int64]"
-FORMAT = 3
+FORMAT = 4
 ROUNDS = 5
 # Bytes of the panels a thread carries through a layer before the next one. Few stay in the L2
 # cache; many let the living lanes of dying samples fill whole panels.
@@ -83,15 +81,11 @@ class CostModel:
     @classmethod
     def load(cls) -> CostModel:
         """The model of this machine: from the cache, else measured now and cached."""
-        path = _cache_file()
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return cls(**json.loads(path.read_text())).checked()
+        cache = MachineCache(f"cost-{FORMAT}")
+        with contextlib.suppress(ValueError, TypeError):
+            return cls(**cache.get(instruction_set())).checked()
         model = cls.measure()
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(vars(model)))
-            draft.replace(path)
+        cache.put({instruction_set(): vars(model)})
         return model
 
     def checked(self) -> CostModel:
@@ -151,7 +145,7 @@ def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
 def _time(layer: Layer, height: int, tile: int) -> float:
     """Seconds per multiply-add with blocks of `height` rows, 0 for rows of their own."""
     rows = np.arange(layer.outputs, dtype=np.int32)
-    groups = Groups(np.arange(0, len(rows) + 1, height), rows) if height else None
+    groups = RowBlocks(np.arange(0, len(rows) + 1, height), rows) if height else None
     packed = pack(layer, groups)
     return time_layer(packed, tile, ROUNDS) / (packed.multiply_adds * tile)
 
@@ -186,15 +180,6 @@ def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
         first, packed = pack_by_input(layer), pack(layer)
     else:
         first, packed = None, pack(Layer(sp.csr_array((1, width), dtype=np.float32), bias=0.0))
-    best = np.inf
-    for _ in range(ROUNDS):
-        start = perf_counter()
-        run_segment([packed], held, first=first, tile=tile, panels=panels, threads=1)
-        best = min(best, perf_counter() - start)
-    return best / columns.size
-
-
-def _cache_file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    model = "".join(c if c.isalnum() else "-" for c in processor_name())
-    return Path(cache) / "espalier" / f"cost-{FORMAT}-{model}-{instruction_set()}.json"
+    run = partial(run_segment, [packed], held, first=first, tile=tile, panels=panels, threads=1)
+    (seconds,), _ = minimum_seconds([run], rounds=(ROUNDS - 1, ROUNDS - 1))
+    return seconds / columns.size

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier import _native
+from espalier.progress import Progress
 
 _BAD_SAMPLE = 2
 
@@ -45,7 +46,7 @@ def run_segment(
     tile: int,
     panels: int = 1,
     threads: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Segment:
     """Carry samples through layers, tile by tile, on all threads.
 

@@ -1,1 +1,1 @@
-"""Time work in turns, and keep what was measured for this machine."""
+"""Time works in interleaved rounds, and keep what was measured for this machine."""

@@ -1,8 +1,7 @@
-"""Figures measured on this machine, kept from one run to the next.
+"""Files of the user's cache: what this machine found out, kept from one run to the next.
 
-A file holds the entries of one kind of figure for one processor and one set of versions, in
-``$XDG_CACHE_HOME/espalier``. Losing it costs a measurement, so nothing that goes wrong with it is
-an error: a damaged file is empty, and one that cannot be written is not.
+They stand in ``$XDG_CACHE_HOME/espalier``. Losing one costs a measurement, so nothing that goes
+wrong with it is an error: a damaged file is empty, and one that cannot be written is not.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from espalier.timing.processor import processor_name
 
 
 class MachineCache:
-    """Entries by key: JSON values, remembered for this processor.
+    """Measured figures by key: JSON values, in a file for this processor.
 
     Arguments:
         name: the kind of figure with its format and every version it depends on; a file each.
@@ -47,14 +47,6 @@ class MachineCache:
         self._entries = {**_read(self.path), **(self._entries or {}), **entries}
         self._write(self._entries)
 
-    def _write(self, entries: dict[str, Any]) -> None:
-        path = self.path
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(entries, indent=0))
-            draft.replace(path)
-
     def forget(self, keys: Iterable[str]) -> None:
         """Take entries out of the file."""
         unwanted = set(keys)
@@ -65,15 +57,45 @@ class MachineCache:
     @property
     def path(self) -> Path:
         """The file."""
-        cache = self._folder or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         name = f"{self._name}-{processor_name()}"
         plain = "".join(c if c.isalnum() or c == "." else "-" for c in name)
-        return cache / "espalier" / f"{plain}.json"
+        return cache_folder(self._folder) / f"{plain}.json"
+
+    def _write(self, entries: dict[str, Any]) -> None:
+        write_cached(self.path, json.dumps(entries, indent=0).encode())
+
+
+def cache_folder(cache: Path | None = None) -> Path:
+    """Our folder in the user's cache, or in another; it need not be there yet."""
+    try:
+        cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:  # a user without a home, in whose stead stands what is no folder
+        cache = Path(os.devnull)
+    return cache / "espalier"
+
+
+def read_cached(path: Path) -> bytes:
+    """What a file of the cache holds; nothing where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
+
+
+def write_cached(path: Path, content: bytes) -> None:
+    """Replace a file of the cache in one step: who reads it meanwhile finds the old or the new."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            draft.write_bytes(content)
+            draft.replace(path)
+        finally:
+            draft.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    with contextlib.suppress(OSError, ValueError):
-        entries = json.loads(path.read_text())
+    with contextlib.suppress(ValueError):
+        entries = json.loads(read_cached(path))
         if isinstance(entries, dict):
             return entries
     return {}

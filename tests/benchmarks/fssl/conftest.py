@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fssl import Settings, race
+from benchmarks.fssl import Settings, forward, step
 from benchmarks.fssl.asked import trial
 from benchmarks.fssl.goals import DENSE, Goal
 from benchmarks.fssl.trial import Trial
@@ -18,7 +18,8 @@ pytest.importorskip("sklearn")
 @pytest.fixture
 def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A perceptron that learns the digits in a moment, and is timed as briefly."""
-    monkeypatch.setattr(race, "TURN", 1e-4)
+    for module in (forward, step):
+        monkeypatch.setattr(module, "TIMING", 1e-4)
     return Settings(
         model="mlp:16-12",
         seeds=2,

@@ -62,7 +62,7 @@ def test_a_contestant_that_is_wrong_is_not_timed(
         return contestants.dense(problem._replace(weight=problem.weight * 1.1))
 
     monkeypatch.setattr(contestants, "torch_csr", wrong)
-    monkeypatch.setattr(step, "race", lambda *_, **__: pytest.fail("it was timed"))
+    monkeypatch.setattr(step, "time_interleaved", lambda *_, **__: pytest.fail("it was timed"))
     with pytest.raises(EspalierError, match=r"torch CSR by hand: output is off by"):
         step.measure(Settings(), 40, 1, 0.1, silent)
 

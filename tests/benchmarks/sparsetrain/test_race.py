@@ -55,7 +55,7 @@ def test_passes_agree_on_dense_operands(shape: LayerShape, name: Pass) -> None:
 def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     right = zeroskip.zeroskip_forward
     monkeypatch.setattr(zeroskip, "zeroskip_forward", lambda *a, **k: right(*a, **k) + 1.0)
-    monkeypatch.setattr(racing, "time_in_turns", lambda *_, **__: pytest.fail("it was timed"))
+    monkeypatch.setattr(racing, "time_interleaved", lambda *_, **__: pytest.fail("it was timed"))
     operands = dense_operands(SHAPES[0], 1, np.random.default_rng(0))
     with pytest.raises(EspalierError, match="3x3 5>7 @6 /2, FWD, mine: zero-skip differs by"):
         race(SHAPES[0], "FWD", operands, {"mine": Entry("input", operands)}, SETTINGS)

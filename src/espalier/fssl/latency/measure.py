@@ -19,12 +19,13 @@ from espalier.fssl.latency.grid import CSR, DENSE, Point, Points, points
 from espalier.fssl.latency.overhead import Between, Gap, time_between
 from espalier.fssl.latency.probes import Samples
 from espalier.kernels import instruction_set
+from espalier.progress import Progress
 from espalier.timing.cache import MachineCache
-from espalier.timing.interleave import least_seconds
+from espalier.timing.interleave import minimum_seconds
 
 FORMAT = 1
 GATHER, GAPS = "gather", "gaps"
-# Least of so many turns over everything: a slow moment shorter than a turn harms nothing, and
+# Least of so many rounds over everything: a slow moment shorter than a round harms nothing, and
 # where cores are shared with strangers the most are needed.
 _ROUNDS = 4, 30
 _RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
@@ -78,7 +79,7 @@ def time_layers(
     threads: int,
     tasks: Sequence[Task],
     cache: MachineCache,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, list[float]]:
     """Seconds at the points of every task, by key."""
     seconds = {task.key: _checked(cache.get(task.key), len(task.points.all)) for task in tasks}
@@ -103,14 +104,14 @@ def time_points(
     batch: int,
     threads: int,
     tasks: Sequence[Task],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[list[float], list[bool]]:
-    """The least seconds at the points of all tasks, in turns, and whether each was seen twice."""
+    """The least seconds at the points of all tasks, interleaved, and whether each was steady."""
     modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
     samples = Samples(modules.items(), batch)
     # Making layers draws random numbers; those of the user stay what they were.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        return least_seconds(
+        return minimum_seconds(
             [work for task in tasks for work in _works(task, samples)],
             rounds=_ROUNDS,
             ratio=_RATIO,

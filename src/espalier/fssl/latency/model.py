@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from espalier.fssl.latency.report import report
 from espalier.fssl.latency.serialize import between_from_json, layer_from_json, layer_to_json
 from espalier.kernels import instruction_set, thread_count
 from espalier.nn.torch_tools import torch_threads
+from espalier.progress import Progress
 from espalier.timing.processor import processor_name
 
 FORMAT = 1
@@ -62,7 +63,7 @@ class TimeModel:
         threads: int | None = None,
         backends: Sequence[str] = BACKENDS,
         example_input: Tensor | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
         folder: Path | None = None,
     ) -> TimeModel:
         """Time every layer at many widths on this machine and fit curves to the seconds.

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from espalier.fssl.groups.groups import LayerUse
 from espalier.nn.torch_tools import DOES_NOT_FIT
+from espalier.timing.interleave import fastest_agree, interleave
 
 # Runs, at least and at most, until the two fastest agree.
 _ROUNDS, _ROUNDS_OF_ONE = (6, 24), (40, 40)
@@ -89,7 +90,7 @@ def time_between(
     by_units = [max(f - a, 0.0) * growth for f, a in zip(full, alone, strict=True)]
     fixed = [max(f - b, 0.0) for f, b in zip(full, by_units, strict=True)]
     gaps = tuple(map(Gap, fixed[1:], by_units[1:]))
-    return Between(full[0], gaps, min(whole), _is_steady(whole))
+    return Between(full[0], gaps, min(whole), fastest_agree(whole, _STEADY))
 
 
 def _input(layer: LayerUse, batch: int) -> Tensor:
@@ -101,11 +102,6 @@ def _input(layer: LayerUse, batch: int) -> Tensor:
 def _repeated(example: Tensor, batch: int) -> Tensor:
     """A batch of the examples, again and again."""
     return example[torch.arange(batch) % len(example)]
-
-
-def _is_steady(seconds: Sequence[float]) -> bool:
-    fastest, second = sorted(seconds)[:2]
-    return second < _STEADY * fastest
 
 
 class _Watch:
@@ -122,15 +118,19 @@ class _Watch:
 
         Noting the time takes time: each gap is shortened by its share of what that costs.
         """
-        self._model(x)
         least, most = rounds
-        whole: list[float] = []
-        noted: list[list[float]] = []
-        while len(whole) < least or (len(whole) < most and not _is_steady(whole)):
+
+        def measure() -> tuple[float, list[float]]:
             start = self._now()
             self._model(x)
-            whole.append(self._now() - start)
-            noted.append(self._marks(x))
+            return self._now() - start, self._marks(x)
+
+        def is_done(_: str, runs: list[tuple[float, list[float]]]) -> bool:
+            whole = [seconds for seconds, _ in runs]
+            return len(whole) >= least and fastest_agree(whole, _STEADY)
+
+        runs = interleave({"model": measure}, most, is_done=is_done)["model"]
+        whole, noted = map(list, zip(*runs, strict=True))
         cost = min(marks[-1] - marks[0] for marks in noted) - min(whole)
         cost = max(cost, 0.0) / (len(noted[0]) // 2)
         gaps = zip(*([b - a for a, b in _pairs(marks)] for marks in noted), strict=True)

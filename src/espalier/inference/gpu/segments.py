@@ -21,7 +21,7 @@ from espalier.inference.gpu.pack import (
     rows_alone,
 )
 from espalier.inference.program import SegmentShape
-from espalier.kernels import Groups
+from espalier.kernels import RowBlocks
 from espalier.network import Layer
 from espalier.simplify.invariants import EarlyExits
 
@@ -80,7 +80,7 @@ class Blob:
 class LayerSegment:
     """One layer over the panels in global memory: rows alone, blocks of rows, or both."""
 
-    def __init__(self, begin: int, layer: Layer, row_blocks: Groups) -> None:
+    def __init__(self, begin: int, layer: Layer, row_blocks: RowBlocks) -> None:
         self.lower, self.upper = _clamp(layer)
         blob = Blob()
         self._bias = blob.add(layer.bias)

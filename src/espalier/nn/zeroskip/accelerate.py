@@ -18,6 +18,7 @@ from espalier.nn.zeroskip.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipL
 from espalier.nn.zeroskip.problem import Case
 from espalier.nn.zeroskip.profile import Observation, observe, run_example
 from espalier.nn.zeroskip.relu import ZeroSkipReLU
+from espalier.progress import Progress
 
 # What torch says when .view meets a memory format that it cannot look at so.
 _NO_VIEW = "view size is not compatible"
@@ -34,7 +35,7 @@ def accelerate(
     model: ModelT,
     example_input: Tensor | tuple[Any, ...] | Mapping[str, Any],
     *,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ModelT:
     """Let the convolutions and linear layers of a ReLU network skip zeros, with the same numbers.
 
@@ -152,9 +153,7 @@ def _is_bare(module: nn.Module) -> bool:
     return type(module) in _LAYERS and plain
 
 
-def _gaining(
-    calls: list[Observation], progress: Callable[[int, int], None] | None
-) -> dict[nn.Module, None]:
+def _gaining(calls: list[Observation], progress: Progress | None) -> dict[nn.Module, None]:
     """The layers that some plausible density makes faster, in order; measures what is unknown."""
     gaining: dict[nn.Module, None] = {}
     for done, call in enumerate(calls):

@@ -15,7 +15,7 @@ from espalier.nn.zeroskip.bitmask import Mask
 from espalier.nn.zeroskip.latency import DENSITIES, VARIANTS, Curve
 from espalier.nn.zeroskip.ops import Linear
 from espalier.nn.zeroskip.problem import Case
-from espalier.timing.interleave import least_seconds
+from espalier.timing.interleave import minimum_seconds
 
 
 class Measurement(NamedTuple):
@@ -26,13 +26,13 @@ class Measurement(NamedTuple):
 
 
 def measure(case: Case, pass_name: str) -> Measurement:
-    """Time one pass over random data, dense and every variant, in turns; the best of each."""
+    """Time one pass over random data, dense and every variant, interleaved; the best of each."""
     sample = _Sample(case)
     dense, best, steady = sample.dense(pass_name), math.inf, True
     variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
     for density in DENSITIES:  # one at a time: each has tensors of its own
         works = [dense, *(sample.skipping(pass_name, each, density) for each in variants)]
-        (fastest, *seconds), calm = least_seconds(works)
+        (fastest, *seconds), calm = minimum_seconds(works)
         best, steady = min(best, fastest), steady and all(calm)
         for times, time in zip(variants.values(), seconds, strict=True):
             times.append(time)
