@@ -9,7 +9,7 @@ from benchmarks.challenge.engine import plan_contestant
 from benchmarks.challenge.peer_contestants import enter_peers
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text
-from benchmarks.harness.memory import too_large
+from benchmarks.harness.process import too_large
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.inference import Plan, compile
 from espalier.network import Network

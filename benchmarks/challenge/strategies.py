@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.challenge.contest import Contestant, Work, compete
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
-from benchmarks.harness.memory import too_large
+from benchmarks.harness.process import too_large
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.inference import STRATEGIES, StrategyPlan
 from espalier.progress import Watch

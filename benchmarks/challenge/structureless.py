@@ -12,7 +12,7 @@ from benchmarks.challenge.engine import plan_contestant
 from benchmarks.challenge.peer_contestants import enter_peers
 from benchmarks.challenge.settings import Settings, Size
 from benchmarks.harness import text
-from benchmarks.harness.memory import too_large
+from benchmarks.harness.process import too_large
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.generate import random_network
 from espalier.inference import compile

@@ -9,6 +9,7 @@ import typer
 import espalier
 from espalier.cli import bench, compact, convert, demo, generate, infer, info, partition, train
 from espalier.cli.console import Commands
+from espalier.cli.options import Debug
 
 app = typer.Typer(
     name="espalier",
@@ -29,9 +30,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
-    ] = False,
+    debug: Debug = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version)
     ] = False,

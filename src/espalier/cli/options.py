@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from espalier.distributed.comm.transport import TransportName
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="Threads to use; all of them by default.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the random numbers.")]
-TimeSource = Literal["measured", "macs"]
 
 # Networks and inputs, by a path or by a word.
 NetworkSource = Annotated[

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from espalier.inference.options import Filter
 from espalier.inference.program import Program
 from espalier.inference.result import Report, Shortcut
-from espalier.kernels.segment import Segment
+from espalier.kernels.segment import SegmentOutput
 
 
 class Counters:
@@ -35,13 +35,13 @@ class Counters:
         self.sample_layers_saved = {"zero": 0, "unique": 0, "fixed point": 0}
         self._arriving = samples  # samples of this batch not all zero so far
 
-    def add_segment(self, begin: int, segment: Segment, costs: NDArray[np.float64]) -> None:
+    def add_segment(self, begin: int, segment: SegmentOutput, costs: NDArray[np.float64]) -> None:
         """Count some layers; `costs` are the multiply-adds of each for one sample."""
         self.processed[begin : begin + len(costs)] += segment.processed
         self.operations += int(segment.processed @ costs)
         self.live_operations += int(self._live(begin, segment) @ costs)
 
-    def _live(self, begin: int, segment: Segment) -> NDArray[np.int64]:
+    def _live(self, begin: int, segment: SegmentOutput) -> NDArray[np.int64]:
         """int64 ``[layers]``: samples multiplied that were not all zero."""
         if begin == 0:
             self._arriving = int(segment.processed[0])
