@@ -82,7 +82,7 @@ class SpmmPeer:
         product.run(self._scratch.address)
         across = min(-(-self._samples // _THREADS), _MOST_ACROSS)
         grid = across, min(step.outputs, _MOST_DOWN)
-        self._device.launch("respond_dense", grid, _THREADS, step, self._stream)
+        self._device.launch("epilogue_dense", grid, _THREADS, step, self._stream)
 
     def _put(self, array: NDArray[Any]) -> int:
         memory = self._device.allocate(array.nbytes)

@@ -159,7 +159,9 @@ def ours(case: Case, threads: int) -> list[Version]:
     x, dy, y_by_feature, dx_by_feature = map(np.asfortranarray, (case.x, case.dy, y, dx))
 
     def fused(x: Samples, dy: Samples, dx: Samples) -> tuple[Samples, ...]:
-        gradients = pattern.backward(values, x, dy, wanted=(True, True, False), dx=dx, **over)
+        gradients = pattern.backward(
+            values, x, dy, needs_input_grad=(True, True, False), dx=dx, **over
+        )
         return gradients.x, gradients.values
 
     def forward(x: Samples, y: Samples) -> tuple[Samples, ...]:

@@ -15,7 +15,7 @@ from espalier.kernels import Pattern, reference
 from tests.support.instruction_sets import AVAILABLE, forced
 
 UNIT = 2.0**-24
-WANTED = list(product((True, False), repeat=3))
+NEEDS = list(product((True, False), repeat=3))
 LAYOUTS = (np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2])
 
 
@@ -74,11 +74,11 @@ def cases(draw: st.DrawFn, exact: bool) -> Case:
     )
 
 
-def close(found: np.ndarray, wanted: np.ndarray, terms: int, sizes: np.ndarray) -> None:
+def close(found: np.ndarray, expected: np.ndarray, terms: int, sizes: np.ndarray) -> None:
     """Within the error of `terms` float32 additions in any order (Higham, section 3.1)."""
     assert found.dtype == np.float32
-    assert found.shape == wanted.shape
-    assert (np.abs(found - wanted) <= 4 * (terms + 2) * UNIT * sizes).all()
+    assert found.shape == expected.shape
+    assert (np.abs(found - expected) <= 4 * (terms + 2) * UNIT * sizes).all()
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
@@ -152,13 +152,13 @@ def test_bits_depend_on_threads_in_sums_over_samples_alone_and_never_on_layout(
         for threads in (2, 3):
             _, sums = run(np.ascontiguousarray, threads)
             in_cache = pattern.nonzeros < 1 << 17
-            for mine, wanted in zip(sums, sums_alone, strict=True):
-                np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-3)
-                assert in_cache or (mine == wanted).all()
+            for mine, theirs in zip(sums, sums_alone, strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-3)
+                assert in_cache or (mine == theirs).all()
             for layout in LAYOUTS:
                 found, again = run(layout, threads)
-                for mine, wanted in zip((*found, *again), (*expected, *sums), strict=True):
-                    np.testing.assert_array_equal(mine, wanted)
+                for mine, theirs in zip((*found, *again), (*expected, *sums), strict=True):
+                    np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
@@ -174,11 +174,11 @@ def test_threads_may_have_samples_of_their_own(name: str, threads: int) -> None:
                     y, drawn.pattern.spmm(drawn.values, x, drawn.bias, threads=1)
                 )
                 alone = drawn.pattern.backward(drawn.values, x, dy, threads=1)
-                for wanted in WANTED:
+                for needs_input_grad in NEEDS:
                     found = drawn.pattern.backward(
-                        drawn.values, x, dy, wanted=wanted, threads=threads
+                        drawn.values, x, dy, needs_input_grad=needs_input_grad, threads=threads
                     )
-                    for mine, theirs, asked in zip(found, alone, wanted, strict=True):
+                    for mine, theirs, asked in zip(found, alone, needs_input_grad, strict=True):
                         assert (mine is None) != asked
                         if asked:
                             np.testing.assert_array_equal(mine, theirs)
@@ -203,12 +203,14 @@ def test_wide_layers_are_read_in_blocks(name: str, rows: int, columns: int, dens
     np.testing.assert_array_equal(gradients.values, alone)
 
 
-def test_gradients_that_nobody_wants_are_not_made() -> None:
+def test_gradients_that_are_not_needed_are_not_made() -> None:
     drawn = case(9, 7, 5, 0.5, seed=3, exact=True)
     whole = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy)
-    for wanted in ((True, False, False), (False, True, False), (False, False, True)):
-        some = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy, wanted=wanted)
-        for asked, mine, all_of_it in zip(wanted, some, whole, strict=True):
+    for needs_input_grad in ((True, False, False), (False, True, False), (False, False, True)):
+        some = drawn.pattern.backward(
+            drawn.values, drawn.x, drawn.dy, needs_input_grad=needs_input_grad
+        )
+        for asked, mine, all_of_it in zip(needs_input_grad, some, whole, strict=True):
             if asked:
                 np.testing.assert_array_equal(mine, all_of_it)
             else:

@@ -75,7 +75,7 @@ def read_chunks(path: Path, progress: Progress | None = None) -> Generator[bytes
             for chunk in chunks_of(stream):
                 yield chunk, raw.tell()
 
-    with closing(ahead(chunks())) as pairs:
+    with closing(read_ahead(chunks())) as pairs:
         for chunk, position in pairs:
             yield chunk
             if progress:
@@ -90,10 +90,10 @@ class _Failure:
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
+def read_ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     """Make ``items`` in a thread of their own, at most ``depth`` of them ahead of the caller.
 
-    >>> list(ahead(range(3)))
+    >>> list(read_ahead(range(3)))
     [0, 1, 2]
     """
     made: SimpleQueue[object] = SimpleQueue()

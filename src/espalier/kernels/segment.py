@@ -1,4 +1,4 @@
-"""Run consecutive packed layers over samples: the one door to the native engine."""
+"""Consecutive packed layers over samples, tile by tile: the native engine of inference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BadSampleError(ValueError):
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentOutput:
     """What came out of some consecutive layers.
 
     Attributes:
@@ -47,7 +47,7 @@ def run_segment(
     panels: int = 1,
     threads: int = 0,
     progress: Progress | None = None,
-) -> Segment:
+) -> SegmentOutput:
     """Carry samples through layers, tile by tile, on all threads.
 
     Arguments:
@@ -81,4 +81,4 @@ def run_segment(
     )
     if status == _BAD_SAMPLE:
         raise BadSampleError
-    return Segment(rows, row_of, alive.view(bool), processed, living)
+    return SegmentOutput(rows, row_of, alive.view(bool), processed, living)
