@@ -174,11 +174,11 @@ def test_threads_may_have_samples_of_their_own(name: str, threads: int) -> None:
                     y, drawn.pattern.spmm(drawn.values, x, drawn.bias, threads=1)
                 )
                 alone = drawn.pattern.backward(drawn.values, x, dy, threads=1)
-                for needs_grad in NEEDS:
+                for needs_input_grad in NEEDS:
                     found = drawn.pattern.backward(
-                        drawn.values, x, dy, needs_grad=needs_grad, threads=threads
+                        drawn.values, x, dy, needs_input_grad=needs_input_grad, threads=threads
                     )
-                    for mine, theirs, asked in zip(found, alone, needs_grad, strict=True):
+                    for mine, theirs, asked in zip(found, alone, needs_input_grad, strict=True):
                         assert (mine is None) != asked
                         if asked:
                             np.testing.assert_array_equal(mine, theirs)
@@ -206,9 +206,11 @@ def test_wide_layers_are_read_in_blocks(name: str, rows: int, columns: int, dens
 def test_gradients_that_are_not_needed_are_not_made() -> None:
     drawn = case(9, 7, 5, 0.5, seed=3, exact=True)
     whole = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy)
-    for needs_grad in ((True, False, False), (False, True, False), (False, False, True)):
-        some = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy, needs_grad=needs_grad)
-        for asked, mine, all_of_it in zip(needs_grad, some, whole, strict=True):
+    for needs_input_grad in ((True, False, False), (False, True, False), (False, False, True)):
+        some = drawn.pattern.backward(
+            drawn.values, drawn.x, drawn.dy, needs_input_grad=needs_input_grad
+        )
+        for asked, mine, all_of_it in zip(needs_input_grad, some, whole, strict=True):
             if asked:
                 np.testing.assert_array_equal(mine, all_of_it)
             else:

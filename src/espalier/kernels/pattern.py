@@ -156,7 +156,7 @@ class Pattern:
         x: Floats,
         dy: Floats,
         *,
-        needs_grad: tuple[bool, bool, bool] = (True, True, True),
+        needs_input_grad: tuple[bool, bool, bool] = (True, True, True),
         dx: Floats | None = None,
         threads: int | None = None,
     ) -> Gradients:
@@ -166,11 +166,11 @@ class Pattern:
             values: ``[nonzeros]``.
             x: ``[batch, columns]``.
             dy: ``[batch, rows]``.
-            needs_grad: which of the three to compute.
+            needs_input_grad: which of the three to compute.
             dx: where to write the gradient by x, in C or F order.
         """
         rows, columns = self.shape
-        by_x, by_values, by_bias = needs_grad
+        by_x, by_values, by_bias = needs_input_grad
         dy = _samples("dy", dy, rows)
         dx = _result("dx", dx, (len(dy), columns)) if by_x else None
         dvalues = np.empty(self.nonzeros, np.float32) if by_values else None

@@ -114,7 +114,7 @@ def _backward(
         values.detach().numpy(),
         x.detach().numpy(),
         dy.detach().numpy(),
-        needs_grad=wanted,
+        needs_input_grad=wanted,
         dx=None if dx is None else dx.numpy(),
         threads=torch.get_num_threads(),
     )
