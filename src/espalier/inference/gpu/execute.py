@@ -162,7 +162,7 @@ def load(run: Run, first: int, last: int) -> BatchState:
     run.device.clear(*workspace.counters, run.stream)
     argument = arguments.Begin(
         sample=workspace.samples[0],
-        fate=workspace.sample_state,
+        sample_state=workspace.sample_state,
         count=workspace.counts,
         samples=count,
     )
@@ -212,17 +212,17 @@ def move_together(run: Run, state: BatchState, drop: bool, freeze: bool) -> None
     argument = arguments.Compact(
         count=workspace.counts + 4 * state.moves,
         count_after=workspace.counts + 4 * (state.moves + 1),
-        notes=workspace.flags,
+        flags=workspace.flags,
         sample=workspace.samples[state.moves % 2],
         sample_after=workspace.samples[1 - state.moves % 2],
         source=workspace.source,
-        fate=workspace.sample_state,
+        sample_state=workspace.sample_state,
         survivors=workspace.survivors,
         drop=drop,
         freeze=freeze,
-        turn=state.moves,
+        moves=state.moves,
     )
-    for kernel in ("survivors", "place"):
+    for kernel in ("count_survivors", "place_survivors"):
         run.launch(kernel, state.blocks, argument)
     state.moves += 1
     moved = arguments.Gather(
@@ -244,7 +244,7 @@ def settle(run: Run, state: BatchState) -> None:
     argument = arguments.Compact(
         count=workspace.counts + 4 * state.moves,
         sample=workspace.samples[state.moves % 2],
-        fate=workspace.sample_state,
+        sample_state=workspace.sample_state,
     )
     run.launch("settle", state.blocks, argument)
 
@@ -309,7 +309,7 @@ class DeviceOutputs:
         argument = arguments.Expand(
             panels=run.workspace.buffers[state.side],
             y=self._address + 4 * first * self._width,
-            fate=run.workspace.sample_state,
+            sample_state=run.workspace.sample_state,
             unit=self._expansion.address,
             constant=self._expansion.address + 4 * self._width,
             saturated=np.nan if clip is None else clip,
