@@ -22,7 +22,7 @@ from espalier.inference.gpu.early_exit import SurvivorPoll
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult, count_batch
 from espalier.inference.gpu.segments import Io
-from espalier.inference.gpu.upload import Samples, read_samples
+from espalier.inference.gpu.upload import SampleSource, read_samples
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import DeviceMemory, Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
@@ -44,7 +44,7 @@ class Run:
     program: GpuProgram
     device: Device
     stream: int
-    samples: Samples
+    samples: SampleSource
     drops: bool
     workspace: Workspace
     weights: HeldWeights | StreamedWeights
@@ -120,11 +120,10 @@ def execute(
 def begin_run(memory: DeviceMemory, x: Any, drops: bool, keep_outputs: bool, stream: Any) -> Run:
     """Find the samples, the stream to work on, and memory on the device."""
     device, program = memory.device, memory.program
-    asked = None if stream is None else as_stream(stream)
-    usual = memory.stream if asked is None else asked
+    usual = memory.stream if stream is None else as_stream(stream)
     samples = read_samples(x, program.inputs, device, usual)
     theirs = samples.stream
-    used = usual if asked is not None or theirs is None else theirs
+    used = usual if stream is not None or theirs is None else theirs
     if theirs is not None and theirs != used:
         ready = Event(device)
         ready.record(theirs)

@@ -15,11 +15,11 @@ from espalier.errors import InputError
 from espalier.inference.gpu.workspace import Workspace
 from espalier.kernels.samples import check_samples, name_bad_sample
 
-_SQUARE = 32  # samples and inputs that a block of `load_dense` transposes
+_TRANSPOSED = 32  # samples and inputs that a block of `load_dense` transposes at a time
 _CSR_WARPS = 8
 
 
-class Samples:
+class SampleSource:
     """Some samples; subclasses say where they lie.
 
     Attributes:
@@ -42,7 +42,7 @@ class Samples:
         raise NotImplementedError
 
 
-class HostDense(Samples):
+class HostDense(SampleSource):
     """numpy rows."""
 
     def __init__(self, x: NDArray[np.float32]) -> None:
@@ -66,7 +66,7 @@ class HostDense(Samples):
         return name_bad_sample(self._x)
 
 
-class HostCsr(Samples):
+class HostCsr(SampleSource):
     """scipy CSR."""
 
     def __init__(self, x: Any) -> None:
@@ -114,7 +114,7 @@ class HostCsr(Samples):
             begin = end
 
 
-class DeviceDense(Samples):
+class DeviceDense(SampleSource):
     """Rows on the device, read in place whatever their strides."""
 
     def __init__(self, view: DeviceView) -> None:
@@ -134,7 +134,7 @@ class DeviceDense(Samples):
         return InputError("x holds a number that is not finite in float32")
 
 
-class DeviceCsr(Samples):
+class DeviceCsr(SampleSource):
     """CSR whose three arrays lie on the device, as CuPy's does."""
 
     def __init__(self, x: Any, device: Device, stream: int) -> None:
@@ -191,7 +191,7 @@ class DeviceCsr(Samples):
         return InputError("x holds a number that is not finite, or a column outside its matrix")
 
 
-def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
+def read_samples(x: Any, width: int, device: Device, stream: int) -> SampleSource:
     """Samples wherever they lie, checked as far as their shape.
 
     Arguments:
@@ -233,7 +233,7 @@ def _transpose(
         status=status,
     )
     slots = -(-samples // tile) * tile
-    grid = -(-inputs // _SQUARE), slots // _SQUARE
+    grid = -(-inputs // _TRANSPOSED), slots // _TRANSPOSED
     device.launch("load_dense", grid, 8 * 32, argument, stream)
 
 
