@@ -60,10 +60,10 @@ class Race:
 
     def chosen_seconds(self, entry: str) -> float:
         """What a layer takes that runs the faster kernel, and looks at the zeros now and then."""
-        from espalier.nn.zeroskip.autotune import LOOK_EVERY
+        from espalier.nn.zeroskip.autotune import SAMPLE_EVERY
 
-        looking = self.look.median / LOOK_EVERY
-        return looking + min(self.skips[entry].median, self.dense.median)
+        sampling = self.look.median / SAMPLE_EVERY
+        return sampling + min(self.skips[entry].median, self.dense.median)
 
     def to_record(self, entry: str) -> Record:
         """One entry as JSON values."""
