@@ -1,4 +1,4 @@
-"""`espalier bench`: the papers' tables, measured on this machine beside its peers."""
+"""`python -m benchmarks`: the papers' tables, measured on this machine beside its peers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.harness.report import Report
-from espalier.cli import format as units
-from espalier.cli.console import Json, print_json, print_rows, print_text, progress
+from espalier.cli import format
+from espalier.cli.console import Commands, print_json, print_rows, print_text, progress
+from espalier.cli.options import Debug, Json
 from espalier.cli.sources import GeneratedInputs, parse_inputs
 from espalier.cuda import parse_device
 
-app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
+app = typer.Typer(
+    cls=Commands, no_args_is_help=True, help="The papers' tables on this machine, beside its peers."
+)
+
+
+@app.callback()
+def _options(debug: Debug = False) -> None:
+    """Options of every command."""
 
 
 @app.command("challenge")
@@ -102,7 +110,7 @@ def challenge(
         threads=kernels.thread_count(threads),
         limit=limit,
         peers=peers,
-        memory=None if memory is None else units.parse_bytes(memory),
+        memory=None if memory is None else format.parse_bytes(memory),
         device=device,
     )
     measure: Any = tables

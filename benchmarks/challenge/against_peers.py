@@ -1,4 +1,4 @@
-"""Section `peers`: the same network and inputs in one process, espalier and the others in turns."""
+"""Section `peers`: espalier and others interleaved in one process, over the same network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmarks.challenge.engine import plan_contestant
 from benchmarks.challenge.peer_contestants import enter_peers
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text
-from benchmarks.harness.memory import too_large
+from benchmarks.harness.process import too_large
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.inference import Plan, compile
 from espalier.network import Network
@@ -24,7 +24,7 @@ SAME_RULES = {"zero": "espalier, dead-row filter only", "none": "espalier, no fi
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Everybody on one network in turns."""
+    """Everybody on one network, interleaved."""
     return [partial(measure, settings, name) for name in settings.names]
 
 
@@ -47,7 +47,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
             },
         }
         entries, missing = enter_peers(network, inputs.shape[0], settings, filters=(True, False))
-    with watch(f"{title}: everybody in turns", "runs") as progress:
+    with watch(f"{title}: everybody interleaved", "runs") as progress:
         contestants = [*own.values(), *(entry.contestant for entry in entries)]
         contest = compete(contestants, network, inputs, settings, progress)
     size = {"network": title, "neurons": network.inputs, "layers": len(network)}
@@ -70,7 +70,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
 def notes(settings: Settings, records: list[Record]) -> list[str]:
     """How it was measured, and the ratios to the best peers."""
     said = [
-        "Same inputs, same process, same threads, in turns; ratios are formed round by round. "
+        "Same inputs, same process, same threads, interleaved; ratios are formed round by round. "
         "Everybody's weights are converted and inputs loaded before; espalier starts from the "
         "caller's sparse matrix.",
         "Peers run in slabs of samples that fit the cache, which is faster, and on the whole batch "

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from benchmarks.challenge.settings import Settings, label
+from benchmarks.harness.process import environment
 from benchmarks.harness.section import Record
 from espalier.errors import EspalierError
 from espalier.progress import Watch
@@ -29,7 +30,7 @@ def measure_alone(settings: Settings, name: str, watch: Watch) -> Record:
     """
     task = json.dumps({"settings": settings.to_dict(), "name": name})
     with subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
     ) as process:
         assert process.stdin is not None and process.stdout is not None
         with process.stdin:

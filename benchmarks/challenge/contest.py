@@ -1,4 +1,4 @@
-"""A fair contest: everyone is checked first, then all run in turns within a limit of time.
+"""A fair contest: everyone is checked first, then all run interleaved within a limit of time.
 
 Each contestant is tried on a few samples. One that would take longer than its limit runs fewer
 rounds, and one that is slower still runs fewer samples, whose time is scaled up to all of them.
@@ -86,7 +86,7 @@ def compete(
     settings: Settings,
     progress: Progress | None = None,
 ) -> Contest:
-    """Check all contestants against float64, then time them in turns.
+    """Check all contestants against float64, then time them, interleaved.
 
     Raises:
         EspalierError: a contestant computes something else.

@@ -8,7 +8,7 @@ from benchmarks.challenge.alone import measure_alone
 from benchmarks.challenge.contest import LEAST_ROUNDS
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
-from benchmarks.harness.memory import peak_memory
+from benchmarks.harness.process import peak_memory
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from espalier.inference import Result, compile
 from espalier.progress import Watch

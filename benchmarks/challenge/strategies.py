@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.challenge.contest import Contestant, Work, compete
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
-from benchmarks.harness.memory import too_large
+from benchmarks.harness.process import too_large
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.inference import STRATEGIES, StrategyPlan
 from espalier.progress import Watch
@@ -31,7 +31,7 @@ BYTES_PER_CONNECTION = 16  # the weights by output, for bias and clamp, and by i
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """All three strategies of a network in turns."""
+    """All three strategies of a network, interleaved."""
     return [partial(measure, settings, name) for name in settings.names]
 
 
@@ -45,7 +45,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     with watch(f"{title}: converting weights", "steps"):
         plan = StrategyPlan(network, STRATEGIES[0], settings.threads)
     contestants = [_contestant(plan, strategy) for strategy in STRATEGIES]
-    with watch(f"{title}: strategies in turns", "runs") as progress:
+    with watch(f"{title}: strategies interleaved", "runs") as progress:
         contest = compete(contestants, network, inputs, settings, progress)
     size = (network.inputs, len(network))
     operations = network.connections * inputs.shape[0]
@@ -70,7 +70,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     """How it was measured."""
     return [
         "Sparse samples times sparse weights, no shortcut but, with filter, dropping samples that "
-        "died; the three run in turns in one process. Time: all layers, the weights in memory.",
+        "died; the three run interleaved in one process. Time: all layers, the weights in memory.",
         "The paper's columns are its Tables IV to VI, for 60,000 inputs; '-' where it ran out of "
         "memory. Its rates are computed here from its times, for its Tables VII to IX do not "
         "always agree with them.",

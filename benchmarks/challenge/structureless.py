@@ -12,7 +12,7 @@ from benchmarks.challenge.engine import plan_contestant
 from benchmarks.challenge.peer_contestants import enter_peers
 from benchmarks.challenge.settings import Settings, Size
 from benchmarks.harness import text
-from benchmarks.harness.memory import too_large
+from benchmarks.harness.process import too_large
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.generate import random_network
 from espalier.inference import compile
@@ -25,7 +25,7 @@ BYTES_PER_CONNECTION = 8 * 6  # the network, espalier's plan and one copy for ea
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Everybody on one network in turns."""
+    """Everybody on one network, interleaved."""
     return [partial(measure, settings, size) for size in settings.structureless]
 
 
@@ -40,7 +40,7 @@ def measure(settings: Settings, size: Size, watch: Watch) -> list[Record]:
         network = Network(list(lazy))
         plan = compile(network, threads=settings.threads, memory=settings.memory)
         entries, missing = enter_peers(network, settings.batch, settings, filters=(False,))
-    with watch(f"{name}: everybody in turns", "runs") as progress:
+    with watch(f"{name}: everybody interleaved", "runs") as progress:
         contestants = [plan_contestant(OURS, plan, "unique")]
         contestants += [entry.contestant for entry in entries]
         contest = compete(contestants, network, batch, settings, progress)

@@ -29,7 +29,7 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure(settings: Settings, density: float, dtype: str, watch: Watch) -> list[Record]:
-    """Forward and backward of both layers in turns."""
+    """Forward and backward of both layers, interleaved."""
     import torch
 
     import espalier.nn as enn
@@ -50,7 +50,7 @@ def measure(settings: Settings, density: float, dtype: str, watch: Watch) -> lis
     runs: dict[str, Callable[[], Seconds]] = {
         who: partial(_step, layer, *sides[who]) for who, layer in layers.items()
     }
-    with watch(f"{title}: in turns", "runs") as progress:
+    with watch(f"{title}: interleaved", "runs") as progress:
         times = compete_on_device(runs, settings.rounds, settings.limit, progress)
     dense = times[DENSE].layers
     return [

@@ -23,7 +23,7 @@ ALL, EXACT = "all shortcuts", "grouping and zero filter"
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Both variants of a network in turns."""
+    """Both variants of a network, interleaved."""
     return [partial(measure, settings, name) for name in settings.names]
 
 
@@ -44,7 +44,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     for variant, plan in plans.items():
         _check(f"{title}, {variant}", plan.run(inputs).categories, expected.categories)
         runs[variant] = partial(_run, plan, inputs)
-    with watch(f"{title}: in turns", "runs") as progress:
+    with watch(f"{title}: interleaved", "runs") as progress:
         times = compete_on_device(runs, settings.rounds, settings.limit, progress)
     size = network.inputs, len(network)
     comparable = inputs.shape[0] == published.INPUTS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from time import perf_counter
 from typing import Any
 
@@ -35,7 +36,7 @@ class SpmmPeer:
         width = max(network.inputs, *(layer.outputs for layer in network))
         self._buffers = [device.allocate(4 * width * self._samples) for _ in range(2)]
         self._weights: list[Memory] = []
-        self._steps: list[tuple[DenseProduct, arguments.DenseStep]] = []
+        self._steps: list[tuple[DenseProduct, ctypes.Structure]] = []
         scratch = 1
         for index, layer in enumerate(network):
             parts = [layer.row_offsets.astype(np.int32), layer.column_indices, layer.values]
@@ -77,11 +78,11 @@ class SpmmPeer:
         self._device.copy_out(found, side.address, self._stream)
         return found.T
 
-    def _multiply(self, product: DenseProduct, step: arguments.DenseStep) -> None:
+    def _multiply(self, product: DenseProduct, step: ctypes.Structure) -> None:
         product.run(self._scratch.address)
         across = min(-(-self._samples // _THREADS), _MOST_ACROSS)
         grid = across, min(step.outputs, _MOST_DOWN)
-        self._device.launch("respond_dense", grid, _THREADS, step, self._stream)
+        self._device.launch("epilogue_dense", grid, _THREADS, step, self._stream)
 
     def _put(self, array: NDArray[Any]) -> int:
         memory = self._device.allocate(array.nbytes)

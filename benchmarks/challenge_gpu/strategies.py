@@ -24,7 +24,7 @@ OURS = "espalier"
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Three strategies and our engine in turns, network by network."""
+    """Three strategies and our engine interleaved, network by network."""
     return [partial(measure, settings, name) for name in settings.names]
 
 
@@ -50,7 +50,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
         for who, each in plans.items():
             check(who, np.asarray(each.run(few, output="dense").activations), expected)
     runs = {who: partial(_run, each, inputs) for who, each in plans.items()}
-    with watch(f"{title}: in turns", "runs") as progress:
+    with watch(f"{title}: interleaved", "runs") as progress:
         times = compete_on_device(runs, settings.rounds, settings.limit, progress)
     return [
         {

@@ -34,7 +34,7 @@ _WEIGHT_BYTES = 8
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Both on one network in turns."""
+    """Both on one network, interleaved."""
     return [partial(measure, settings, size) for size in settings.structureless]
 
 
@@ -57,7 +57,7 @@ def measure(settings: Settings, size: Size, watch: Watch) -> list[Record]:
         check(PEER, peer.outputs()[:few], expected)
         bandwidth = measure_bandwidth(device)
     runs: dict[str, Callable[[], Seconds]] = {OURS: partial(_run, plan, batch), PEER: peer.run}
-    with watch(f"{name}: in turns", "runs") as progress:
+    with watch(f"{name}: interleaved", "runs") as progress:
         times = compete_on_device(runs, settings.rounds, settings.limit, progress)
     work = network.connections * settings.batch
     least = _least_bytes(network, settings.batch)

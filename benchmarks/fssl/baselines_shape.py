@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 from espalier import fssl
 from espalier.fssl import TimeModel
 from espalier.training.context import build_start
-from espalier.training.footprint import Shape, compact_shape
-from espalier.training.phase_trainer import Trainer
+from espalier.training.footprint import Footprint, compact_footprint
+from espalier.training.phase_trainer import PhaseTrainer
 from espalier.training.phases import Phase
 
 if TYPE_CHECKING:
     from torch import nn
 
     from espalier.fssl import Groups
-    from espalier.training.context import Job
+    from espalier.training.context import TrainingContext
 
 Kept = Sequence[Sequence[int] | None]  # units of each family by index; None for all
 FRESH = 1_000_003  # apart from the seeds of all other trainings
@@ -59,35 +59,37 @@ def kept_units(small: nn.Module, groups: Groups) -> Kept:
     return kept
 
 
-class SmallTrainer(Trainer):
+class SmallTrainer(PhaseTrainer):
     """Training of a network of a given shape, from weights that nobody has seen.
 
     Arguments:
         kept: its shape, as units of the network of the settings.
     """
 
-    def __init__(self, job: Job, model: nn.Module, steps: int, *, kept: Kept) -> None:
-        super().__init__(job, fresh(job, kept), job.groups(model), steps)
+    def __init__(
+        self, context: TrainingContext, model: nn.Module, steps: int, *, kept: Kept
+    ) -> None:
+        super().__init__(context, fresh(context, kept), steps)
 
-    def shape(self) -> Shape:
+    def footprint(self) -> Footprint:
         """That of the network as it stands."""
-        return compact_shape(self.model, self.job.time)
+        return compact_footprint(self.model, self.context.time)
 
     def compact(self) -> nn.Module:
         """The network itself."""
         return self.model
 
 
-def fresh(job: Job, kept: Kept) -> nn.Module:
+def fresh(context: TrainingContext, kept: Kept) -> nn.Module:
     """A network of this shape with weights as its own initialisation would draw them."""
-    full = build_start(replace(job.settings, seed=job.settings.seed + FRESH), job.data)
-    groups = job.groups(full)
+    full = build_start(replace(context.settings, seed=context.settings.seed + FRESH), context.data)
+    groups = context.groups(full)
     keep_only(groups, kept)
     for layer in groups.layers:
         inputs, _ = groups.layer_widths(layer, groups.widths())
         # Weights are drawn with a spread of one over the root of a unit's inputs.
         groups.weight(layer).data *= (layer.in_width / inputs) ** 0.5
-    return fssl.compact(full, groups, time=job.time)
+    return fssl.compact(full, groups, time=context.time)
 
 
 def keep_only(groups: Groups, kept: Kept) -> None:

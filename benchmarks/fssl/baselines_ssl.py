@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from espalier.training.learning_rate import steady_then_tenth
 from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
-from espalier.training.phase_trainer import Trainer
+from espalier.training.phase_trainer import PhaseTrainer
 from espalier.training.phases import Phase
 from espalier.training.settings import Settings
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from espalier.fssl import Groups
-    from espalier.training.context import Job
+    from espalier.training.context import TrainingContext
 
 THRESHOLD = 1e-4
 
@@ -27,8 +27,8 @@ THRESHOLD = 1e-4
 def phases(settings: Settings, strength: float) -> list[Phase]:
     """Dense, then the penalty, then fine-tuning of the compact network."""
 
-    def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
-        return SSLTrainer(job, model, steps, strength)
+    def begin(context: TrainingContext, model: nn.Module, steps: int) -> PhaseTrainer:
+        return SSLTrainer(context, model, steps, strength)
 
     return pruning_phases(settings, "penalise", begin, FinetuneTrainer)
 
@@ -49,16 +49,18 @@ def group_lasso(groups: Groups) -> Tensor:
     return total
 
 
-class SSLTrainer(Trainer):
+class SSLTrainer(PhaseTrainer):
     """Training with the penalty in the loss.
 
     Arguments:
         strength: lambda.
     """
 
-    def __init__(self, job: Job, model: nn.Module, steps: int, strength: float) -> None:
-        super().__init__(job, model, job.groups(model), steps, schedule=steady_then_tenth)
-        job.teacher.learn_from(model)
+    def __init__(
+        self, context: TrainingContext, model: nn.Module, steps: int, strength: float
+    ) -> None:
+        super().__init__(context, model, steps, schedule=steady_then_tenth)
+        context.distillation.set_teacher(model)
         self._strength = strength
 
     @property

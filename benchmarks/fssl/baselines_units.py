@@ -11,7 +11,7 @@ from espalier.training.learning_rate import steady_then_tenth
 from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
 from espalier.training.methods.magnitude import PRUNINGS
-from espalier.training.phase_trainer import Trainer
+from espalier.training.phase_trainer import PhaseTrainer
 from espalier.training.phases import Phase
 from espalier.training.settings import Settings
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from espalier.fssl import Groups
-    from espalier.training.context import Job
+    from espalier.training.context import TrainingContext
 
 MIN_WIDTH = 2
 Criterion = Callable[["Groups"], "list[Tensor]"]  # a score above 0 for each unit of each family
@@ -52,16 +52,18 @@ def norm_ranks(groups: Groups) -> list[Tensor]:
     return [ranks(units.norms()) for units in groups.units]
 
 
-class UnitPruningTrainer(Trainer):
+class UnitPruningTrainer(PhaseTrainer):
     """Training in which more and more units become zeros, until the predicted time fits.
 
     Arguments:
         criterion: what scores the units; those of least score go.
     """
 
-    def __init__(self, job: Job, model: nn.Module, steps: int, criterion: Criterion) -> None:
-        super().__init__(job, model, job.groups(model), steps, schedule=steady_then_tenth)
-        job.teacher.learn_from(model)
+    def __init__(
+        self, context: TrainingContext, model: nn.Module, steps: int, criterion: Criterion
+    ) -> None:
+        super().__init__(context, model, steps, schedule=steady_then_tenth)
+        context.distillation.set_teacher(model)
         self._criterion = criterion
         self._gone = [~alive for alive in self.groups.alive()]
 
@@ -74,7 +76,7 @@ class UnitPruningTrainer(Trainer):
             units.scale_((~gone).float())
 
     def _choose(self) -> None:
-        target = self.job.settings.target
+        target = self.context.settings.target
         assert target is not None
         t = self._done / self._steps
         left = 1.0 - (1.0 - target.value) * (1.0 - (1.0 - t) ** 3)
@@ -85,11 +87,11 @@ class UnitPruningTrainer(Trainer):
         self._gone = least_useful(scores, self._time_left, left, MIN_WIDTH)
 
     def _time_left(self, widths: list[int]) -> float:
-        return self.job.time.seconds(widths) / self.job.seconds
+        return self.context.time.seconds(widths) / self.context.seconds
 
 
 def _phases(settings: Settings, criterion: Criterion) -> list[Phase]:
-    def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
-        return UnitPruningTrainer(job, model, steps, criterion)
+    def begin(context: TrainingContext, model: nn.Module, steps: int) -> PhaseTrainer:
+        return UnitPruningTrainer(context, model, steps, criterion)
 
     return pruning_phases(settings, "prune", begin, FinetuneTrainer)

@@ -88,7 +88,7 @@ def run_race(
     cases: Sequence[Case],
     watch: Watch,
 ) -> Race:
-    """Time all networks of a seed in turns, seed by seed."""
+    """Time all networks of a seed interleaved, seed by seed."""
     seconds: dict[Case, dict[str, list[float]]] = {
         case: {each.label: [] for each in entrants} for case in cases
     }

@@ -49,10 +49,10 @@ def predicted_seconds(model: nn.Module, groups: Groups, time: TimeModel) -> floa
         groups: of the dense network that it came from.
     """
     from espalier.fssl.compaction.report import find_report
-    from espalier.training.footprint import compact_shape
+    from espalier.training.footprint import compact_footprint
 
     if find_report(model) is not None:
-        return compact_shape(model, time).seconds
+        return compact_footprint(model, time).seconds
     seconds = time.seconds(groups.full_widths)
     for layer in groups.layers:
         module = model.get_submodule(layer.name)

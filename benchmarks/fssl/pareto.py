@@ -28,7 +28,7 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure(settings: Settings, trials: Trials, seed: int, watch: Watch) -> list[Record]:
-    """Train every method at every goal, then time all networks of this seed in turns."""
+    """Train every method at every goal, then time all networks of this seed interleaved."""
     made: list[Made] = []
     failures: list[Record] = []
     for method in methods_of(settings):
@@ -48,14 +48,15 @@ def _timed(
 ) -> list[Record]:
     records = {each.name: _record(each) for each in made}
     models = {each.name: each.model() for each in made}
-    job = trials.workshop.job(dense.trial, watch)
-    images = batch_of(job.data.test.images, settings.batch)
+    context = trials.workshop.context(dense.trial, watch)
+    start = context.start
+    images = batch_of(context.data.test.images, settings.batch)
     for threads in settings.forward_threads:
         times = trials.workshop.times(dense.trial, threads, watch)
         seconds = time_forward(models, images, threads=threads, rounds=settings.rounds, watch=watch)
         for name, record in records.items():
             spent = seconds[name]
-            record["predicted"][str(threads)] = predicted_seconds(models[name], job.start, times)
+            record["predicted"][str(threads)] = predicted_seconds(models[name], start, times)
             record["seconds"][str(threads)] = spent.to_dict()
             record["speedup"][str(threads)] = seconds[dense.name].over(spent).to_dict()
     return list(records.values())
@@ -118,7 +119,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "from the same dense network, whose epochs are not counted as theirs. Weights are those "
         "stored, biases not counted.",
         f"Times: one forward pass of {settings.batch} images on one and two threads, all networks "
-        "of a seed in turns; predicted by the time model of the dense network.",
+        "of a seed interleaved; predicted by the time model of the dense network.",
         *said,
     ]
 

@@ -7,12 +7,12 @@ from benchmarks.fssl.baselines_shape import Kept
 from benchmarks.fssl.goals import NORM, RANDOM, SCRATCH, SSL, WIDTH
 from benchmarks.fssl.trial import Trial
 from espalier.errors import InputError
-from espalier.training.context import Job
-from espalier.training.methods import stretches
-from espalier.training.phases import Phase, Stretch, divide
+from espalier.training.context import TrainingContext
+from espalier.training.methods import phases_of
+from espalier.training.phases import Phase, divide
 
 
-def plan_of(trial: Trial, job: Job, found: Kept | None) -> list[Stretch]:
+def plan_of(trial: Trial, context: TrainingContext, found: Kept | None) -> list[Phase]:
     """The phases of a trial with their epochs, the same number for every method.
 
     Arguments:
@@ -21,20 +21,22 @@ def plan_of(trial: Trial, job: Job, found: Kept | None) -> list[Stretch]:
     Raises:
         InputError: too few epochs, or a shape that is not there.
     """
-    phases = _phases(trial, job, found)
-    return stretches(job.settings) if phases is None else divide(phases, job.settings.epochs)
+    phases = _phases(trial, context, found)
+    return (
+        phases_of(context.settings) if phases is None else divide(phases, context.settings.epochs)
+    )
 
 
-def _phases(trial: Trial, job: Job, found: Kept | None) -> list[Phase] | None:
+def _phases(trial: Trial, context: TrainingContext, found: Kept | None) -> list[Phase] | None:
     """Those of a baseline; None for a method of `espalier.training`."""
-    method, settings = trial.method, job.settings
+    method, settings = trial.method, context.settings
     value = 0.0 if trial.goal is None else trial.goal.value
     if method == SCRATCH:
         if found is None:
             raise InputError(f"{trial.label} wants the shape that FSSL found, came none")
         return baselines_shape.phases(found)
     if method == WIDTH:
-        return baselines_shape.phases(baselines_shape.narrowed(job.start, job.time, value))
+        return baselines_shape.phases(baselines_shape.narrowed(context.start, context.time, value))
     if method == SSL:
         return baselines_ssl.phases(settings, value)
     if method == RANDOM:

@@ -15,13 +15,13 @@ from benchmarks.harness.section import Record
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 from espalier.training.loop import train_epoch
-from espalier.training.methods import stretches
+from espalier.training.methods import phases_of
 from espalier.training.methods.fssl import SparsifyTrainer
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from espalier.training.context import Job
+    from espalier.training.context import TrainingContext
 
 MOST = 0.05
 
@@ -33,8 +33,8 @@ class ClockedTrainer(SparsifyTrainer):
         seconds: of the proximal steps, the looks at the target and the masks.
     """
 
-    def __init__(self, job: Job, model: nn.Module, steps: int) -> None:
-        super().__init__(job, model, steps)
+    def __init__(self, context: TrainingContext, model: nn.Module, steps: int) -> None:
+        super().__init__(context, model, steps)
         self.seconds = 0.0
         base = self._shaping.base
         base.register_step_pre_hook(self._pause)
@@ -62,14 +62,15 @@ def share(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
 def _share(settings: Settings, trials: Trials, goal: Goal, watch: Watch) -> Record:
     asked = trial(settings, FSSL, goal, 0)
     with torch_threads(settings.threads):
-        job = trials.workshop.job(asked, watch)
-        phase = next(each for each in stretches(job.settings) if each.phase.name == "sparsify")
-        trainer = ClockedTrainer(job, job.build(), (phase.end - phase.first) * job.steps)
+        context = trials.workshop.context(asked, watch)
+        phase = next(each for each in phases_of(context.settings) if each.name == "sparsify")
+        steps, batch = (phase.end - phase.first) * context.steps, context.settings.batch
+        trainer = ClockedTrainer(context, context.build(), steps)
         seconds, parts = 0.0, []
         with watch(f"{settings.model}: shaping, {goal.label}", "epochs") as progress:
             for epoch in range(phase.first, phase.end):
                 spent, started = trainer.seconds, time.perf_counter()
-                train_epoch(trainer, job.data.train, batch=job.settings.batch, seed=0, epoch=epoch)
+                train_epoch(trainer, context.data.train, batch=batch, seed=0, epoch=epoch)
                 parts.append((trainer.seconds - spent) / (time.perf_counter() - started))
                 seconds += time.perf_counter() - started
                 progress(epoch + 1 - phase.first, phase.end - phase.first)

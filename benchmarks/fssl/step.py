@@ -65,7 +65,7 @@ def jobs(settings: StepSettings) -> list[Job]:
 def measure(
     settings: StepSettings, size: int, threads: int, density: float, watch: Watch
 ) -> list[Record]:
-    """Check everybody, then time all in turns."""
+    """Check everybody, then time all, interleaved."""
     import torch
 
     before = torch.get_num_threads()
@@ -143,8 +143,8 @@ def notes(settings: StepSettings, records: list[Record]) -> list[str]:
     absent = [] if any(SPARSELAB in r["seconds"] for r in records) else ["sparselab is not here."]
     return [
         f"A step: forward and backward of one layer with bias, batch {settings.step_batch}, "
-        "gradients by input, weights and bias; all in turns of some steps each, results checked "
-        "first (SparseLab draws a pattern of its own).",
+        "gradients by input, weights and bias; all interleaved, some steps at a time, results "
+        "checked first (SparseLab draws a pattern of its own).",
         f"{ROWS}: input and gradient come in rows, as from any PyTorch layer. {TRAVELLING}: they "
         "come with samples side by side, as other sparse layers leave them.",
         f"{HAND}: CSR, a transposed CSR beside it and sampled_addmm, without a bias; all operands "

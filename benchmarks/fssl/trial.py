@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Any
 
 from benchmarks.fssl.goals import DENSE, MAGNITUDE, METHODS, MIX, RIGL, Goal
-from espalier.files.checked_json import checksum
+from espalier.files.container import checksum
 from espalier.training import Settings as Training
 from espalier.training.settings import Method as TrainingMethod
 from espalier.training.settings import TimeSource

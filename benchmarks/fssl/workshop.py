@@ -16,21 +16,23 @@ from espalier.nn.networks import image_side
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 from espalier.training import Data, load_data
-from espalier.training.context import Job, build_start
+from espalier.training.context import TrainingContext, build_start
 from espalier.training.data import DIGITS, check_batch
-from espalier.training.epochs import Course
+from espalier.training.footprint import size_of
 from espalier.training.loop import accuracy
-from espalier.training.methods import stretches
-from espalier.training.phases import Stretch, check_steps
+from espalier.training.method_training import MethodTraining
+from espalier.training.methods import phases_of
+from espalier.training.phases import Phase, check_steps
 from espalier.training.settings import TimeSource
-from espalier.training.size import size_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from espalier.training.metrics import Record
+    from espalier.training.method_training import EpochMetrics
 
-Start = tuple[dict[str, Any], list["Record"]]  # weights after the dense phase, and its records
+Start = tuple[
+    dict[str, Any], list["EpochMetrics"]
+]  # weights after the dense phase, and its records
 
 
 class Workshop:
@@ -67,10 +69,10 @@ class Workshop:
                 )
         return self._times[key]
 
-    def job(self, trial: Trial, watch: Watch) -> Job:
+    def context(self, trial: Trial, watch: Watch) -> TrainingContext:
         """A trial as `espalier.training` sees it."""
         times = self.times(trial, trial.threads, watch)
-        return Job(trial.training(), self.data(trial), times)
+        return TrainingContext(trial.training(), self.data(trial), times)
 
     def start(self, trial: Trial) -> nn.Module:
         """The dense network that a trial begins with."""
@@ -93,78 +95,85 @@ class Workshop:
             TrainingError: the loss is no finite number.
         """
         with torch_threads(trial.threads):
-            job = self.job(trial, watch)
-            check_batch(job.data, job.settings.batch)
-            plan = plan_of(trial, job, found)
-            check_steps(plan, job.steps)
-            course = Course(job, plan, None)
-            self._begin(trial, course, plan, watch)
-            course.run(watch)
-            model = _kept(trial, course)
-            return model, _said(trial, course, model)
+            context = self.context(trial, watch)
+            check_batch(context.data, context.settings.batch)
+            plan = plan_of(trial, context, found)
+            check_steps(plan, context.steps)
+            training = MethodTraining(context, plan, None)
+            self._begin(trial, training, plan, watch)
+            training.run(watch)
+            model = _kept(trial, training)
+            return model, _said(trial, training, model)
 
-    def _begin(self, trial: Trial, course: Course, plan: list[Stretch], watch: Watch) -> None:
+    def _begin(
+        self, trial: Trial, training: MethodTraining, plan: list[Phase], watch: Watch
+    ) -> None:
         """Give a training the dense network of its seed, to go on from or to learn from.
 
         The order of images depends on seed and epoch alone, so that a training that goes on from
         a dense phase of another becomes what it would have become without.
         """
-        dense = None if trial.method == DENSE else self._dense(course.job, watch)
+        dense = None if trial.method == DENSE else self._dense(training.context, watch)
         if dense is None:
             return
         weights, history = dense
         if trial.method in TAUGHT:
-            teacher = course.job.build()
+            teacher = training.context.build()
             teacher.load_state_dict(weights)
-            course.job.teacher.learn_from(teacher)
-        elif plan[0].phase.name == DENSE:
-            course.trainer.model.load_state_dict(weights)
-            course.history = list(history)
+            training.context.distillation.set_teacher(teacher)
+        elif plan[0].name == DENSE:
+            training.trainer.model.load_state_dict(weights)
+            training.history = list(history)
 
-    def _dense(self, job: Job, watch: Watch) -> Start | None:
+    def _dense(self, context: TrainingContext, watch: Watch) -> Start | None:
         """The network after the dense phase of FSSL, None where it has no such phase."""
         alike = replace(
-            job.settings, method="fssl", target_time=None, target_zeros=None, mix=0.0, time="macs"
+            context.settings,
+            method="fssl",
+            target_time=None,
+            target_zeros=None,
+            mix=0.0,
+            time="macs",
         )
-        first = stretches(alike)[0]
-        if first.phase.name != DENSE:
+        first = phases_of(alike)[0]
+        if first.name != DENSE:
             return None
-        key = f"{alike} {job.data.fingerprint}"
+        key = f"{alike} {context.data.fingerprint}"
         if key not in self._starts:
-            short = replace(job, settings=replace(job.settings, epochs=first.end))
-            course = Course(short, [first], None)
-            course.run(watch)
-            self._starts[key] = course.trainer.model.state_dict(), course.history
+            short = replace(context, settings=replace(context.settings, epochs=first.end))
+            training = MethodTraining(short, [first], None)
+            training.run(watch)
+            self._starts[key] = training.trainer.model.state_dict(), training.history
         return self._starts[key]
 
 
-def _kept(trial: Trial, course: Course) -> nn.Module:
+def _kept(trial: Trial, training: MethodTraining) -> nn.Module:
     """The network that is kept: compact, or whole with its zeros."""
     if trial.method in (DENSE, *UNSTRUCTURED):
-        return dense_form(course.trainer.model).eval()
-    return course.trainer.compact().eval()
+        return dense_form(training.trainer.model).eval()
+    return training.trainer.compact().eval()
 
 
-def _said(trial: Trial, course: Course, model: nn.Module) -> dict[str, Any]:
-    job = course.job
+def _said(trial: Trial, training: MethodTraining, model: nn.Module) -> dict[str, Any]:
+    context = training.context
     running = run_form(trial.method, model)
-    size = size_of(running, job.example)
+    size = size_of(running, context.example)
     compact = find_report(model) is not None
     return {
-        "error": 1.0 - accuracy(running, job.data.test),
+        "error": 1.0 - accuracy(running, context.data.test),
         "weights": size.weights,
         "nonzeros": size.nonzeros,
-        "of_weights": job.weights,
+        "of_weights": context.weights,
         "bytes": size.parameter_bytes,
         "multiply_adds": size.multiply_adds,
-        "kept": [_plain(each) for each in kept_units(model, job.start)] if compact else None,
-        "seconds": sum(record.seconds for record in course.history),
-        "widths": _widths(model, job) if compact else job.start.full_widths,
+        "kept": [_plain(each) for each in kept_units(model, context.start)] if compact else None,
+        "seconds": sum(metrics.seconds for metrics in training.history),
+        "widths": _widths(model, context) if compact else context.start.full_widths,
     }
 
 
-def _widths(model: nn.Module, job: Job) -> list[int]:
-    kept, full = kept_units(model, job.start), job.start.full_widths
+def _widths(model: nn.Module, context: TrainingContext) -> list[int]:
+    kept, full = kept_units(model, context.start), context.start.full_widths
     return [size if each is None else len(each) for each, size in zip(kept, full, strict=True)]
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/sparse_linear.py [--size 1024] [--batch 128] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against two ceilings of the machine as measured in the same run: multiply-adds in registers,
 and the L2 cache's bandwidth, since a non-zero must read the samples of one feature. Steps:
 
@@ -159,7 +159,9 @@ def ours(case: Case, threads: int) -> list[Version]:
     x, dy, y_by_feature, dx_by_feature = map(np.asfortranarray, (case.x, case.dy, y, dx))
 
     def fused(x: Samples, dy: Samples, dx: Samples) -> tuple[Samples, ...]:
-        gradients = pattern.backward(values, x, dy, wanted=(True, True, False), dx=dx, **over)
+        gradients = pattern.backward(
+            values, x, dy, needs_input_grad=(True, True, False), dx=dx, **over
+        )
         return gradients.x, gradients.values
 
     def forward(x: Samples, y: Samples) -> tuple[Samples, ...]:

@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/spmm.py [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against the machine's two ceilings as measured in the same run. Steps:
 
     0  reference            one row at a time, float64: what every other version must compute
@@ -28,8 +28,9 @@ from numpy.typing import NDArray
 
 from benchmarks.harness.machine import Machine, measure_machine
 from benchmarks.peers import ScipyDense
-from espalier import Network, _native, radixnet, random_network
-from espalier.kernels import Groups, pack, pack_by_input, reference
+from espalier import Network, radixnet, random_network
+from espalier.kernels import RowBlocks, pack, pack_by_input, reference
+from espalier.kernels.samples import native_samples
 from espalier.kernels.segment import run_segment
 from espalier.timing.interleave import ROUNDS, time_interleaved
 from espalier.timing.spread import Spread
@@ -120,19 +121,19 @@ def grouped(asked: argparse.Namespace) -> Ladder:
     """Rows of a challenge network: 16 share their columns; no bias, so that all samples live."""
     network = Network(list(radixnet(asked.neurons, asked.layers, bias=0.0, weight=2.0**-5)))
     batch = rectified_noise(asked)
-    groups = {height: rows_that_share(asked.neurons, height) for height in HEIGHTS}
+    blocks = {height: rows_that_share(asked.neurons, height) for height in HEIGHTS}
     versions = [
         scipy(network, batch, asked),
         *(engine(f"rows, tile {tile}", network, batch, tile, None, asked) for tile in TILES),
         *(
             engine(
-                f"blocks {height} high, tile {tile}", network, batch, tile, groups[height], asked
+                f"blocks {height} high, tile {tile}", network, batch, tile, blocks[height], asked
             )
             for height in HEIGHTS
             for tile in TILES
         ),
     ]
-    return Ladder(f"rows in groups of {COPIES}, {network!r}", network, batch, versions)
+    return Ladder(f"rows in blocks of {COPIES}, {network!r}", network, batch, versions)
 
 
 def sparse_input(asked: argparse.Namespace) -> Ladder:
@@ -175,20 +176,15 @@ def engine(
     network: Network,
     batch: Any,
     tile: int,
-    groups: Groups | None,
+    blocks: RowBlocks | None,
     asked: argparse.Namespace,
     *,
     scatter: bool = False,
 ) -> Version:
     """The native engine: from rows in memory to rows in memory."""
-    packed = [pack(layer, groups) for layer in network]
+    packed = [pack(layer, blocks) for layer in network]
     first = pack_by_input(network[0]) if scatter else None
-    if isinstance(batch, np.ndarray):
-        samples = _native.dense_samples(batch, None)
-    else:
-        samples = _native.sparse_samples(
-            batch.indptr, batch.indices, batch.data, batch.shape[1], None
-        )
+    samples = native_samples(batch, None)
 
     def run() -> NDArray[np.float32]:
         segment = run_segment(packed, samples, first=first, tile=tile, threads=asked.threads)
@@ -200,10 +196,10 @@ def engine(
     return Version(name, run, multiply_adds, sum(layer.bytes for layer in packed))
 
 
-def rows_that_share(neurons: int, height: int) -> Groups:
+def rows_that_share(neurons: int, height: int) -> RowBlocks:
     """Blocks of `height` rows; copy c of base neuron a is row ``a + c * neurons / COPIES``."""
     rows = np.arange(neurons, dtype=np.int32).reshape(COPIES, -1).T.ravel()
-    return Groups(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
+    return RowBlocks(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
 
 
 def rectified_noise(asked: argparse.Namespace) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
     python benchmarks/ladder/zeroskip.py [--channels 256] [--side 28] [--threads 1] [--smoke]
 
-Every version is checked against float64 on a few images first and only then timed, in turns with
+Every version is checked against float64 on a few images first and only then timed, interleaved with
 the others, and printed against the machine's two ceilings as measured in the same run. Useful
 multiply-adds alone are counted: those of zeros are what is saved. Steps:
 

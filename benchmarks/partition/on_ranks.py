@@ -1,7 +1,7 @@
 """What a rank does for the section `ranks`; rank 0 prints the seconds of every round as JSON.
 
-Started by `ranks.py` through mpiexec. One process alone and all ranks together take turns; while
-rank 0 works alone, the others sleep.
+Started by `ranks.py` through mpiexec. One process alone and all ranks together are interleaved;
+while rank 0 works alone, the others sleep.
 """
 
 from __future__ import annotations

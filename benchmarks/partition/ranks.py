@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from benchmarks.harness.process import environment
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from benchmarks.partition.settings import EXCHANGED, Settings
 from espalier.distributed.comm import launch
@@ -74,6 +75,7 @@ def run_on_ranks(asked: dict[str, Any], ranks: int) -> dict[str, Any]:
         capture_output=True,
         text=True,
         check=False,
+        env=environment(),
     )
     if done.returncode:
         said = done.stderr.strip().splitlines()[-1:] or ["they said nothing"]

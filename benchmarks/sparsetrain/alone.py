@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 
-from benchmarks.harness.memory import peak_memory
+from benchmarks.harness.process import environment, peak_memory
 from benchmarks.sparsetrain.images import Images
 from benchmarks.sparsetrain.settings import SMALL_MODEL, Settings
 from benchmarks.sparsetrain.training import Trainer
@@ -34,7 +34,12 @@ def measure_memory(
         "threads": settings.threads,
     }
     done = subprocess.run(
-        COMMAND, input=json.dumps(task), capture_output=True, text=True, check=False
+        COMMAND,
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment(),
     )
     if done.returncode:
         reason = done.stderr.strip().splitlines()[-1:] or ["it said nothing"]

@@ -150,7 +150,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     """How it was measured."""
     return [
         "Speed-up: time of PyTorch's dense kernel (oneDNN on channels-last tensors; a matrix "
-        "product for linear layers) over the time of zero-skip, both in turns; medians. Random "
+        "product for linear layers) over the time of zero-skip, both interleaved; medians. Random "
         "zeros, in the input or in the gradient of the output. The mask of the input is made in "
         "FWD, that of the gradient in BWI, both included there; the other passes reuse them.",
         "needed: the gradient of the input only where the input is not zero, which is what a ReLU "

@@ -1,4 +1,4 @@
-"""One layer, one pass: PyTorch's dense kernel against zero-skip, checked and then timed in turns.
+"""One layer, one pass: PyTorch's dense kernel against zero-skip, checked, then timed interleaved.
 
 Every section measures with this one function.
 """
@@ -82,7 +82,7 @@ def race(
     settings: Settings,
     progress: Progress | None = None,
 ) -> Race:
-    """Check every entry against PyTorch, then time all in turns.
+    """Check every entry against PyTorch, then time all, interleaved.
 
     Arguments:
         dense: what PyTorch computes with.

@@ -44,7 +44,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     source = "scikit-learn's digits" if settings.mnist is None else "MNIST"
     return [
         "A step: batch, forward, loss, backward, SGD with momentum; dense channels-last PyTorch "
-        f"and espalier.nn.accelerate in turns, from the same parameters. {SMALL_MODEL} on "
+        f"and espalier.nn.accelerate interleaved, from the same parameters. {SMALL_MODEL} on "
         f"{source}, the others on noise of 224 x 224 pixels.",
         "Peak memory: a whole process of its own with PyTorch, one batch of noise and the first "
         "steps; in brackets what model and steps add.",
@@ -76,7 +76,7 @@ def _measure(
 def _race(
     settings: Settings, name: str, batch: int, state: dict[str, Any] | None, progress: Progress
 ) -> Record:
-    """Both in turns, each a model of its own."""
+    """Both interleaved, each a model of its own."""
     images = images_of(name, settings.mnist)
     trainers = {
         who: Trainer(name, images, batch, state=state, accelerated=who == ACCELERATED)

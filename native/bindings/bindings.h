@@ -1,4 +1,4 @@
-// Each bindings_*.cpp adds its functions to the one extension module.
+// Each file of this folder adds its functions to the one extension module.
 //
 // Arguments are checked here, once: wrong sizes and indices raise ValueError. The columns of
 // users' samples are checked inside the kernels, which read them anyway.

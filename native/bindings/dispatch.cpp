@@ -8,8 +8,8 @@
 #include <tuple>
 
 #include "bindings/bindings.h"
-#include "memory/buffer.h"
 #include "isa/dispatch.h"
+#include "memory/buffer.h"
 
 using namespace espalier;
 

@@ -8,9 +8,9 @@
 #include <optional>
 
 #include "bindings/bindings.h"
-#include "memory/buffer.h"
-#include "isa/dispatch.h"
 #include "inference/engine.h"
+#include "isa/dispatch.h"
+#include "memory/buffer.h"
 
 using namespace espalier;
 
@@ -96,11 +96,11 @@ int run(const std::vector<const PackedLayer*>& layers, const InputMajor* first,
                            .tile = tile,
                            .panels = panels,
                            .threads = thread_count(threads)};
-  const Outcome outcome = {.rows = rows.data(),
-                           .row_of = row_of.data(),
-                           .alive = alive.data(),
-                           .processed = processed.data(),
-                           .living = living.data()};
+  const SegmentOutput output = {.rows = rows.data(),
+                                .row_of = row_of.data(),
+                                .alive = alive.data(),
+                                .processed = processed.data(),
+                                .living = living.data()};
   RunStatus status;
   bool interrupted = false;
   {
@@ -123,7 +123,7 @@ int run(const std::vector<const PackedLayer*>& layers, const InputMajor* first,
       return interrupted;
     };
     nb::gil_scoped_release released;
-    status = run_segment(segment, held.samples, outcome, poll);
+    status = run_segment(segment, held.samples, output, poll);
   }
   if (interrupted) nb::raise_python_error();
   return int(status);
@@ -156,34 +156,34 @@ void bind_engine(nb::module_& module) {
           [](PackedLayer* self, const Array<int64_t>& row_offsets,
              const Array<int32_t>& column_indices, const Array<float>& values, int32_t inputs,
              const Array<float>& bias, float lower, float upper,
-             const Array<int64_t>& group_offsets, const Array<int32_t>& group_rows) {
+             const Array<int64_t>& block_offsets, const Array<int32_t>& block_rows) {
             const CsrView csr = csr_view(row_offsets, column_indices, values, inputs);
             require(bias.size() == size_t(csr.outputs), "bias must have one value per row");
-            for (size_t i = 0; i < group_rows.size(); ++i) {
-              require(group_rows.data()[i] >= 0 && group_rows.data()[i] < csr.outputs,
-                      "group_rows names a row outside the matrix");
+            for (size_t i = 0; i < block_rows.size(); ++i) {
+              require(block_rows.data()[i] >= 0 && block_rows.data()[i] < csr.outputs,
+                      "block_rows names a row outside the matrix");
             }
-            for (size_t g = 0; g < group_offsets.size(); ++g) {
-              require(group_offsets.data()[g] >= (g ? group_offsets.data()[g - 1] : 0) &&
-                          size_t(group_offsets.data()[g]) <= group_rows.size(),
-                      "group_offsets must rise within group_rows");
+            for (size_t b = 0; b < block_offsets.size(); ++b) {
+              require(block_offsets.data()[b] >= (b ? block_offsets.data()[b - 1] : 0) &&
+                          size_t(block_offsets.data()[b]) <= block_rows.size(),
+                      "block_offsets must rise within block_rows");
             }
             nb::gil_scoped_release released;
             new (self)
                 PackedLayer(csr, bias.data(), lower, upper,
-                            {group_offsets.data(), group_offsets.data() + group_offsets.size()},
-                            {group_rows.data(), group_rows.data() + group_rows.size()});
+                            {block_offsets.data(), block_offsets.data() + block_offsets.size()},
+                            {block_rows.data(), block_rows.data() + block_rows.size()});
           },
           nb::arg("row_offsets").noconvert(), nb::arg("column_indices").noconvert(),
           nb::arg("values").noconvert(), nb::arg("inputs"), nb::arg("bias").noconvert(),
-          nb::arg("lower"), nb::arg("upper"), nb::arg("group_offsets").noconvert(),
-          nb::arg("group_rows").noconvert())
+          nb::arg("lower"), nb::arg("upper"), nb::arg("block_offsets").noconvert(),
+          nb::arg("block_rows").noconvert())
       .def_prop_ro("inputs", [](const PackedLayer& self) { return self.view().inputs; })
       .def_prop_ro("outputs", [](const PackedLayer& self) { return self.view().outputs; })
       .def_prop_ro("bytes", &PackedLayer::bytes)
       .def_prop_ro("multiply_adds", &PackedLayer::multiply_adds)
       .def_prop_ro("own_rows", [](const PackedLayer& self) { return self.view().rows.count; })
-      .def_prop_ro("blocks", [](const PackedLayer& self) { return self.view().block_count; });
+      .def_prop_ro("blocks", [](const PackedLayer& self) { return self.view().strip_count; });
 
   nb::class_<InputMajor>(module, "InputMajor")
       .def(

@@ -4,8 +4,8 @@
 #include <algorithm>
 
 #include "bindings/bindings.h"
-#include "isa/dispatch.h"
 #include "exchange/panels.h"
+#include "isa/dispatch.h"
 
 using namespace espalier;
 
@@ -15,11 +15,11 @@ template <typename T>
 using Cube = nb::ndarray<T, nb::numpy, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 
 template <typename T>
-Panels3<T> panels_of(const Cube<T>& array) {
+PanelArray<T> panels_of(const Cube<T>& array) {
   return {array.data(), int64_t(array.shape(0)), int64_t(array.shape(1)), int64_t(array.shape(2))};
 }
 
-void check_exchange(const Panels3<const float>& source, const Panels3<float>& target,
+void check_exchange(const PanelArray<const float>& source, const PanelArray<float>& target,
                     const Array<int64_t>& index, int64_t indexed, int64_t packed, int64_t first) {
   require(source.panels == target.panels && source.lanes == target.lanes,
           "panels differ in number or lanes");
@@ -29,12 +29,12 @@ void check_exchange(const Panels3<const float>& source, const Panels3<float>& ta
   }
 }
 
-Arrivals arrivals_of(const Output<uint64_t, 2>& steps, const int64_t* parts, size_t count) {
-  require(steps.shape(1) == size_t(Arrivals::stride), "steps must be [parts][8]");
+StepCounters step_counters(const Output<uint64_t, 2>& steps, const int64_t* parts, size_t count) {
+  require(steps.shape(1) == size_t(StepCounters::stride), "steps must be [parts][8]");
   for (size_t i = 0; i < count; ++i) {
     require(parts[i] >= 0 && size_t(parts[i]) < steps.shape(0), "there is no such part");
   }
-  return Arrivals(steps.data());
+  return StepCounters(steps.data());
 }
 
 // An exchange and the arrays that its memory lies in.
@@ -48,28 +48,31 @@ std::vector<int64_t> copy_of(const Array<int64_t>& array) {
   return {array.data(), array.data() + array.size()};
 }
 
-void make_exchange(HeldExchange* self, int64_t part, const Array<int64_t>& outbox,
-                   const std::vector<Array<int64_t>>& places, const Array<int64_t>& packed,
-                   const Array<int64_t>& starts, const Output<uint64_t, 2>& steps) {
+void make_exchange(HeldExchange* self, int64_t part, const Array<int64_t>& send_index,
+                   const std::vector<Array<int64_t>>& receive_index,
+                   const Array<int64_t>& send_counts, const Array<int64_t>& receive_offsets,
+                   const Output<uint64_t, 2>& steps) {
   SharedExchange exchange{};
   exchange.part = part;
-  exchange.outbox = copy_of(outbox);
-  exchange.packed = copy_of(packed);
-  exchange.starts = copy_of(starts);
-  for (const auto& each : places) exchange.places.push_back(copy_of(each));
-  const size_t parts = packed.size();
-  require(part >= 0 && size_t(part) < parts && places.size() == parts &&
-              starts.size() == parts + 1 && steps.shape(0) == parts &&
-              steps.shape(1) == size_t(Arrivals::stride),
+  exchange.send_index = copy_of(send_index);
+  exchange.send_counts = copy_of(send_counts);
+  exchange.receive_offsets = copy_of(receive_offsets);
+  for (const auto& each : receive_index) exchange.receive_index.push_back(copy_of(each));
+  const size_t parts = send_counts.size();
+  require(part >= 0 && size_t(part) < parts && receive_index.size() == parts &&
+              receive_offsets.size() == parts + 1 && steps.shape(0) == parts &&
+              steps.shape(1) == size_t(StepCounters::stride),
           "an exchange must know every part");
-  require(int64_t(outbox.size()) == exchange.packed[size_t(part)], "the outbox has another size");
-  const int64_t own = exchange.starts[0];  // received neurons come behind the own ones
-  for (int64_t place : exchange.outbox) require(place >= 0 && place < own, "no such neuron");
+  require(int64_t(send_index.size()) == exchange.send_counts[size_t(part)],
+          "send_index has another size");
+  const int64_t own = exchange.receive_offsets[0];  // received neurons come behind the own ones
+  for (int64_t index : exchange.send_index) require(index >= 0 && index < own, "no such neuron");
   for (size_t p = 0; p < parts; ++p) {
-    require(exchange.starts[p + 1] - exchange.starts[p] == int64_t(exchange.places[p].size()),
+    require(exchange.receive_offsets[p + 1] - exchange.receive_offsets[p] ==
+                int64_t(exchange.receive_index[p].size()),
             "received neurons must lie one behind the other");
-    for (int64_t place : exchange.places[p]) {
-      require(place >= 0 && place < exchange.packed[p], "no such neuron in what a part packs");
+    for (int64_t index : exchange.receive_index[p]) {
+      require(index >= 0 && index < exchange.send_counts[p], "no such neuron in what a part packs");
     }
   }
   exchange.steps = steps.data();
@@ -127,7 +130,7 @@ void bind_panels(nb::module_& module) {
   module.def(
       "announce_step",
       [](const Output<uint64_t, 2>& steps, int64_t part, uint64_t step) {
-        arrivals_of(steps, &part, 1).announce(part, step);
+        step_counters(steps, &part, 1).announce(part, step);
       },
       nb::arg("steps").noconvert(), nb::arg("part"), nb::arg("step"));
 
@@ -135,21 +138,21 @@ void bind_panels(nb::module_& module) {
       "wait_for_step",
       [](const Output<uint64_t, 2>& steps, const Array<int64_t>& parts, uint64_t step,
          double seconds) {
-        const Arrivals arrivals = arrivals_of(steps, parts.data(), parts.size());
+        const StepCounters counters = step_counters(steps, parts.data(), parts.size());
         nb::gil_scoped_release released;
-        return arrivals.wait(parts.data(), int64_t(parts.size()), step, seconds);
+        return counters.wait(parts.data(), int64_t(parts.size()), step, seconds);
       },
       nb::arg("steps").noconvert(), nb::arg("parts").noconvert(), nb::arg("step"),
       nb::arg("seconds"));
 
   nb::class_<HeldExchange>(module, "SharedExchange")
-      .def("__init__", &make_exchange, nb::arg("part"), nb::arg("outbox").noconvert(),
-           nb::arg("places"), nb::arg("packed").noconvert(), nb::arg("starts").noconvert(),
-           nb::arg("steps").noconvert())
+      .def("__init__", &make_exchange, nb::arg("part"), nb::arg("send_index").noconvert(),
+           nb::arg("receive_index"), nb::arg("send_counts").noconvert(),
+           nb::arg("receive_offsets").noconvert(), nb::arg("steps").noconvert())
       .def(
           "attach",
           [](HeldExchange& self, std::vector<Output<float>> memories) {
-            const size_t parts = self.exchange.packed.size();
+            const size_t parts = self.exchange.send_counts.size();
             require(memories.size() == SharedExchange::halves * parts,
                     "every part has two halves of memory");
             self.exchange.memory.clear();
@@ -164,8 +167,8 @@ void bind_panels(nb::module_& module) {
       .def(
           "start",
           [](const HeldExchange& self, const Cube<float>& x, uint64_t step) {
-            const Panels3<const float> from{x.data(), int64_t(x.shape(0)), int64_t(x.shape(1)),
-                                            int64_t(x.shape(2))};
+            const PanelArray<const float> from{x.data(), int64_t(x.shape(0)), int64_t(x.shape(1)),
+                                               int64_t(x.shape(2))};
             require(!self.memories.empty() && self.exchange.fits(from),
                     "the panels do not fit the exchange");
             self.exchange.start(from, step);
@@ -175,7 +178,7 @@ void bind_panels(nb::module_& module) {
           "finish",
           [](const HeldExchange& self, const Cube<float>& x, uint64_t step, double seconds) {
             const auto to = panels_of(x);
-            const Panels3<const float> same{to.data, to.panels, to.neurons, to.lanes};
+            const PanelArray<const float> same{to.data, to.panels, to.neurons, to.lanes};
             require(!self.memories.empty() && self.exchange.fits(same),
                     "the panels do not fit the exchange");
             nb::gil_scoped_release released;

@@ -18,7 +18,7 @@ using NewValues = std::optional<Output<float>>;
 
 // [batch, features], contiguous one way or the other.
 template <typename T>
-Samples<T> samples_of(const Strided<T>& array, int64_t batch, int64_t features) {
+BatchView<T> batch_view(const Strided<T>& array, int64_t batch, int64_t features) {
   require(int64_t(array.shape(0)) == batch && int64_t(array.shape(1)) == features,
           "samples have the wrong shape");
   if (!batch || !features) return {array.data(), batch, features, false, features};
@@ -75,8 +75,8 @@ void bind_pattern(nb::module_& module) {
           [](const Pattern& self, const Array<float>& values, const Strided<const float>& x,
              const Values& bias, const Strided<float>& y, int threads) {
             const int64_t batch = int64_t(x.shape(0));
-            const auto from = samples_of(x, batch, self.columns());
-            const auto to = samples_of(y, batch, self.rows());
+            const auto from = batch_view(x, batch, self.columns());
+            const auto to = batch_view(y, batch, self.rows());
             require(!bias || int64_t(bias->size()) == self.rows(),
                     "bias must have one number for each row");
             const float* numbers = values_of(self, values);
@@ -93,11 +93,11 @@ void bind_pattern(nb::module_& module) {
              const std::optional<Strided<float>>& dx, const NewValues& dvalues,
              const NewValues& dbias, int threads) {
             const int64_t batch = int64_t(dy.shape(0));
-            const auto gradient = samples_of(dy, batch, self.rows());
-            std::optional<Samples<const float>> inputs;
-            if (x) inputs = samples_of(*x, batch, self.columns());
-            std::optional<Samples<float>> by_input;
-            if (dx) by_input = samples_of(*dx, batch, self.columns());
+            const auto gradient = batch_view(dy, batch, self.rows());
+            std::optional<BatchView<const float>> inputs;
+            if (x) inputs = batch_view(*x, batch, self.columns());
+            std::optional<BatchView<float>> by_input;
+            if (dx) by_input = batch_view(*dx, batch, self.columns());
             require(!dx || values, "dx needs values");
             require(!dvalues || x, "dvalues needs x");
             require(!dvalues || int64_t(dvalues->size()) == self.nonzeros(),

@@ -4,14 +4,14 @@
 #include <tuple>
 
 #include "bindings/bindings.h"
-#include "isa/dispatch.h"
 #include "inference/spgemm.h"
+#include "isa/dispatch.h"
 
 using namespace espalier;
 
 namespace {
 
-// The samples of a run between two layers; two of them take turns as input and output.
+// The samples of a run between two layers; two of them alternate as input and output.
 struct SpgemmRun {
   SpgemmRun() = default;
   SpgemmRun(const SpgemmRun&) = delete;

@@ -75,7 +75,7 @@ void bind_masks(nb::module_& module) {
         const int64_t rows = int64_t(x.shape(0)), channels = int64_t(x.shape(1));
         require_mask(Mask(mask), rows, channels);
         nb::gil_scoped_release released;
-        make_mask(x.data(), rows, channels, mask.data(), thread_count(threads));
+        nonzero_mask(x.data(), rows, channels, mask.data(), thread_count(threads));
       },
       nb::arg("x").noconvert(), nb::arg("mask").noconvert(), nb::arg("threads"));
   module.def(
@@ -85,7 +85,7 @@ void bind_masks(nb::module_& module) {
         require(y.shape(0) == x.shape(0) && y.shape(1) == x.shape(1), "y must be as large as x");
         require_mask(Mask(mask), rows, channels);
         nb::gil_scoped_release released;
-        relu_with_mask(x.data(), rows, channels, y.data(), mask.data(), thread_count(threads));
+        relu_forward(x.data(), rows, channels, y.data(), mask.data(), thread_count(threads));
       },
       nb::arg("x").noconvert(), nb::arg("y").noconvert(), nb::arg("mask").noconvert(),
       nb::arg("threads"));
@@ -97,12 +97,13 @@ void bind_masks(nb::module_& module) {
                 "dx must be as large as dy");
         require_mask(mask, rows, channels);
         nb::gil_scoped_release released;
-        relu_by_mask(dy.data(), mask.data(), rows, channels, dx.data(), thread_count(threads));
+        relu_backward(dy.data(), mask.data(), rows, channels, dx.data(), thread_count(threads));
       },
       nb::arg("dy").noconvert(), nb::arg("mask").noconvert(), nb::arg("dx").noconvert(),
       nb::arg("threads"));
   module.def(
-      "count_bits", [](const Mask& mask) { return count_bits(mask.data(), int64_t(mask.size())); },
+      "count_nonzero",
+      [](const Mask& mask) { return count_nonzero(mask.data(), int64_t(mask.size())); },
       nb::arg("mask").noconvert());
 }
 
@@ -141,7 +142,7 @@ void bind_zeroskip(nb::module_& module) {
           require_mask(mask, shape.output_pixels(), shape.filters);
         }
         nb::gil_scoped_release released;
-        const auto pass = mask_is_needed ? zeroskip_backward_needed : zeroskip_backward_input;
+        const auto pass = mask_is_needed ? zeroskip_masked_input_grad : zeroskip_backward_input;
         pass(shape, dy.data(), mask.data(), view_of(weights), dx.data(), thread_count(threads));
       },
       nb::arg("dy").noconvert(), nb::arg("mask").noconvert(), nb::arg("mask_is_needed"),

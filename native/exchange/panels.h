@@ -12,30 +12,30 @@ namespace espalier {
 // Panels one after the other; `neurons` is what memory holds of each, of which a layer may use the
 // first few.
 template <typename T>
-struct Panels3 {
+struct PanelArray {
   T* data;
   int64_t panels, neurons, lanes;
   T* neuron(int64_t panel, int64_t index) const { return data + (panel * neurons + index) * lanes; }
 };
 
 // y = clamp(W x + bias) panel by panel; `alive` [panels][lanes] is 0 where all outputs are 0.
-void run_panels(const PackedLayer& layer, const Panels3<const float>& x, const Panels3<float>& y,
-                float* alive, int threads);
+void run_panels(const PackedLayer& layer, const PanelArray<const float>& x,
+                const PanelArray<float>& y, float* alive, int threads);
 
 // target[:, first + i] = source[:, index[i]]
-void take_neurons(const Panels3<const float>& source, const int64_t* index, int64_t count,
-                  const Panels3<float>& target, int64_t first);
+void take_neurons(const PanelArray<const float>& source, const int64_t* index, int64_t count,
+                  const PanelArray<float>& target, int64_t first);
 
 // target[:, index[i]] += source[:, first + i]
-void add_neurons(const Panels3<const float>& source, int64_t first, const int64_t* index,
-                 int64_t count, const Panels3<float>& target);
+void add_neurons(const PanelArray<const float>& source, int64_t first, const int64_t* index,
+                 int64_t count, const PanelArray<float>& target);
 
 // The numbers of steps that parts have announced, each on a cache line of its own, in memory that
 // their processes share.
-class Arrivals {
+class StepCounters {
  public:
   static constexpr int64_t stride = 8;  // in uint64_t
-  explicit Arrivals(uint64_t* steps) : steps_(steps) {}
+  explicit StepCounters(uint64_t* steps) : steps_(steps) {}
 
   // Everything this process wrote before is seen by whoever waits for this step.
   void announce(int64_t part, uint64_t step) const;
@@ -47,25 +47,26 @@ class Arrivals {
   uint64_t* steps_;
 };
 
-// One part's side of an exchange through memory that all parts see: what others read is packed into
-// its own piece, theirs is taken from their pieces. Two halves of the memory take turns.
+// One part's side of an exchange through memory that all parts see: each packs what others read
+// into its own piece, and takes theirs from their pieces. Two halves of the memory alternate.
 struct SharedExchange {
   static constexpr int halves = 2;
 
-  int64_t part;                              // whose it is
-  std::vector<int64_t> outbox;               // the places it packs
-  std::vector<std::vector<int64_t>> places;  // for each part, what it takes of what that packed
-  std::vector<int64_t> packed;               // neurons that each part packs
-  std::vector<int64_t> starts;               // where what it takes from each part begins in x
+  int64_t part;                     // whose it is
+  std::vector<int64_t> send_index;  // the neurons it packs
+  // For each part, which of the neurons that one packs it takes.
+  std::vector<std::vector<int64_t>> receive_index;
+  std::vector<int64_t> send_counts;      // neurons that each part packs
+  std::vector<int64_t> receive_offsets;  // where in x those of each part begin
   uint64_t* steps;
   std::vector<float*> memory;  // [half][part]
   int64_t capacity = 0;        // floats of each
 
   // Whether panels of so many lanes fit.
-  bool fits(const Panels3<const float>& x) const;
-  void start(const Panels3<const float>& x, uint64_t step) const;
+  bool fits(const PanelArray<const float>& x) const;
+  void start(const PanelArray<const float>& x, uint64_t step) const;
   // -1, or the first part that was late.
-  int64_t finish(const Panels3<float>& x, uint64_t step, double seconds) const;
+  int64_t finish(const PanelArray<float>& x, uint64_t step, double seconds) const;
 };
 
 }  // namespace espalier

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <utility>
 
-#include "memory/buffer.h"
 #include "isa/dispatch.h"
+#include "memory/buffer.h"
 
 namespace espalier {
 
@@ -17,7 +17,7 @@ namespace {
 constexpr int vector_lanes = 16;  // pack_lanes moves this many lanes at a time
 
 // What the threads of a run tell each other.
-struct Shared {
+struct RunState {
   const Poll& poll;
   const int64_t samples;
   std::atomic<bool> good{true}, stop{false};
@@ -31,9 +31,9 @@ struct Shared {
 };
 
 // One thread's samples on their way through the layers: up to `panels` panels of living lanes.
-class Group {
+class PanelGroup {
  public:
-  Group(const Segment& segment, const Samples& samples)
+  PanelGroup(const Segment& segment, const Samples& samples)
       : segment_(segment), samples_(samples), kernels_(kernels()), tile_(segment.tile) {
     int64_t widest = segment.first ? 0 : samples.width;
     for (const PackedLayer* layer : segment.layers) {
@@ -53,7 +53,7 @@ class Group {
 
   // Carries samples first ... first + count through all layers; false on a bad sample. Gives up
   // between two layers when the run is halted.
-  bool run(int64_t first, int64_t count, const Outcome& outcome, Shared& shared) {
+  bool run(int64_t first, int64_t count, const SegmentOutput& output, RunState& shared) {
     sample_.resize(count);
     for (int64_t i = 0; i < count; ++i) sample_[i] = first + i;
     lanes_ = count;
@@ -61,7 +61,7 @@ class Group {
     for (size_t l = 0; l < segment_.layers.size() && lanes_; ++l) {
       if (shared.halted()) return true;
       const LayerView& layer = segment_.layers[l]->view();
-      count_into(outcome.processed[l], lanes_);
+      count_into(output.processed[l], lanes_);
       std::fill_n(alive_.data(), size_t(panels()) * tile_, 0.0f);
       if (l == 0 && segment_.first) {
         finite &= scatter_first(layer);
@@ -73,15 +73,15 @@ class Group {
         }
       }
       const int64_t living = count_living();
-      count_into(outcome.living[l], living);
+      count_into(output.living[l], living);
       const bool last = l + 1 == segment_.layers.size();
       const bool frees_a_panel = (living + tile_ - 1) / tile_ < panels();
-      if (last) mark_alive(outcome);
+      if (last) mark_alive(output);
       if (segment_.droppable[l] && living < lanes_ && (last || frees_a_panel)) {
-        drop_dead(layer.outputs, outcome);
+        drop_dead(layer.outputs, output);
       }
     }
-    return store_rows(outcome, shared.next_row) && finite;
+    return store_rows(output, shared.next_row) && finite;
   }
 
  private:
@@ -172,12 +172,12 @@ class Group {
     return living;
   }
 
-  void mark_alive(const Outcome& outcome) const {
-    for (int64_t lane = 0; lane < lanes_; ++lane) outcome.alive[sample_[lane]] = lives(lane);
+  void mark_alive(const SegmentOutput& output) const {
+    for (int64_t lane = 0; lane < lanes_; ++lane) output.alive[sample_[lane]] = lives(lane);
   }
 
   // Living lanes move to the front, in order; the samples of dead ones are dropped.
-  void drop_dead(int64_t neurons, const Outcome& outcome) {
+  void drop_dead(int64_t neurons, const SegmentOutput& output) {
     int64_t kept = 0;
     for (int64_t begin = 0; begin < lanes_; begin += vector_lanes) {
       uint32_t mask = 0;
@@ -189,7 +189,7 @@ class Group {
         if (mask >> i & 1) {
           sample_[kept++] = sample_[begin + i];
         } else if (begin + i < lanes_) {
-          outcome.row_of[sample_[begin + i]] = -1;
+          output.row_of[sample_[begin + i]] = -1;
         }
       }
     }
@@ -210,9 +210,9 @@ class Group {
     }
   }
 
-  // Rows are handed out in the order groups finish: only memory that holds a row is touched.
+  // Rows are handed out in the order panel groups finish: only memory that holds a row is touched.
   // False when some output is not finite, which only layers without a clip bring about.
-  bool store_rows(const Outcome& outcome, std::atomic<int64_t>& next_row) {
+  bool store_rows(const SegmentOutput& output, std::atomic<int64_t>& next_row) {
     bool finite = true;
     const int64_t outputs = segment_.layers.back()->view().outputs;
     const int64_t first = next_row.fetch_add(lanes_);
@@ -221,8 +221,8 @@ class Group {
       const int count = int(std::min<int64_t>(tile_, lanes_ - begin));
       float* rows[max_tile];
       for (int i = 0; i < count; ++i) {
-        outcome.row_of[sample_[begin + i]] = first + begin + i;
-        rows[i] = outcome.rows + size_t(first + begin + i) * outputs;
+        output.row_of[sample_[begin + i]] = first + begin + i;
+        rows[i] = output.rows + size_t(first + begin + i) * outputs;
       }
       kernels_.panel_to_rows(panels_[p], tile_, outputs, rows, count);
       for (int i = 0; unbounded_ && i < count; ++i) finite &= kernels_.all_finite(rows[i], outputs);
@@ -244,26 +244,26 @@ class Group {
 
 }  // namespace
 
-RunStatus run_segment(const Segment& segment, const Samples& samples, const Outcome& outcome,
+RunStatus run_segment(const Segment& segment, const Samples& samples, const SegmentOutput& output,
                       const Poll& poll) {
   const int64_t size = int64_t(segment.tile) * segment.panels;
   const int64_t groups = (samples.count + size - 1) / size;
   const int threads = int(std::clamp<int64_t>(groups, 1, segment.threads));
-  Shared shared{poll, samples.count};
+  RunState shared{poll, samples.count};
 
   // Built outside the parallel region, where running out of memory can still be reported.
-  std::vector<Group> of_thread;
+  std::vector<PanelGroup> of_thread;
   of_thread.reserve(threads);
   for (int t = 0; t < threads; ++t) of_thread.emplace_back(segment, samples);
 
 #pragma omp parallel num_threads(threads)
   {
-    Group& group = of_thread[omp_get_thread_num()];
+    PanelGroup& group = of_thread[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 1)
     for (int64_t g = 0; g < groups; ++g) {
       if (shared.stop || !shared.good) continue;
       const int64_t first = g * size, count = std::min(size, samples.count - first);
-      if (!group.run(first, count, outcome, shared)) shared.good = false;
+      if (!group.run(first, count, output, shared)) shared.good = false;
       shared.done += count;
     }
   }

@@ -1,4 +1,6 @@
-// Running consecutive layers over a batch of samples: tiles, threads, dying lanes.
+// Consecutive packed layers over a batch of samples: Y = clamp(X W^T + bias), layer by layer.
+// Each thread carries some panels [neurons][tile], one sample a lane, through all layers; lanes
+// that are all 0 may be dropped on the way.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +32,7 @@ struct Segment {
   int threads = 1;
 };
 
-struct Outcome {
+struct SegmentOutput {
   float* rows;         // [samples][outputs of the last layer], partly filled
   int64_t* row_of;     // [samples]: the row that holds a sample's output, -1 if dropped as 0
   uint8_t* alive;      // [samples]: whether any output is not 0
@@ -44,7 +46,7 @@ using Poll = std::function<bool(int64_t, int64_t)>;
 enum class RunStatus { finished, stopped, bad_sample };
 
 // On `bad_sample` some column lies outside the matrix, or some value or output is not finite.
-RunStatus run_segment(const Segment& segment, const Samples& samples, const Outcome& outcome,
+RunStatus run_segment(const Segment& segment, const Samples& samples, const SegmentOutput& output,
                       const Poll& poll);
 
 }  // namespace espalier

@@ -23,28 +23,28 @@ bool is_sound(const CsrView& csr) {
 }
 
 PackedLayer::PackedLayer(const CsrView& csr, const float* bias, float lower, float upper,
-                         const std::vector<int64_t>& group_offsets,
-                         const std::vector<int32_t>& group_rows)
+                         const std::vector<int64_t>& block_offsets,
+                         const std::vector<int32_t>& block_rows)
     : bias_(bias, bias + csr.outputs) {
-  std::vector<bool> grouped(csr.outputs, false);
-  for (size_t g = 0; g + 1 < group_offsets.size(); ++g) {
-    const int32_t* rows = group_rows.data() + group_offsets[g];
-    const int64_t count = group_offsets[g + 1] - group_offsets[g];
-    for (int64_t i = 0; i < count; ++i) grouped[rows[i]] = true;
-    pack_group(csr, rows, count);
+  std::vector<bool> in_block(csr.outputs, false);
+  for (size_t b = 0; b + 1 < block_offsets.size(); ++b) {
+    const int32_t* rows = block_rows.data() + block_offsets[b];
+    const int64_t count = block_offsets[b + 1] - block_offsets[b];
+    for (int64_t i = 0; i < count; ++i) in_block[rows[i]] = true;
+    pack_block(csr, rows, count);
   }
-  pack_own_rows(csr, grouped);
+  pack_own_rows(csr, in_block);
   view_ = {.inputs = csr.inputs,
            .outputs = csr.outputs,
            .bias = bias_.data(),
            .lower = lower,
            .upper = upper,
            .rows = {int64_t(row_ids_.size()), row_ids_.data(), offsets_.data(), entries_.data()},
-           .block_count = int64_t(blocks_.size()),
-           .blocks = blocks_.data()};
+           .strip_count = int64_t(strips_.size()),
+           .strips = strips_.data()};
 }
 
-void PackedLayer::pack_group(const CsrView& csr, const int32_t* rows, int64_t count) {
+void PackedLayer::pack_block(const CsrView& csr, const int32_t* rows, int64_t count) {
   std::vector<int32_t> columns;
   for (int64_t i = 0; i < count; ++i) {
     columns.insert(columns.end(), csr.column_indices + csr.row_offsets[rows[i]],
@@ -52,34 +52,34 @@ void PackedLayer::pack_group(const CsrView& csr, const int32_t* rows, int64_t co
   }
   std::sort(columns.begin(), columns.end());
   columns.erase(std::unique(columns.begin(), columns.end()), columns.end());
-  group_columns_.push_back(std::move(columns));
-  const std::vector<int32_t>& shared = group_columns_.back();
+  block_columns_.push_back(std::move(columns));
+  const std::vector<int32_t>& shared = block_columns_.back();
 
-  for (int64_t first = 0; first < count; first += block_rows) {
-    const int64_t height = std::min<int64_t>(block_rows, count - first);
-    std::vector<float> weights(shared.size() * block_rows, 0.0f);
+  for (int64_t first = 0; first < count; first += strip_rows) {
+    const int64_t height = std::min<int64_t>(strip_rows, count - first);
+    std::vector<float> weights(shared.size() * strip_rows, 0.0f);
     for (int64_t r = 0; r < height; ++r) {
       size_t place = 0;
       const int32_t row = rows[first + r];
       for (int64_t k = csr.row_offsets[row]; k < csr.row_offsets[row + 1]; ++k) {
         while (shared[place] != csr.column_indices[k]) ++place;
-        weights[place * block_rows + r] = csr.values[k];
+        weights[place * strip_rows + r] = csr.values[k];
       }
     }
-    block_rows_.emplace_back(rows + first, rows + first + height);
-    block_weights_.push_back(std::move(weights));
-    blocks_.push_back({.rows = int32_t(height),
+    strip_rows_.emplace_back(rows + first, rows + first + height);
+    strip_weights_.push_back(std::move(weights));
+    strips_.push_back({.rows = int32_t(height),
                        .columns = int32_t(shared.size()),
-                       .row_ids = block_rows_.back().data(),
+                       .row_ids = strip_rows_.back().data(),
                        .column_ids = shared.data(),
-                       .weights = block_weights_.back().data()});
+                       .weights = strip_weights_.back().data()});
   }
 }
 
-void PackedLayer::pack_own_rows(const CsrView& csr, const std::vector<bool>& grouped) {
+void PackedLayer::pack_own_rows(const CsrView& csr, const std::vector<bool>& in_block) {
   offsets_.push_back(0);
   for (int32_t row = 0; row < csr.outputs; ++row) {
-    if (grouped[row]) continue;
+    if (in_block[row]) continue;
     row_ids_.push_back(row);
     for (int64_t k = csr.row_offsets[row]; k < csr.row_offsets[row + 1]; ++k) {
       entries_.push_back({uint32_t(csr.column_indices[k]), csr.values[k]});
@@ -90,16 +90,16 @@ void PackedLayer::pack_own_rows(const CsrView& csr, const std::vector<bool>& gro
 
 int64_t PackedLayer::multiply_adds() const {
   int64_t total = int64_t(entries_.size());
-  for (const RowBlock& block : blocks_) total += int64_t(block.rows) * block.columns;
+  for (const BlockStrip& strip : strips_) total += int64_t(strip.rows) * strip.columns;
   return total;
 }
 
 int64_t PackedLayer::bytes() const {
   size_t total = bias_.size() * sizeof(float) + entries_.size() * sizeof(Entry) +
                  row_ids_.size() * sizeof(int32_t) + offsets_.size() * sizeof(int64_t) +
-                 blocks_.size() * sizeof(RowBlock);
-  for (const auto& columns : group_columns_) total += columns.size() * sizeof(int32_t);
-  for (const auto& weights : block_weights_) total += weights.size() * sizeof(float);
+                 strips_.size() * sizeof(BlockStrip);
+  for (const auto& columns : block_columns_) total += columns.size() * sizeof(int32_t);
+  for (const auto& weights : strip_weights_) total += weights.size() * sizeof(float);
   return int64_t(total);
 }
 

@@ -1,4 +1,6 @@
-// One layer of a plan, packed for the kernels and owning its arrays.
+// The weights W [outputs][inputs] of one layer, packed for spmm (rows that stay sparse, and dense
+// blocks of rows that share columns) or sorted by input for spgemm, with bias and clamp. Both own
+// their arrays.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +25,11 @@ bool is_sound(const CsrView& csr);
 
 class PackedLayer {
  public:
-  // Rows of one group become dense blocks over the union of their columns; all rows in no group
-  // keep columns of their own. `group_rows` lists the rows of group g from `group_offsets[g]` to
-  // `group_offsets[g + 1]`, no row twice.
+  // Block b stores the rows `block_rows[block_offsets[b]]` ... `block_rows[block_offsets[b + 1] -
+  // 1]` densely over the union of their columns, no row twice. All other rows keep their own
+  // columns.
   PackedLayer(const CsrView& csr, const float* bias, float lower, float upper,
-              const std::vector<int64_t>& group_offsets, const std::vector<int32_t>& group_rows);
+              const std::vector<int64_t>& block_offsets, const std::vector<int32_t>& block_rows);
   PackedLayer(const PackedLayer&) = delete;
   PackedLayer& operator=(const PackedLayer&) = delete;
 
@@ -37,16 +39,16 @@ class PackedLayer {
   int64_t multiply_adds() const;
 
  private:
-  void pack_group(const CsrView& csr, const int32_t* rows, int64_t count);
-  void pack_own_rows(const CsrView& csr, const std::vector<bool>& grouped);
+  void pack_block(const CsrView& csr, const int32_t* rows, int64_t count);
+  void pack_own_rows(const CsrView& csr, const std::vector<bool>& in_block);
 
   std::vector<float> bias_;
   std::vector<int32_t> row_ids_;
   std::vector<int64_t> offsets_;
   std::vector<Entry> entries_;
-  std::vector<std::vector<int32_t>> block_rows_, group_columns_;
-  std::vector<std::vector<float>> block_weights_;
-  std::vector<RowBlock> blocks_;
+  std::vector<std::vector<int32_t>> strip_rows_, block_columns_;
+  std::vector<std::vector<float>> strip_weights_;
+  std::vector<BlockStrip> strips_;
   LayerView view_;
 };
 

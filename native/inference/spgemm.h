@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "memory/buffer.h"
 #include "inference/layer.h"
+#include "memory/buffer.h"
 
 namespace espalier {
 

@@ -9,12 +9,12 @@ namespace avx2 {
 #include "isa/simd.h"
 #include "isa/simd_masks.h"
 
-#include "isa/ceilings-inl.h"
-#include "zeroskip/masks-inl.h"
 #include "inference/panel-inl.h"
-#include "pattern/pattern-inl.h"
 #include "inference/scatter-inl.h"
 #include "inference/spmm-inl.h"
+#include "isa/ceilings-inl.h"
+#include "pattern/pattern-inl.h"
+#include "zeroskip/masks-inl.h"
 #include "zeroskip/zeroskip-inl.h"
 
 }  // namespace avx2

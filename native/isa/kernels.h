@@ -14,8 +14,8 @@ namespace espalier {
 constexpr int min_tile = 16;
 constexpr int max_tile = 64;
 
-// Rows of one block of a column group; its weights lie as [columns][block_rows].
-constexpr int block_rows = 8;
+// A block of rows that share columns is cut into strips of so many rows at most.
+constexpr int strip_rows = 8;
 
 struct Entry {
   uint32_t index;  // a column in row-major weights, an output in input-major weights
@@ -30,13 +30,13 @@ struct RowSet {
   const Entry* entries;    // `offsets[count]`, columns rising within a row
 };
 
-// Rows that share their columns: a dense block of weights, at most `block_rows` rows high.
-struct RowBlock {
-  int32_t rows;
+// Some rows of a dense block over shared columns.
+struct BlockStrip {
+  int32_t rows;  // at most `strip_rows`
   int32_t columns;
   const int32_t* row_ids;     // `rows`
   const int32_t* column_ids;  // `columns`, rising
-  const float* weights;       // [columns][block_rows]
+  const float* weights;       // [columns][strip_rows]
 };
 
 // One layer as the kernels see it; outputs no row names are clamp(bias).
@@ -47,8 +47,8 @@ struct LayerView {
   float lower;        // outputs are clamped to lower ... upper
   float upper;
   RowSet rows;
-  int64_t block_count;
-  const RowBlock* blocks;  // `block_count`
+  int64_t strip_count;
+  const BlockStrip* strips;  // `strip_count`
 };
 
 // The same weights sorted by input, for sparse samples: input i feeds entries

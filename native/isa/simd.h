@@ -1,6 +1,6 @@
 // A vector of floats per instruction set: `vec`, `width` and the few verbs kernels need.
 //
-// Included only by isa_*.cpp, inside that file's own namespace: everything here is static, so
+// Included only by isa/<name>.cpp, inside that file's own namespace: everything here is static, so
 // the linker can never hand one instruction set's code to another.
 //
 // Order of operands matters in `clamp`: x86 min and max return the second one when either is
@@ -12,9 +12,9 @@
 using vec = __m512;
 constexpr int width = 16;
 constexpr int max_vectors = 4;
-constexpr int tile_rows = 8;
+constexpr int register_rows = 8;
 constexpr int tile_vectors = 8;
-constexpr int tap_vectors = 2;
+constexpr int conv3x3_vectors = 2;
 
 static inline vec set1(float a) { return _mm512_set1_ps(a); }
 static inline vec load(const float* p) { return _mm512_loadu_ps(p); }
@@ -61,9 +61,9 @@ static inline void transpose(vec (&r)[16]) {
 using vec = __m256;
 constexpr int width = 8;
 constexpr int max_vectors = 8;
-constexpr int tile_rows = 4;
+constexpr int register_rows = 4;
 constexpr int tile_vectors = 6;
-constexpr int tap_vectors = 1;
+constexpr int conv3x3_vectors = 1;
 
 static inline vec set1(float a) { return _mm256_set1_ps(a); }
 static inline vec load(const float* p) { return _mm256_loadu_ps(p); }
@@ -106,9 +106,9 @@ static inline void transpose(vec (&r)[8]) {
 using vec = float;
 constexpr int width = 1;
 constexpr int max_vectors = 8;
-constexpr int tile_rows = 2;
+constexpr int register_rows = 2;
 constexpr int tile_vectors = 8;
-constexpr int tap_vectors = 2;
+constexpr int conv3x3_vectors = 2;
 
 static inline vec set1(float a) { return a; }
 static inline vec load(const float* p) { return *p; }

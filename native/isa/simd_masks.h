@@ -1,6 +1,6 @@
 // Vectors and masks of one bit a lane: the verbs of kernels that skip zeros.
 //
-// Included after simd.h by isa_*.cpp, inside that file's own namespace.
+// Included after simd.h by isa/<name>.cpp, inside that file's own namespace.
 #pragma once
 
 #if defined(ESPALIER_AVX512)

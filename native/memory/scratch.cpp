@@ -10,15 +10,15 @@ namespace {
 
 constexpr size_t max_kept = (size_t(64) << 20) / sizeof(float);
 
-struct Shelf {
+struct Pool {
   std::mutex mutex;
   std::vector<Scratch::Block> blocks;
   size_t floats = 0;
 };
 
 // Never destroyed: a thread may still hold a block when the process ends.
-Shelf& shelf() {
-  static Shelf* kept = new Shelf;
+Pool& pool() {
+  static Pool* kept = new Pool;
   return *kept;
 }
 
@@ -26,8 +26,8 @@ Shelf& shelf() {
 
 Scratch::Scratch(size_t floats) {
   {
-    const std::lock_guard<std::mutex> lock(shelf().mutex);
-    auto& blocks = shelf().blocks;
+    const std::lock_guard<std::mutex> lock(pool().mutex);
+    auto& blocks = pool().blocks;
     auto best = blocks.end();
     for (auto block = blocks.begin(); block != blocks.end(); ++block) {
       const bool fits = block->floats >= floats;
@@ -36,7 +36,7 @@ Scratch::Scratch(size_t floats) {
     if (best != blocks.end()) {
       block_ = std::move(*best);
       blocks.erase(best);
-      shelf().floats -= block_.floats;
+      pool().floats -= block_.floats;
       return;
     }
   }
@@ -45,17 +45,17 @@ Scratch::Scratch(size_t floats) {
 }
 
 Scratch::~Scratch() {
-  const std::lock_guard<std::mutex> lock(shelf().mutex);
-  auto& blocks = shelf().blocks;
+  const std::lock_guard<std::mutex> lock(pool().mutex);
+  auto& blocks = pool().blocks;
   if (block_.floats > max_kept) return;
   try {
     blocks.push_back(std::move(block_));
   } catch (const std::bad_alloc&) {
     return;
   }
-  shelf().floats += blocks.back().floats;
-  while (shelf().floats > max_kept) {
-    shelf().floats -= blocks.front().floats;
+  pool().floats += blocks.back().floats;
+  while (pool().floats > max_kept) {
+    pool().floats -= blocks.front().floats;
     blocks.erase(blocks.begin());
   }
 }

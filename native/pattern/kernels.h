@@ -35,7 +35,7 @@ struct PatternProduct {
 };
 
 // gradients[place] = left[i] . right[column] over the samples, for each entry of row i.
-struct PatternDots {
+struct PatternSddmm {
   PatternRows rows;
   const float* left;
   int64_t left_pitch;
@@ -60,12 +60,12 @@ struct PatternKernels {
   int vectors;  // a tile is at most so many vectors wide
   // By the number of vectors of the tile's width, less one.
   void (*product[8])(const PatternProduct& pass);
-  void (*dots[8])(const PatternDots& pass);
+  void (*sddmm[8])(const PatternSddmm& pass);
   void (*backward[8])(const PatternBackward& pass);
   // sums[i] = (adds ? sums[i] : 0) + the lanes of panel[i], for i from begin to end.
   void (*sum_lanes[8])(const float* panel, int64_t pitch, int64_t begin, int64_t end, bool adds,
                        float* sums);
-  // Samples ([sample][feature], `pitch` floats apart) to a panel of `vectors` and back, for the
+  // BatchView ([sample][feature], `pitch` floats apart) to a panel of `vectors` and back, for the
   // features from begin to end; lanes behind the `count` samples are set to 0.
   void (*rows_to_tile)(const float* rows, int64_t pitch, int count, int64_t begin, int64_t end,
                        float* tile, int vectors);

@@ -4,8 +4,9 @@
 // other operand, from L2 as a rule. That load is the ceiling, so the backward pass does both of its
 // multiply-adds with one.
 
-// Sums over the lanes of vectors, `width` of them at a time; each goes to a place of its own. The
-// caller counts those that wait: a count beside the vectors would be read from memory every time.
+// SharedSums over the lanes of vectors, `width` of them at a time; each goes to a place of its own.
+// The caller counts those that wait: a count beside the vectors would be read from memory every
+// time.
 class LaneSums {
  public:
   LaneSums(float* sums, bool adds) : sums_(sums), adds_(adds) {}
@@ -119,8 +120,8 @@ static void pattern_product(const PatternProduct& given) {
 }
 
 template <int V>
-static void pattern_dots(const PatternDots& given) {
-  const PatternDots pass = given;
+static void pattern_sddmm(const PatternSddmm& given) {
+  const PatternSddmm pass = given;
   const PatternRows& rows = pass.rows;
   LaneSums dots(pass.gradients, pass.adds);
   int waiting = 0;
@@ -237,7 +238,7 @@ static constexpr PatternKernels pattern_kernels = {
     .lanes = width,
     .vectors = 8,
     .product = ESPALIER_BY_VECTORS(pattern_product),
-    .dots = ESPALIER_BY_VECTORS(pattern_dots),
+    .sddmm = ESPALIER_BY_VECTORS(pattern_sddmm),
     .backward = ESPALIER_BY_VECTORS(pattern_backward),
     .sum_lanes = ESPALIER_BY_VECTORS(sum_lanes),
     .rows_to_tile = rows_to_tile,

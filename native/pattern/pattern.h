@@ -1,4 +1,6 @@
-// A fixed pattern of non-zeros, ready for products with values that change.
+// Products of a batch with sparse weights W [rows][columns], whose pattern of non-zeros is fixed
+// while their values change: spmm, spmm_transposed and sddmm, the passes of training. The pattern
+// lies in CSR and in its transpose, values in CSR order, batches [batch][features] in C or F order.
 #pragma once
 
 #include <algorithm>
@@ -49,9 +51,9 @@ class Pattern {
   PatternSide by_row_, by_column_;
 };
 
-// Samples [batch][features] in memory: one of the two strides is 1.
+// A batch [batch][features] in memory: one of the two strides is 1.
 template <typename T>
-struct Samples {
+struct BatchView {
   T* data;
   int64_t batch, features;
   bool by_feature;  // samples lie side by side, and `pitch` leads to the next feature
@@ -59,18 +61,19 @@ struct Samples {
 };
 
 // y = x W^T + bias; bias may be null.
-void pattern_spmm(const Pattern& pattern, const float* values, const Samples<const float>& x,
-                  const float* bias, const Samples<float>& y, int threads);
+void pattern_spmm(const Pattern& pattern, const float* values, const BatchView<const float>& x,
+                  const float* bias, const BatchView<float>& y, int threads);
 
 // What a backward pass computes; null means not wanted.
 struct PatternGradients {
-  const Samples<float>* dx;  // dy W
-  float* values;             // dy^T x on the pattern alone
-  float* bias;               // the sum of dy over the samples
+  const BatchView<float>* dx;  // dy W
+  float* values;               // dy^T x on the pattern alone
+  float* bias;                 // the sum of dy over the samples
 };
 
 // `values` may be null where dx is not wanted, `x` where the gradient by the values is not.
-void pattern_backward(const Pattern& pattern, const float* values, const Samples<const float>* x,
-                      const Samples<const float>& dy, const PatternGradients& wanted, int threads);
+void pattern_backward(const Pattern& pattern, const float* values, const BatchView<const float>* x,
+                      const BatchView<const float>& dy, const PatternGradients& wanted,
+                      int threads);
 
 }  // namespace espalier

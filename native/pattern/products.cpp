@@ -9,8 +9,8 @@
 #include <optional>
 
 #include "isa/dispatch.h"
-#include "pattern/pattern.h"
 #include "memory/scratch.h"
+#include "pattern/pattern.h"
 
 namespace espalier {
 
@@ -21,7 +21,7 @@ constexpr int64_t entries_in_cache = 1 << 17;
 // How early samples are fetched that lie behind L2, in entries.
 constexpr int64_t source_ahead = 16;
 static_assert(source_ahead <= PatternSide::ahead);
-// Samples of so many numbers are read where they lie even if a tile is only a part of each line:
+// BatchView of so many numbers are read where they lie even if a tile is only a part of each line:
 // larger ones would crowd into a part of the cache.
 constexpr int64_t most_in_place = 1 << 18;
 // Fewer multiply-adds than this are not worth waking a thread.
@@ -29,7 +29,7 @@ constexpr int64_t work_a_thread = 1 << 19;
 // Narrower tiles than this add in another order.
 constexpr int64_t least_vectors = 4;
 
-// Samples cut into tiles of nearly equal width, each a whole number of vectors.
+// BatchView cut into tiles of nearly equal width, each a whole number of vectors.
 struct BatchTiles {
   // As few tiles as there can be, or the next multiple of `threads`.
   BatchTiles(int64_t batch, const PatternKernels& kernels, int threads = 1)
@@ -81,7 +81,7 @@ Range rows_of(const PatternSide& side, int part, int parts) {
 }
 
 // One thread's share of the work: some rows of all tiles, or all rows of some tiles.
-struct Share {
+struct WorkShare {
   int part, parts;
   bool by_samples;
 
@@ -95,28 +95,29 @@ struct Share {
   }
 };
 
-// Samples as panels, one for each tile: where they lie already, or copied.
-class Panels {
+// BatchView as panels, one for each tile: where they lie already, or copied.
+class BatchPanels {
  public:
-  Panels(const Samples<const float>& samples, const BatchTiles& tiles, const KernelTable& table)
+  BatchPanels(const BatchView<const float>& samples, const BatchTiles& tiles,
+              const KernelTable& table)
       : samples_(samples),
         tiles_(tiles),
         table_(table),
-        lies_so_(samples.by_feature && samples.batch % tiles.lanes == 0 &&
-                 (tiles.count == 1 || samples.features * samples.pitch <= most_in_place)),
-        copy_(lies_so_ ? 0 : size_t(samples.features * tiles.all * tiles.lanes)) {}
+        in_place_(samples.by_feature && samples.batch % tiles.lanes == 0 &&
+                  (tiles.count == 1 || samples.features * samples.pitch <= most_in_place)),
+        copy_(in_place_ ? 0 : size_t(samples.features * tiles.all * tiles.lanes)) {}
 
   const float* tile(int64_t t) const {
-    return lies_so_ ? samples_.data + tiles_.begin(t)
-                    : copy_.data() + samples_.features * tiles_.begin(t);
+    return in_place_ ? samples_.data + tiles_.begin(t)
+                     : copy_.data() + samples_.features * tiles_.begin(t);
   }
   int64_t pitch(int64_t t) const {
-    return lies_so_ ? samples_.pitch : int64_t(tiles_.vectors(t)) * tiles_.lanes;
+    return in_place_ ? samples_.pitch : int64_t(tiles_.vectors(t)) * tiles_.lanes;
   }
 
   // One thread's share of copying a tile.
-  void fill(int64_t t, const Share& share) {
-    if (lies_so_) return;
+  void fill(int64_t t, const WorkShare& share) {
+    if (in_place_) return;
     const Range range = share.features((samples_.features + tiles_.lanes - 1) / tiles_.lanes);
     const int64_t begin = range.begin * tiles_.lanes;
     const int64_t end = std::min(samples_.features, range.end * tiles_.lanes);
@@ -138,26 +139,26 @@ class Panels {
     }
   }
 
-  Samples<const float> samples_;
+  BatchView<const float> samples_;
   const BatchTiles& tiles_;
   const KernelTable& table_;
-  bool lies_so_;
+  bool in_place_;
   Scratch copy_;
 };
 
-// Results of one tile after the other: written in place, or turned to rows behind it. The copy has
-// one pitch for all tiles: threads are not all at the same one. By samples each has its own.
-class Results {
+// BatchResults of one tile after the other: written in place, or turned to rows behind it. The copy
+// has one pitch for all tiles: threads are not all at the same one. By samples each has its own.
+class BatchResults {
  public:
-  Results(const Samples<float>& samples, const BatchTiles& tiles, const KernelTable& table,
-          int copies)
+  BatchResults(const BatchView<float>& samples, const BatchTiles& tiles, const KernelTable& table,
+               int copies)
       : samples_(samples),
         tiles_(tiles),
         table_(table),
         size_(samples.by_feature ? 0 : samples.features * tiles.most_vectors() * tiles.lanes),
         copy_(size_t(size_ * copies)) {}
 
-  void aim(PatternProduct& product, int64_t t, const Share& share) {
+  void point_to(PatternProduct& product, int64_t t, const WorkShare& share) {
     if (samples_.by_feature) {
       product.result = samples_.data + tiles_.begin(t);
       product.result_pitch = samples_.pitch;
@@ -169,7 +170,7 @@ class Results {
     }
   }
 
-  void finish(const Range& features, int64_t t, const Share& share) {
+  void finish(const Range& features, int64_t t, const WorkShare& share) {
     if (samples_.by_feature) return;
     table_.pattern.tile_to_rows(copy_of(share), tiles_.most_vectors(), tiles_.samples(t),
                                 features.begin, features.end,
@@ -177,11 +178,11 @@ class Results {
   }
 
  private:
-  float* copy_of(const Share& share) {
+  float* copy_of(const WorkShare& share) {
     return copy_.data() + (share.by_samples ? size_ * share.part : 0);
   }
 
-  Samples<float> samples_;
+  BatchView<float> samples_;
   const BatchTiles& tiles_;
   const KernelTable& table_;
   int64_t size_;
@@ -190,7 +191,8 @@ class Results {
 
 // Runs one thread's tiles, each once its panels are there: by rows all threads copy all first.
 template <typename Fill, typename Run>
-void for_each_tile(const BatchTiles& tiles, const Share& share, const Fill& fill, const Run& run) {
+void for_each_tile(const BatchTiles& tiles, const WorkShare& share, const Fill& fill,
+                   const Run& run) {
   if (!share.by_samples) {
     for (int64_t t = 0; t < tiles.count; ++t) fill(t);
 #pragma omp barrier
@@ -229,19 +231,19 @@ int sample_groups(const Pattern& pattern, int64_t batch, int threads) {
 
 }  // namespace
 
-void pattern_spmm(const Pattern& pattern, const float* values, const Samples<const float>& x,
-                  const float* bias, const Samples<float>& y, int threads) {
+void pattern_spmm(const Pattern& pattern, const float* values, const BatchView<const float>& x,
+                  const float* bias, const BatchView<float>& y, int threads) {
   if (!x.batch || !pattern.rows()) return;
   const KernelTable& table = kernels();
   threads = threads_for(pattern, x.batch, threads);
   const int groups = sample_groups(pattern, x.batch, threads);
   const BatchTiles tiles(x.batch, table.pattern, groups);
   const PatternSide& side = pattern.by_row();
-  Panels panels(x, tiles, table);
-  Results results(y, tiles, table, groups);
+  BatchPanels panels(x, tiles, table);
+  BatchResults results(y, tiles, table, groups);
 #pragma omp parallel num_threads(threads)
   {
-    const Share share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
+    const WorkShare share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
     const Range range = share.rows(side);
     const auto fill = [&](int64_t t) { panels.fill(t, share); };
     for_each_tile(tiles, share, fill, [&](int64_t t) {
@@ -250,7 +252,7 @@ void pattern_spmm(const Pattern& pattern, const float* values, const Samples<con
       product.source = panels.tile(t);
       product.source_pitch = panels.pitch(t);
       product.start = bias;
-      results.aim(product, t, share);
+      results.point_to(product, t, share);
       for_each_block(side, range, [&](bool adds, const PatternRows& rows) {
         product.rows = rows;
         product.adds = adds;
@@ -264,15 +266,16 @@ void pattern_spmm(const Pattern& pattern, const float* values, const Samples<con
 namespace {
 
 // dx of a tile, with the gradient by the values where that is wanted too.
-void backward_by_column(const PatternSide& side, const float* values, const Panels* x,
-                        const Panels& dy, Results& dx, float* gradients, const BatchTiles& tiles,
-                        const KernelTable& table, const Share& share, int64_t t) {
+void backward_by_column(const PatternSide& side, const float* values, const BatchPanels* x,
+                        const BatchPanels& dy, BatchResults& dx, float* gradients,
+                        const BatchTiles& tiles, const KernelTable& table, const WorkShare& share,
+                        int64_t t) {
   const Range range = share.rows(side);
   PatternBackward pass{};
   pass.product.values = values;
   pass.product.source = dy.tile(t);
   pass.product.source_pitch = dy.pitch(t);
-  dx.aim(pass.product, t, share);
+  dx.point_to(pass.product, t, share);
   if (x) {
     pass.left = x->tile(t);
     pass.left_pitch = x->pitch(t);
@@ -293,9 +296,10 @@ void backward_by_column(const PatternSide& side, const float* values, const Pane
 }
 
 // The gradient by the values alone: row by row, so that it is written in order.
-void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, float* gradients,
-                 const BatchTiles& tiles, const KernelTable& table, const Share& share, int64_t t) {
-  PatternDots pass{};
+void sddmm_by_row(const PatternSide& side, const BatchPanels& x, const BatchPanels& dy,
+                  float* gradients, const BatchTiles& tiles, const KernelTable& table,
+                  const WorkShare& share, int64_t t) {
+  PatternSddmm pass{};
   pass.left = dy.tile(t);
   pass.left_pitch = dy.pitch(t);
   pass.right = x.tile(t);
@@ -304,32 +308,33 @@ void dots_by_row(const PatternSide& side, const Panels& x, const Panels& dy, flo
   pass.gradients = gradients;
   for_each_block(side, share.rows(side), [&](bool, const PatternRows& rows) {
     pass.rows = rows;
-    table.pattern.dots[tiles.vectors(t) - 1](pass);
+    table.pattern.sddmm[tiles.vectors(t) - 1](pass);
   });
 }
 
-void sum_samples(const Panels& dy, const BatchTiles& tiles, const KernelTable& table,
-                 const Share& share, int64_t rows, float* sums, int64_t t) {
+void sum_samples(const BatchPanels& dy, const BatchTiles& tiles, const KernelTable& table,
+                 const WorkShare& share, int64_t rows, float* sums, int64_t t) {
   const Range range = share.features(rows);
   table.pattern.sum_lanes[tiles.vectors(t) - 1](dy.tile(t), dy.pitch(t), range.begin, range.end,
                                                 t > share.first_tile(), sums);
 }
 
-// Sums over samples: one array for all threads by rows, one for each by samples, added up later.
-class Sums {
+// SharedSums over samples: one array for all threads by rows, one for each by samples, added up
+// later.
+class SharedSums {
  public:
-  Sums(float* sums, int64_t count, int groups)
+  SharedSums(float* sums, int64_t count, int groups)
       : sums_(sums),
         count_(count),
         in_parts_(sums && groups > 1),
         partial_(in_parts_ ? size_t(count * groups) : 0) {}
 
-  float* of(const Share& share) {
+  float* of(const WorkShare& share) {
     return in_parts_ ? partial_.data() + count_ * share.part : sums_;
   }
 
   // One thread's share, in the order of the threads, once all have theirs.
-  void add_up(const Share& share) const {
+  void add_up(const WorkShare& share) const {
     if (!in_parts_) return;
     const Range range = part_of(count_, share.part, share.parts);
     std::copy(partial_.data() + range.begin, partial_.data() + range.end, sums_ + range.begin);
@@ -348,8 +353,9 @@ class Sums {
 
 }  // namespace
 
-void pattern_backward(const Pattern& pattern, const float* values, const Samples<const float>* x,
-                      const Samples<const float>& dy, const PatternGradients& wanted, int threads) {
+void pattern_backward(const Pattern& pattern, const float* values, const BatchView<const float>* x,
+                      const BatchView<const float>& dy, const PatternGradients& wanted,
+                      int threads) {
   if (!dy.batch) {
     if (wanted.values) std::fill_n(wanted.values, pattern.nonzeros(), 0.0f);
     if (wanted.bias) std::fill_n(wanted.bias, pattern.rows(), 0.0f);
@@ -359,16 +365,16 @@ void pattern_backward(const Pattern& pattern, const float* values, const Samples
   threads = threads_for(pattern, dy.batch, threads);
   const int groups = sample_groups(pattern, dy.batch, threads);
   const BatchTiles tiles(dy.batch, table.pattern, groups);
-  std::optional<Panels> x_panels;
-  std::optional<Results> dx;
+  std::optional<BatchPanels> x_panels;
+  std::optional<BatchResults> dx;
   if (wanted.values) x_panels.emplace(*x, tiles, table);
   if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, groups);
-  Panels dy_panels(dy, tiles, table);
-  Sums dvalues(wanted.values, pattern.nonzeros(), groups);
-  Sums dbias(wanted.bias, pattern.rows(), groups);
+  BatchPanels dy_panels(dy, tiles, table);
+  SharedSums dvalues(wanted.values, pattern.nonzeros(), groups);
+  SharedSums dbias(wanted.bias, pattern.rows(), groups);
 #pragma omp parallel num_threads(threads)
   {
-    const Share share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
+    const WorkShare share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
     const auto fill = [&](int64_t t) {
       dy_panels.fill(t, share);
       if (x_panels) x_panels->fill(t, share);
@@ -381,8 +387,8 @@ void pattern_backward(const Pattern& pattern, const float* values, const Samples
         backward_by_column(pattern.by_column(), values, x_panels ? &*x_panels : nullptr, dy_panels,
                            *dx, dvalues.of(share), tiles, table, share, t);
       } else if (x_panels) {
-        dots_by_row(pattern.by_row(), *x_panels, dy_panels, dvalues.of(share), tiles, table, share,
-                    t);
+        sddmm_by_row(pattern.by_row(), *x_panels, dy_panels, dvalues.of(share), tiles, table, share,
+                     t);
       }
     });
     if (share.by_samples) {

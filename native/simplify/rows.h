@@ -1,4 +1,5 @@
-// Finding equal rows, exactly, and folding columns: what the lossless decomposition needs.
+// Equal rows of a CSR matrix or of dense samples [samples][width], found exactly, bit for bit; and
+// a layer with its columns folded into fewer: what the lossless simplification needs.
 #pragma once
 
 #include <cstdint>

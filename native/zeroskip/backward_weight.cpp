@@ -5,8 +5,8 @@
 
 #include <vector>
 
-#include "zeroskip/tiles.h"
 #include "zeroskip/backward_weight.h"
+#include "zeroskip/tiles.h"
 
 namespace espalier {
 
@@ -17,8 +17,9 @@ constexpr int64_t chunk_positions = chunk_blocks * block_positions;
 
 // Channels first ... first + channels of all planes along positions begin ... begin + length, as
 // [plane][length][pitch] with zeros where there is no pixel.
-void lay_out(const ZeroSkipKernels& kernels, const Positions& positions, const Operand& operand,
-             int64_t begin, int64_t length, int64_t first, int channels, int pitch, float* out) {
+void pack_positions(const ZeroSkipKernels& kernels, const LinearPositions& positions,
+                    const Operand& operand, int64_t begin, int64_t length, int64_t first,
+                    int channels, int pitch, float* out) {
   for (const Plane& plane : operand.planes) {
     int64_t filled = 0;
     for_each_run(positions, plane, begin, begin + length,
@@ -35,15 +36,15 @@ void lay_out(const ZeroSkipKernels& kernels, const Positions& positions, const O
 }
 
 // A slice of dw: some blocks of rows by some panels of columns, all taps, over some chunks.
-struct Slice {
+struct WeightSlice {
   int64_t first_block, row_blocks, first_panel, panels, first_chunk, chunks;
 };
 
 // Laying out operands costs least for slices with many blocks and panels, but their sums must
 // stay in L2.
-class Slices {
+class WeightSlices {
  public:
-  Slices(const WeightPass& pass, const Panels& panels)
+  WeightSlices(const BackwardWeightPass& pass, const ColumnPanels& panels)
       : panels_(panels.count), row_blocks_(pass.row_blocks()) {
     const int64_t tile = 64 * panels.width * int64_t(pass.taps.size());
     int64_t side = 1;
@@ -62,7 +63,7 @@ class Slices {
   int64_t max_blocks() const { return max_blocks_; }
   int64_t max_panels() const { return max_panels_; }
   // All splits of a slice follow each other.
-  Slice operator[](int64_t i) const {
+  WeightSlice operator[](int64_t i) const {
     const int64_t split = i % splits_;
     const int64_t panel = i / splits_ % groups(panels_, max_panels_) * max_panels_;
     const int64_t block = i / splits_ / groups(panels_, max_panels_) * max_blocks_;
@@ -82,33 +83,33 @@ class Slices {
   int64_t panels_, row_blocks_, max_blocks_, max_panels_, chunks_, splits_;
 };
 
-struct LaidOut {
+struct SliceOperands {
   float* rows;
   float* columns;
 };
 
-int rows_of(const WeightPass& pass, int64_t row_block) {
+int rows_of(const BackwardWeightPass& pass, int64_t row_block) {
   return int(std::min<int64_t>(64, pass.rows.channels - row_block * 64));
 }
 
 // Everything one slice works on. Operands are laid out as rows[row block][plane][position][64]
 // and columns[panel][plane][position][pitch], sums as [panel][row block][tap][64][pitch].
 struct SliceWork {
-  const WeightPass& pass;
-  const Panels& panels;
+  const BackwardWeightPass& pass;
+  const ColumnPanels& panels;
   const ChannelBits& bits;
   const PixelBits& pixels;
-  Slice slice;
-  LaidOut laid_out;
+  WeightSlice slice;
+  SliceOperands operands;
   float* sums_memory;
 
   int64_t taps() const { return int64_t(pass.taps.size()); }
   int64_t column_length() const { return pass.before() + chunk_positions + pass.behind(); }
   float* rows(int64_t b) const {
-    return laid_out.rows + b * int64_t(pass.rows.planes.size()) * chunk_positions * 64;
+    return operands.rows + b * int64_t(pass.rows.planes.size()) * chunk_positions * 64;
   }
   float* columns(int64_t p) const {
-    return laid_out.columns +
+    return operands.columns +
            p * int64_t(pass.columns.planes.size()) * column_length() * panels.width;
   }
   float* sums(int64_t p, int64_t b) const {
@@ -121,7 +122,7 @@ struct SliceWork {
 // What a sweep adds up to where: tap t of positions `at` ... of a chunk that begins at `begin`.
 ChannelSweep sweep_of(const SliceWork& work, int64_t p, int64_t b, int64_t begin, int64_t at,
                       int64_t t) {
-  const WeightPass& pass = work.pass;
+  const BackwardWeightPass& pass = work.pass;
   const Tap& tap = pass.taps[size_t(t)];
   const int64_t row_block = work.slice.first_block + b;
   const int64_t row_plane = pass.row_plane(tap), column_plane = pass.column_plane(tap);
@@ -163,20 +164,20 @@ void add_block(const SliceWork& work, int64_t p, int64_t b, int64_t begin, int64
 
 // Lays out one chunk; returns whether three taps may share a non-zero. They also multiply by the
 // zeros between rows of pixels, which only finite values survive.
-bool lay_out_chunk(const SliceWork& work, int64_t begin) {
-  const WeightPass& pass = work.pass;
+bool pack_chunk(const SliceWork& work, int64_t begin) {
+  const BackwardWeightPass& pass = work.pass;
   const ZeroSkipKernels& kernels = pass.table.zeroskip;
   for (int64_t p = 0; p < work.slice.panels; ++p) {
     const int64_t panel = work.slice.first_panel + p;
-    lay_out(kernels, pass.positions, pass.columns, begin - pass.before(), work.column_length(),
-            panel * work.panels.width, work.panels.columns_of(panel), work.panels.pitch_of(panel),
-            work.columns(p));
+    pack_positions(kernels, pass.positions, pass.columns, begin - pass.before(),
+                   work.column_length(), panel * work.panels.width, work.panels.columns_of(panel),
+                   work.panels.pitch_of(panel), work.columns(p));
   }
   bool finite = true;
   for (int64_t b = 0; b < work.slice.row_blocks; ++b) {
     const int64_t row_block = work.slice.first_block + b;
-    lay_out(kernels, pass.positions, pass.rows, begin, chunk_positions, row_block * 64,
-            rows_of(pass, row_block), 64, work.rows(b));
+    pack_positions(kernels, pass.positions, pass.rows, begin, chunk_positions, row_block * 64,
+                   rows_of(pass, row_block), 64, work.rows(b));
     if (pass.three_taps) {
       const int64_t floats = int64_t(pass.rows.planes.size()) * chunk_positions * 64;
       finite = finite && pass.table.all_finite(work.rows(b), floats);
@@ -186,12 +187,12 @@ bool lay_out_chunk(const SliceWork& work, int64_t begin) {
 }
 
 void sum_slice(const SliceWork& work) {
-  const Slice& slice = work.slice;
+  const WeightSlice& slice = work.slice;
   std::fill_n(work.sums_memory,
               slice.panels * slice.row_blocks * work.taps() * 64 * work.panels.width, 0.0f);
   for (int64_t chunk = slice.first_chunk; chunk < slice.first_chunk + slice.chunks; ++chunk) {
     const int64_t begin = chunk * chunk_positions;
-    const bool three_taps = lay_out_chunk(work, begin);
+    const bool three_taps = pack_chunk(work, begin);
     const int64_t end = std::min(chunk_positions, work.pass.blocks() * block_positions - begin);
     for (int64_t at = 0; at < end; at += block_positions) {
       for (int64_t p = 0; p < slice.panels; ++p) {
@@ -205,7 +206,7 @@ void sum_slice(const SliceWork& work) {
 
 // The slice's part of dw[filter][tap][channel].
 void write_slice(const SliceWork& work, float* dw) {
-  const WeightPass& pass = work.pass;
+  const BackwardWeightPass& pass = work.pass;
   const int64_t taps = work.taps();
   const int64_t channels = pass.shape.channels;
   for (int64_t p = 0; p < work.slice.panels; ++p) {
@@ -237,13 +238,13 @@ void write_slice(const SliceWork& work, float* dw) {
 void zeroskip_backward_weight(const ConvShape& shape, const float* x, const float* dy,
                               const uint64_t* mask, Skip skip, float* dw, int threads) {
   const KernelTable& table = kernels();
-  const WeightPass pass(shape, x, dy, skip, table);
+  const BackwardWeightPass pass(shape, x, dy, skip, table);
   const ZeroSkipKernels& kernels = table.zeroskip;
-  const Panels panels(pass.columns.channels, kernels.lanes,
-                      pass.three_taps ? kernels.three_tap_vectors : kernels.vectors);
+  const ColumnPanels panels(pass.columns.channels, kernels.lanes,
+                            pass.three_taps ? kernels.three_tap_vectors : kernels.vectors);
   const ChannelBits bits(pass, mask, threads);
   const PixelBits pixels(pass);
-  const Slices slices(pass, panels);
+  const WeightSlices slices(pass, panels);
 
   const int64_t reach = chunk_positions + pass.positions.max_shift;
   const size_t row_floats =

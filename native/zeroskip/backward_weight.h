@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "isa/dispatch.h"
-#include "zeroskip/linear_positions.h"
 #include "memory/scratch.h"
+#include "zeroskip/linear_positions.h"
 
 namespace espalier {
 
@@ -25,9 +25,9 @@ struct Tap {
 };
 
 // Everything that follows from the shape, the operands and which of them is skipped.
-struct WeightPass {
-  WeightPass(const ConvShape& shape, const float* x, const float* dy, Skip skip,
-             const KernelTable& table)
+struct BackwardWeightPass {
+  BackwardWeightPass(const ConvShape& shape, const float* x, const float* dy, Skip skip,
+                     const KernelTable& table)
       : shape(shape),
         table(table),
         positions(shape),
@@ -56,13 +56,13 @@ struct WeightPass {
   int64_t row_plane(const Tap& tap) const { return input_is_rows ? tap.plane : 0; }
   int64_t column_plane(const Tap& tap) const { return input_is_rows ? 0 : tap.plane; }
   int64_t column_shift(const Tap& tap) const { return input_is_rows ? -tap.shift : tap.shift; }
-  // How far shifts reach before and behind a stretch of positions.
+  // How far shifts reach before and behind a run of positions.
   int64_t before() const { return input_is_rows ? positions.max_shift : 0; }
   int64_t behind() const { return input_is_rows ? 0 : positions.max_shift; }
 
   ConvShape shape;
   const KernelTable& table;
-  Positions positions;
+  LinearPositions positions;
   bool input_is_rows;
   bool three_taps;
   Operand rows, columns;
@@ -73,7 +73,7 @@ struct WeightPass {
 // words per channel whose bits are the positions. Made once, used by all taps and panels.
 class ChannelBits {
  public:
-  ChannelBits(const WeightPass& pass, const uint64_t* mask, int threads)
+  ChannelBits(const BackwardWeightPass& pass, const uint64_t* mask, int threads)
       : planes_(int64_t(pass.rows.planes.size())),
         blocks_(pass.blocks()),
         words_(size_t(pass.row_blocks() * planes_ * blocks_) * 64 * 2 * 2) {
@@ -116,7 +116,7 @@ class ChannelBits {
 // Which positions hold a pixel of the columns' operand: nothing is added for the others.
 class PixelBits {
  public:
-  explicit PixelBits(const WeightPass& pass)
+  explicit PixelBits(const BackwardWeightPass& pass)
       : lead_((pass.before() + 63) / 64 * 64),
         blocks_(lead_ / 64 + pass.blocks() * (block_positions / 64) + pass.behind() / 64 + 1),
         words_(pass.columns.planes.size() * size_t(blocks_), 0) {

@@ -15,8 +15,9 @@ constexpr int block_channels = 32;
 
 // Source pixel (row, column) meets the target pixels from (row - margin_h, column - margin_w) on,
 // three by three.
-struct TapPass {
-  TapPass(const ConvShape& shape, const TapOperands& operands, const ZeroSkipKernels& kernels)
+struct Conv3x3Pass {
+  Conv3x3Pass(const ConvShape& shape, const Conv3x3Operands& operands,
+              const ZeroSkipKernels& kernels)
       : operands(operands),
         source_height(operands.forward ? shape.height : shape.out_height),
         source_width(operands.forward ? shape.width : shape.out_width),
@@ -25,7 +26,7 @@ struct TapPass {
         margin_h(operands.forward ? 2 - shape.pad_h : shape.pad_h),
         margin_w(operands.forward ? 2 - shape.pad_w : shape.pad_w),
         matrices(shape, operands.weights, operands.forward),
-        panels(matrices.columns, kernels.lanes, kernels.tap_vectors),
+        panels(matrices.columns, kernels.lanes, kernels.conv3x3_vectors),
         blocks((matrices.rows + block_channels - 1) / block_channels),
         left(std::max<int64_t>(0, margin_w)),
         row_pixels(left + std::max(target_width, source_width + 2 - margin_w)) {}
@@ -50,17 +51,17 @@ struct TapPass {
     return true;
   }
 
-  const TapOperands& operands;
+  const Conv3x3Operands& operands;
   int64_t source_height, source_width, target_height, target_width;
   int64_t margin_h, margin_w;
   TapMatrices matrices;
-  Panels panels;
+  ColumnPanels panels;
   int64_t blocks;
   // The sums of a target row start `left` pixels before it.
   int64_t left, row_pixels;
 };
 
-void start_sums(const TapPass& pass, const Unit& unit, int64_t panel, float* sums) {
+void start_sums(const Conv3x3Pass& pass, const WorkUnit& unit, int64_t panel, float* sums) {
   const int pitch = pass.panels.pitch_of(panel);
   const int64_t pixels = (unit.end - unit.begin) * pass.row_pixels;
   std::fill_n(sums, pixels * pitch, 0.0f);
@@ -72,7 +73,7 @@ void start_sums(const TapPass& pass, const Unit& unit, int64_t panel, float* sum
 }
 
 // The source rows that a unit's target rows meet, 32 channels of them side by side.
-class Slice {
+class SourceSlice {
  public:
   // Source rows that lie behind each other and meet three target rows each, of which taps
   // `first_taps` up to `last_taps` take part.
@@ -84,15 +85,15 @@ class Slice {
     int first_taps, last_taps;
   };
 
-  static int64_t max_pixels(const TapPass& pass, int64_t unit_rows) {
+  static int64_t max_pixels(const Conv3x3Pass& pass, int64_t unit_rows) {
     const int64_t images = unit_rows / std::max<int64_t>(1, pass.target_height) + 2;
     return (unit_rows + 2 * images) * pass.source_width;
   }
-  static size_t floats(const TapPass& pass, int64_t unit_rows) {
+  static size_t floats(const Conv3x3Pass& pass, int64_t unit_rows) {
     return size_t(max_pixels(pass, unit_rows) + 15) / 16 * 16 * (block_channels + 1);
   }
 
-  Slice(const TapPass& pass, const Unit& unit, int64_t unit_rows, float* memory)
+  SourceSlice(const Conv3x3Pass& pass, const WorkUnit& unit, int64_t unit_rows, float* memory)
       : pass_(pass),
         values_(memory),
         bits_(reinterpret_cast<uint32_t*>(memory + max_pixels(pass, unit_rows) * block_channels)) {
@@ -144,7 +145,7 @@ class Slice {
     const int pitch = pass_.panels.pitch_of(panel);
     const int vectors = pass_.panels.vectors_of(panel);
     for (const Run& run : runs_) {
-      table.zeroskip.sweep_taps[run.last_taps - run.first_taps - 1][vectors - 1]({
+      table.zeroskip.sweep_conv3x3[run.last_taps - run.first_taps - 1][vectors - 1]({
           .rows = run.rows,
           .width = pass_.source_width,
           .bits = bits_ + run.pixels,
@@ -157,7 +158,7 @@ class Slice {
   }
 
  private:
-  const TapPass& pass_;
+  const Conv3x3Pass& pass_;
   float* values_;
   uint32_t* bits_;
   std::vector<Run> runs_;
@@ -165,7 +166,7 @@ class Slice {
 
 // A target row at a time, so that memory is written in order.
 template <typename SumsOf>
-void finish_sums(const TapPass& pass, const KernelTable& table, const Unit& unit,
+void finish_sums(const Conv3x3Pass& pass, const KernelTable& table, const WorkUnit& unit,
                  int64_t begin_panel, int64_t end_panel, const SumsOf& sums) {
   const int64_t columns = pass.panels.columns;
   for (int64_t row = unit.begin; row < unit.end; ++row) {
@@ -182,11 +183,11 @@ void finish_sums(const TapPass& pass, const KernelTable& table, const Unit& unit
 
 }  // namespace
 
-void zeroskip_taps(const ConvShape& shape, const TapOperands& operands, int threads) {
+void zeroskip_conv3x3(const ConvShape& shape, const Conv3x3Operands& operands, int threads) {
   const KernelTable& table = kernels();
-  const TapPass pass(shape, operands, table.zeroskip);
-  const PanelUnits tasks(shape.images * pass.target_height, pass.row_pixels, pass.panels.count,
-                         pass.panels.width, threads);
+  const Conv3x3Pass pass(shape, operands, table.zeroskip);
+  const PanelWorkSplit tasks(shape.images * pass.target_height, pass.row_pixels, pass.panels.count,
+                             pass.panels.width, threads);
   const auto pack = [&](int64_t i, float* tile) {
     return pass.pack(table, i / pass.blocks, i % pass.blocks, tile);
   };
@@ -194,16 +195,16 @@ void zeroskip_taps(const ConvShape& shape, const TapOperands& operands, int thre
   Tiles tiles(pass.panels.count * pass.blocks, tile_floats, tasks.units(), threads, pack);
   const size_t panel_floats = size_t(tasks.max_rows() * pass.row_pixels * pass.panels.width);
   const size_t sum_floats = size_t(tasks.max_panels()) * panel_floats;
-  const size_t slice_floats = Slice::floats(pass, tasks.max_rows());
+  const size_t slice_floats = SourceSlice::floats(pass, tasks.max_rows());
   const size_t own_floats = sum_floats + tile_floats + slice_floats;
   Scratch own(size_t(threads) * own_floats);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
   for (int64_t task = 0; task < tasks.count(); ++task) {
     float* memory = own.data() + size_t(omp_get_thread_num()) * own_floats;
-    const Unit unit = tasks.unit(task);
+    const WorkUnit unit = tasks.unit(task);
     const int64_t begin = tasks.begin_panel(task), end = tasks.end_panel(task);
     const auto sums = [&](int64_t panel) { return memory + (panel - begin) * panel_floats; };
-    Slice slice(pass, unit, tasks.max_rows(), memory + sum_floats + tile_floats);
+    SourceSlice slice(pass, unit, tasks.max_rows(), memory + sum_floats + tile_floats);
     for (int64_t panel = begin; panel < end; ++panel) start_sums(pass, unit, panel, sums(panel));
     for (int64_t block = 0; block < pass.blocks; ++block) {
       slice.fill(table, block);

@@ -5,11 +5,11 @@
 
 namespace espalier {
 
-inline bool has_tap_window(const ConvShape& shape) {
+inline bool is_conv3x3(const ConvShape& shape) {
   return shape.kernel_h == 3 && shape.kernel_w == 3 && shape.stride_h == 1 && shape.stride_w == 1;
 }
 
-struct TapOperands {
+struct Conv3x3Operands {
   bool forward;  // source is the input; else it is the gradient of the output
   const float* source;
   const uint64_t* mask;
@@ -18,6 +18,6 @@ struct TapOperands {
   float* target;
 };
 
-void zeroskip_taps(const ConvShape& shape, const TapOperands& operands, int threads);
+void zeroskip_conv3x3(const ConvShape& shape, const Conv3x3Operands& operands, int threads);
 
 }  // namespace espalier

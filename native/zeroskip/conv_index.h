@@ -18,11 +18,11 @@ struct Run {
   int64_t count;
 };
 
-class Correspondence {
+class ConvIndex {
  public:
   enum class Direction { forward, backward };
 
-  Correspondence(const ConvShape& shape, Direction direction)
+  ConvIndex(const ConvShape& shape, Direction direction)
       : shape_(shape), forward_(direction == Direction::forward) {
     target_height_ = forward_ ? shape.out_height : shape.height;
     target_width_ = forward_ ? shape.out_width : shape.width;

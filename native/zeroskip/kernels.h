@@ -26,7 +26,7 @@ struct RowSweep {
 
 // Source pixel i of row n, 32 channels of it, adds values[n][i][c] * tile[c][r][s] to
 // sums[n + r][i + 2 - s] for each set bit c and s = 0, 1, 2, for some rows r of taps.
-struct TapSweep {
+struct Conv3x3Sweep {
   int64_t rows, width;  // of source pixels
   const uint32_t* bits;
   const float* values;
@@ -64,7 +64,7 @@ struct DotSweep {
 struct ZeroSkipKernels {
   int lanes;
   int vectors;            // a tile is at most so many vectors wide
-  int tap_vectors;        // ... and so many where sweep_taps reads it
+  int conv3x3_vectors;    // ... and so many where sweep_conv3x3 reads it
   int three_tap_vectors;  // ... and so many where sweep_channels_3_taps reads it
   // By the number of vectors of the tile's width, less one.
   void (*sweep_rows[8])(const RowSweep& sweep);
@@ -72,7 +72,7 @@ struct ZeroSkipKernels {
   void (*sweep_channels[8])(const ChannelSweep& sweep);
   void (*sweep_channels_3_taps[4])(const ChannelSweep& sweep);
   // By the number of rows of taps and the number of vectors, less one each.
-  void (*sweep_taps[3][2])(const TapSweep& sweep);
+  void (*sweep_conv3x3[3][2])(const Conv3x3Sweep& sweep);
   // A matrix of any strides to rows of floats, zeros added on the right up to `padded_columns`.
   void (*copy_matrix)(const float* source, int64_t row_stride, int64_t column_stride, int rows,
                       int columns, int padded_columns, float* target, int64_t target_pitch);

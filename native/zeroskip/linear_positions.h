@@ -3,7 +3,8 @@
 // Each image is laid out as out_height + (kernel_h - 1) / stride_h rows of
 // out_width + (kernel_w - 1) / stride_w positions. dy fills the top left of it; the input falls
 // apart into stride_h * stride_w planes, of which tap (r, s) reads plane (r % stride_h,
-// s % stride_w), shifted by (r / stride_h, s / stride_w). Positions outside an image hold zeros.
+// s % stride_w), shifted by (r / stride_h, s / stride_w). LinearPositions outside an image hold
+// zeros.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +13,8 @@
 
 namespace espalier {
 
-struct Positions {
-  explicit Positions(const ConvShape& shape)
+struct LinearPositions {
+  explicit LinearPositions(const ConvShape& shape)
       : rows(shape.out_height + (shape.kernel_h - 1) / shape.stride_h),
         pitch(shape.out_width + (shape.kernel_w - 1) / shape.stride_w),
         count(shape.images * rows * pitch),
@@ -42,11 +43,11 @@ struct Plane {
   }
 };
 
-// Calls run(offset, pixel, step, count) for stretches of positions begin ... end that lie on
+// Calls run(offset, pixel, step, count) for runs of positions begin ... end that lie on
 // pixels of the plane: position begin + offset + i is pixel `pixel + i * step`. `begin` may lie
 // before the line.
 template <typename Call>
-void for_each_run(const Positions& positions, const Plane& plane, int64_t begin, int64_t end,
+void for_each_run(const LinearPositions& positions, const Plane& plane, int64_t begin, int64_t end,
                   const Call& run) {
   end = std::min(end, positions.count);
   for (int64_t at = std::max<int64_t>(begin, 0); at < end;) {

@@ -12,8 +12,8 @@
 namespace espalier {
 
 // Columns cut into panels of equal width, a whole number of vectors that registers can hold.
-struct Panels {
-  Panels(int64_t columns, int lanes, int max_vectors) : lanes(lanes), columns(columns) {
+struct ColumnPanels {
+  ColumnPanels(int64_t columns, int lanes, int max_vectors) : lanes(lanes), columns(columns) {
     const int64_t vectors_all = std::max<int64_t>(1, (columns + lanes - 1) / lanes);
     count = (vectors_all + max_vectors - 1) / max_vectors;
     width = int((vectors_all + count - 1) / count * lanes);
@@ -47,8 +47,8 @@ struct TapMatrices {
   int rows_of(int64_t block) const { return int(std::min<int64_t>(64, rows - block * 64)); }
 
   // One tile; returns whether all of it is finite.
-  bool pack(const KernelTable& table, const Panels& panels, int64_t panel, int64_t block, int tap,
-            float* tile) const {
+  bool pack(const KernelTable& table, const ColumnPanels& panels, int64_t panel, int64_t block,
+            int tap, float* tile) const {
     const float* source = weights.data + (tap / kernel_w) * weights.row +
                           (tap % kernel_w) * weights.column + block * 64 * row_stride +
                           panel * panels.width * column_stride;

@@ -8,20 +8,20 @@ namespace espalier {
 
 // Consecutive target rows that share every tile of weights while it lies in L1: few enough pixels
 // for their sums to stay in L2, and enough units to keep all cores busy.
-struct Unit {
+struct WorkUnit {
   int64_t begin, end;
 };
 
-class Units {
+class WorkSplit {
  public:
-  Units(int64_t rows, int64_t width, int64_t tasks_a_unit, int threads) : rows_(rows) {
+  WorkSplit(int64_t rows, int64_t width, int64_t tasks_a_unit, int threads) : rows_(rows) {
     const int64_t wanted = std::max(8, 4 * threads);
     const int64_t pixels = std::clamp(rows * width * tasks_a_unit / wanted, min_pixels, max_pixels);
     step_ = std::clamp<int64_t>(pixels / std::max<int64_t>(1, width), 1, rows);
   }
   int64_t count() const { return (rows_ + step_ - 1) / step_; }
   int64_t max_rows() const { return step_; }
-  Unit operator[](int64_t i) const { return {i * step_, std::min(rows_, (i + 1) * step_)}; }
+  WorkUnit operator[](int64_t i) const { return {i * step_, std::min(rows_, (i + 1) * step_)}; }
 
  private:
   static constexpr int64_t min_pixels = 128;
@@ -30,9 +30,9 @@ class Units {
 };
 
 // The same by some panels of columns each, whose sums lie in L2 together.
-class PanelUnits {
+class PanelWorkSplit {
  public:
-  PanelUnits(int64_t rows, int64_t width, int64_t panels, int panel_width, int threads)
+  PanelWorkSplit(int64_t rows, int64_t width, int64_t panels, int panel_width, int threads)
       : rows_(rows), panels_(panels), group_(panels) {
     const int64_t wanted = std::max(8, 4 * threads);
     const auto tasks = [&](int64_t pixels) {
@@ -56,7 +56,7 @@ class PanelUnits {
   int64_t max_rows() const { return step_; }
   int64_t max_panels() const { return group_; }
 
-  Unit unit(int64_t task) const {
+  WorkUnit unit(int64_t task) const {
     const int64_t begin = task / groups() * step_;
     return {begin, std::min(rows_, begin + step_)};
   }

@@ -3,11 +3,11 @@
 // the rows of the tile that belong to it; zeros cost nothing.
 //
 // sweep_rows: one tap; the sums of two pixels side by side.
-// sweep_taps: 3 x 3 taps; the sums of nine target pixels slide along an image row, so that a
+// sweep_conv3x3: 3 x 3 taps; the sums of nine target pixels slide along an image row, so that a
 //   non-zero is found once for all taps and sums travel from and to memory least.
 // sweep_channels: backward by weight, one channel along the positions, one tap or three.
 // dot_rows: a dense row in registers meets only those rows of the tile whose bit is set: skips
-//   outputs nobody needs.
+//   outputs that are not needed.
 
 // sums += values[i * step] * tile[i] over the bits.
 template <int Vectors>
@@ -24,11 +24,11 @@ static inline void add_bits(uint64_t bits, const float* values, int64_t step, co
   }
 }
 
-// Two rows turn by turn: twice as many chains of additions as one row has.
+// Two rows interleaved: twice as many chains of additions as one row has.
 template <int Vectors>
-static inline void add_bits_in_turns(uint64_t p_bits, uint64_t q_bits, const float* p_values,
-                                     const float* q_values, int64_t step, const float* tile,
-                                     vec (&p)[Vectors], vec (&q)[Vectors]) {
+static inline void add_bits_interleaved(uint64_t p_bits, uint64_t q_bits, const float* p_values,
+                                        const float* q_values, int64_t step, const float* tile,
+                                        vec (&p)[Vectors], vec (&q)[Vectors]) {
   while (p_bits && q_bits) {
     const int i = __builtin_ctzll(p_bits);
     const int k = __builtin_ctzll(q_bits);
@@ -109,7 +109,7 @@ static void sweep_rows(const RowSweep& sweep) {
     if (sweep.may_multiply_zeros && union_pays(p_bits, q_bits)) {
       add_union(p_bits | q_bits, p_values, q_values, sweep.tile, p, q);
     } else {
-      add_bits_in_turns(p_bits, q_bits, p_values, q_values, 1, sweep.tile, p, q);
+      add_bits_interleaved(p_bits, q_bits, p_values, q_values, 1, sweep.tile, p, q);
     }
     store_sums(to, p);
     store_sums(to + to_stride, q);
@@ -144,8 +144,8 @@ struct Window {
 // One source pixel, whose leftmost target lives in slot `Leftmost`: the rightmost slides in before,
 // the leftmost leaves after.
 template <int Leftmost, int TapRows, int Vectors>
-static inline void add_taps(uint32_t bits, const float* values, const float* tile, float* sums,
-                            int64_t sums_row_stride, Window<TapRows, Vectors>& window) {
+static inline void add_nine_taps(uint32_t bits, const float* values, const float* tile, float* sums,
+                                 int64_t sums_row_stride, Window<TapRows, Vectors>& window) {
   constexpr int pitch = Vectors * width;
   window.load_slot((Leftmost + 2) % 3, sums + 2 * pitch, sums_row_stride);
   while (bits) {
@@ -166,13 +166,13 @@ static inline void add_taps(uint32_t bits, const float* values, const float* til
 }
 
 template <int TapRows, int Vectors>
-static void sweep_taps(const TapSweep& sweep) {
+static void sweep_conv3x3(const Conv3x3Sweep& sweep) {
   constexpr int pitch = Vectors * width;
   const int64_t stride = sweep.sums_row_stride;
   const uint32_t* bits = sweep.bits;
   const float* values = sweep.values;
   const auto next = [&](auto slot, float* sums, Window<TapRows, Vectors>& window) {
-    add_taps<slot.value>(*bits, values, sweep.tile, sums, stride, window);
+    add_nine_taps<slot.value>(*bits, values, sweep.tile, sums, stride, window);
     ++bits;
     values += 32;
   };
@@ -217,8 +217,8 @@ static void sweep_channels(const ChannelSweep& sweep) {
     vec p[Vectors], q[Vectors];
     load_sums(sums, p);
     load_sums(sums + pitch, q);
-    add_bits_in_turns(p_bits, q_bits, sweep.values + c, sweep.values + c + 1, channels_step,
-                      sweep.tile, p, q);
+    add_bits_interleaved(p_bits, q_bits, sweep.values + c, sweep.values + c + 1, channels_step,
+                         sweep.tile, p, q);
     store_sums(sums, p);
     store_sums(sums + pitch, q);
   }
@@ -337,7 +337,7 @@ static void copy_matrix(const float* source, int64_t row_stride, int64_t column_
 static constexpr ZeroSkipKernels zeroskip_kernels = {
     .lanes = width,
     .vectors = tile_vectors,
-    .tap_vectors = tap_vectors,
+    .conv3x3_vectors = conv3x3_vectors,
     .three_tap_vectors = 4,
     .sweep_rows = {sweep_rows<1>, sweep_rows<2>, sweep_rows<3>, sweep_rows<4>, sweep_rows<5>,
                    sweep_rows<6>, sweep_rows<7>, sweep_rows<8>},
@@ -347,9 +347,9 @@ static constexpr ZeroSkipKernels zeroskip_kernels = {
                        sweep_channels<5>, sweep_channels<6>, sweep_channels<7>, sweep_channels<8>},
     .sweep_channels_3_taps = {sweep_channels_3_taps<1>, sweep_channels_3_taps<2>,
                               sweep_channels_3_taps<3>, sweep_channels_3_taps<4>},
-    .sweep_taps = {{sweep_taps<1, 1>, sweep_taps<1, 2>},
-                   {sweep_taps<2, 1>, sweep_taps<2, 2>},
-                   {sweep_taps<3, 1>, sweep_taps<3, 2>}},
+    .sweep_conv3x3 = {{sweep_conv3x3<1, 1>, sweep_conv3x3<1, 2>},
+                      {sweep_conv3x3<2, 1>, sweep_conv3x3<2, 2>},
+                      {sweep_conv3x3<3, 1>, sweep_conv3x3<3, 2>}},
     .copy_matrix = copy_matrix,
     .nonzero_mask = nonzero_mask,
     .relu_forward = relu_forward,

@@ -1,7 +1,7 @@
-// Convolution and linear layers that skip zeros, in all three passes of training.
-//
-// Images are [images][height][width][channels]; a mask has 64 channels to a word. A linear layer
-// is a convolution with one tap over images of one pixel.
+// Convolution and linear layers that skip zeros of activations or gradients, in all three passes of
+// training. Images are [images][height][width][channels], weights [filters][taps][channels] of any
+// strides; a mask of non-zeros has 64 channels to a word. A linear layer is a convolution with one
+// tap over images of one pixel.
 #pragma once
 
 #include <cstdint>
@@ -33,12 +33,12 @@ struct WeightsView {
 
 inline int64_t words_of(int64_t channels) { return (channels + 63) / 64; }
 
-void make_mask(const float* x, int64_t rows, int64_t channels, uint64_t* mask, int threads);
-void relu_with_mask(const float* x, int64_t rows, int64_t channels, float* y, uint64_t* mask,
-                    int threads);
-void relu_by_mask(const float* dy, const uint64_t* mask, int64_t rows, int64_t channels, float* dx,
+void nonzero_mask(const float* x, int64_t rows, int64_t channels, uint64_t* mask, int threads);
+void relu_forward(const float* x, int64_t rows, int64_t channels, float* y, uint64_t* mask,
                   int threads);
-int64_t count_bits(const uint64_t* mask, int64_t words);
+void relu_backward(const float* dy, const uint64_t* mask, int64_t rows, int64_t channels, float* dx,
+                   int threads);
+int64_t count_nonzero(const uint64_t* mask, int64_t words);
 
 // y = x * weights + bias, skipping the zeros of x. `bias` may be null.
 void zeroskip_forward(const ConvShape& shape, const float* x, const uint64_t* x_mask,
@@ -49,8 +49,8 @@ void zeroskip_backward_input(const ConvShape& shape, const float* dy, const uint
                              const WeightsView& weights, float* dx, int threads);
 
 // The same where `needed`, a mask of dx, is set; 0 elsewhere. dy may be dense.
-void zeroskip_backward_needed(const ConvShape& shape, const float* dy, const uint64_t* needed,
-                              const WeightsView& weights, float* dx, int threads);
+void zeroskip_masked_input_grad(const ConvShape& shape, const float* dy, const uint64_t* needed,
+                                const WeightsView& weights, float* dx, int threads);
 
 enum class Skip { input, gradient };
 

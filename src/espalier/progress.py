@@ -1,12 +1,14 @@
-"""How long work tells what it is doing and how far it is, without knowing to whom."""
+"""How long work tells what it is doing and how far it is, without knowing who shows it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Progress = Callable[[int, int], None]  # (done, total)
-Watch = Callable[[str, str], AbstractContextManager[Progress]]  # opens a task: (its name, the unit)
+# Called as `progress(done, total)`.
+Progress = Callable[[int, int], None]
+# Opened as `with watch("reading", "layers") as progress`: the task, and what is counted.
+Watch = Callable[[str, str], AbstractContextManager[Progress]]
 
 
 @contextmanager

@@ -7,20 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.gpu import emulated_gpu
+
 TINY = ("--network", "256x4", "--inputs", "digits:80", "--rounds", "1", "--threads", "1")
 
 
-def test_json_on_standard_output(espalier) -> None:
-    outcome = espalier("bench", "challenge", "--section", "ceiling", *TINY, "--json")
+def test_json_on_standard_output(benchmarks) -> None:
+    outcome = benchmarks("challenge", "--section", "ceiling", *TINY, "--json")
     report = json.loads(outcome.stdout)
     record, alive = report["sections"]["ceiling"]["records"]
     assert alive["batch"].startswith("all alive")
     assert (record["neurons"], record["layers"], record["samples"]) == (256, 4, 80)
 
 
-def test_tables_on_the_terminal_and_in_a_folder(espalier, tmp_path: Path) -> None:
+def test_tables_on_the_terminal_and_in_a_folder(benchmarks, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    outcome = espalier("bench", "challenge", *TINY, "--samples", 50, "--output", tmp_path)
+    outcome = benchmarks("challenge", *TINY, "--samples", 50, "--output", tmp_path)
     assert outcome.returncode == 0
     words = " ".join(outcome.stdout.split())
     assert "All shortcuts: time" in words and "share of the multiply" in words
@@ -42,6 +44,20 @@ def test_tables_on_the_terminal_and_in_a_folder(espalier, tmp_path: Path) -> Non
         (("--memory", "much"), "memory size is 'much'"),
     ],
 )
-def test_bad_arguments(espalier, arguments: tuple[str, str], message: str) -> None:
-    outcome = espalier("bench", "challenge", *arguments)
+def test_bad_arguments(benchmarks, arguments: tuple[str, str], message: str) -> None:
+    outcome = benchmarks("challenge", *arguments)
     assert outcome.returncode == 2 and message in outcome.stderr
+
+
+def test_unknown_devices_are_bad_input(benchmarks) -> None:
+    result = benchmarks("challenge", "--device", "tpu")
+    assert result.returncode == 2 and "device is 'tpu'" in result.stderr
+
+
+def test_the_challenge_runs_on_a_gpu(benchmarks, tmp_path: Path) -> None:
+    words = ["challenge", "--device", "cuda", "--network", "256x4", "--samples", "30"]
+    words += ["--rounds", "1", "--section", "shortcuts", "--output", tmp_path]
+    with emulated_gpu():
+        result = benchmarks(*words)
+    assert result.returncode == 0
+    assert (tmp_path / "gpu.md").exists()

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.training.masks import Masks
+from espalier.training.methods.magnitude import Masks
 
 
 @given(st.integers(0, 20), st.integers(0, 2**16))

@@ -11,11 +11,18 @@ import typer
 from numpy.typing import NDArray
 
 import espalier as esp
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.arrays import dense
-from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
-from espalier.cli.shortcuts import print_shortcuts
-from espalier.cli.truth import compare
+from espalier.cli.console import (
+    FAILED,
+    print_facts,
+    print_json,
+    print_shortcuts,
+    print_text,
+    progress,
+)
+from espalier.cli.expected_categories import compare
+from espalier.cli.options import Json
 
 NEURONS, LAYERS = 1024, 120
 SCIPY_SAMPLES = 2_000
@@ -123,14 +130,14 @@ def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bo
     print_facts(
         "the Graph Challenge on this machine",
         {
-            "connections": units.count(net.connections),
-            "digits": units.count(quick.samples),
-            "categories": units.count(len(quick.categories)),
-            "compile": units.seconds(quick.compiling),
+            "connections": format.count(net.connections),
+            "digits": format.count(quick.samples),
+            "categories": format.count(len(quick.categories)),
+            "compile": format.seconds(quick.compiling),
             "run, all shortcuts": _row(quick),
             "run, no shortcuts": _row(plain),
-            f"scipy, {units.count(peer.samples)} digits": _row(peer),
-            "nominal rate": units.quantity(quick.result.rate, "connections/s"),
+            f"scipy, {format.count(peer.samples)} digits": _row(peer),
+            "nominal rate": format.quantity(quick.result.rate, "connections/s"),
         },
         verdict=(
             "PASSED: all three found the same categories"
@@ -141,7 +148,7 @@ def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bo
 
 
 def _row(run: Run) -> str:
-    return f"{units.seconds(run.running)}, {units.quantity(run.pace, 'digits/s')}"
+    return f"{format.seconds(run.running)}, {format.quantity(run.pace, 'digits/s')}"
 
 
 def _keep_silent(text: str) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from espalier.cli.arrays import check_target
-from espalier.cli.console import Json, print_facts, print_json, print_notice, progress
+from espalier.cli.console import print_facts, print_json, print_notice, progress
+from espalier.cli.options import Json
 from espalier.cli.training_table import print_networks, print_result
 from espalier.errors import FileError, InputError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.errors import EspalierError
-
-ProgressCallback = Callable[[int, int], None]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+from espalier.inference import Report
+from espalier.progress import Progress
 
 SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
 FILE_WIDTH = 160  # of text that goes to a file or a pipe, unless COLUMNS says another
@@ -90,17 +89,31 @@ def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = N
 
 
 def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with a header; the first column names the row."""
+    """A table with a header; the first line of the first column names the row."""
     table = Table(title=title, title_justify="left")
-    for position, name in enumerate(header):
-        table.add_column(name, style="" if position else "bold", overflow="fold")
+    for column in header:
+        table.add_column(column, overflow="fold")
     rows = [list(row) for row in rows]
-    for row in rows:
-        table.add_row(*map(Text, row))
+    for name, *values in rows:
+        table.add_row(_name(name), *map(Text, values))
     console = _result_console(table)
     if console.width < _least_width(console, table):
         table = _below_each_other(title, header, rows)
     console.print(table, "")
+
+
+def print_shortcuts(report: Report) -> None:
+    """Which shortcuts a run took, what each saved, why it is exact, and the operations left."""
+    share = report.effective_operations / max(report.nominal_operations, 1)
+    print_rows(
+        f"{format.quantity(report.effective_operations)} of "
+        f"{format.quantity(report.nominal_operations)} operations done ({share:.3%})",
+        ("shortcut", "saved", "exact because"),
+        (
+            (shortcut.name, shortcut.saved if shortcut.used else "not used", shortcut.proof)
+            for shortcut in report.shortcuts
+        ),
+    )
 
 
 def _below_each_other(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -109,11 +122,16 @@ def _below_each_other(title: str, header: Sequence[str], rows: Iterable[Sequence
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, *values in rows:
-        table.add_row(Text(name, style="bold"), "")
+        table.add_row(_name(name), "")
         for column, value in zip(header[1:], values, strict=True):
             table.add_row(f"  {column}", Text(value))
         table.add_section()
     return table
+
+
+def _name(text: str) -> Text:
+    first, *rest = text.split("\n", 1)
+    return Text("\n").join((Text(first, style="bold"), *map(Text, rest)))
 
 
 def _result_console(table: Table | None = None) -> Console:
@@ -140,7 +158,7 @@ def _measured(console: Console, table: Table) -> Measurement:
 
 
 @contextmanager
-def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
+def progress(task: str, unit: str) -> Iterator[Progress]:
     """A bar with rate and time left for a task of over a second; silent off a terminal.
 
     Arguments:
@@ -154,9 +172,10 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
     if not console.is_terminal:
         yield lambda done, total: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,} of {task.total:,} {task.fields[unit]}"),
@@ -183,9 +202,9 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
 def _pace(done: int, total: int, elapsed: float, unit: str) -> str:
     if done <= 0:
         return ""
-    pace = units.quantity(done / elapsed, f"{unit}/s")
+    pace = format.quantity(done / elapsed, f"{unit}/s")
     left = elapsed / done * max(total - done, 0)
-    return f"{pace}, {units.seconds(left)} left" if left else pace
+    return f"{pace}, {format.seconds(left)} left" if left else pace
 
 
 def _describe(error: BaseException) -> str:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import espalier as esp
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.arrays import check_target
 from espalier.cli.challenge import challenge
-from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
+from espalier.cli.console import FAILED, print_facts, print_json, print_text, progress
+from espalier.cli.options import Json
 from espalier.cli.picture import require_matplotlib, save_picture
 from espalier.cli.training_table import print_epoch, print_networks
 
 if TYPE_CHECKING:
-    from espalier.training import Settings, TrainingResult
-    from espalier.training.metrics import Record
+    from espalier.training import EpochMetrics, Settings, TrainingResult
 
 MODEL = "mlp:512-256"
 TARGET_TIME = 0.25
@@ -66,9 +66,9 @@ def demo(
         raise typer.Exit(FAILED)
 
 
-def _print_some(record: Record, *, epochs: int) -> None:
-    if record.epoch % LINES_EVERY == 0:
-        print_epoch(record, epochs=epochs)
+def _print_some(metrics: EpochMetrics, *, epochs: int) -> None:
+    if metrics.epoch % LINES_EVERY == 0:
+        print_epoch(metrics, epochs=epochs)
 
 
 def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:
@@ -104,8 +104,8 @@ def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> 
     print_facts(
         "what was gained",
         {
-            "inference engine": f"{units.count(run['digits'])} digits through "
-            f"{units.count(run['connections'])} connections in {units.seconds(run['seconds'])}, "
+            "inference engine": f"{format.count(run['digits'])} digits through "
+            f"{format.count(run['connections'])} connections in {format.seconds(run['seconds'])}, "
             f"{same} PyTorch",
             "wrong digits": f"{run['errors']} of {run['digits']}",
             "picture": str(output),

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 import espalier as esp
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
-from espalier.cli.console import Json, print_facts, print_json, progress
+from espalier.cli.console import print_facts, print_json, progress
+from espalier.cli.options import Json, NetworkTarget
 from espalier.cli.sources import CHALLENGE_SAMPLES, open_network, parse_network
 from espalier.errors import InputError
 
@@ -26,9 +27,7 @@ def network(
             metavar="RECIPE", help="radixnet:NEURONSxLAYERS[:SEED] or random:NEURONSxLAYERS[:SEED]."
         ),
     ],
-    target: Annotated[
-        str, typer.Argument(help=".safetensors, .tar.gz of TSV, .mtx, or a folder of TSV.")
-    ],
+    target: NetworkTarget,
     as_json: Json = False,
 ) -> None:
     """Make the network RECIPE names and write it to TARGET, layer by layer."""
@@ -82,5 +81,5 @@ def _print_result(facts: dict[str, str | int], started: float, as_json: bool) ->
             {name.replace(" ", "_"): value for name, value in facts.items()} | {"seconds": elapsed}
         )
         return
-    shown = {name: units.count(v) if isinstance(v, int) else v for name, v in facts.items()}
-    print_facts("written", shown | {"time": units.seconds(elapsed)})
+    shown = {name: format.count(v) if isinstance(v, int) else v for name, v in facts.items()}
+    print_facts("written", shown | {"time": format.seconds(elapsed)})

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import typer
 
 import espalier as esp
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.arrays import check_target
-from espalier.cli.console import Json, print_facts, print_json, print_notice, print_rows, progress
-from espalier.cli.infer import Bias, Clip, Layers, Network, Neurons
+from espalier.cli.console import print_facts, print_json, print_notice, print_rows, progress
+from espalier.cli.options import Bias, Clip, Json, Layers, NetworkSource, Neurons
 from espalier.cli.sources import GeneratedNetwork, open_network, parse_network
 from espalier.partitioning import Partition, PartitionReport, predict
 from espalier.partitioning.partitioners import checked
@@ -19,7 +19,7 @@ from espalier.partitioning.plot import plot_report
 
 
 def partition(
-    network: Network,
+    network: NetworkSource,
     parts: Annotated[int, typer.Option(min=1, help="Parts to make.")],
     method: Annotated[
         Literal["hypergraph", "random", "hash", "block"],
@@ -105,7 +105,7 @@ def _print_tables(name: str, target: Path, made: Partition, report: PartitionRep
     rows = [
         [
             method,
-            units.count(figures.words),
+            format.count(figures.words),
             f"{figures.words / depth:,.0f}",
             f"{figures.most_sent / depth:,.0f}",
             f"{figures.most_received / depth:,.0f}",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import espalier as esp
-from espalier.cli.console import ProgressCallback
 from espalier.errors import FileError, InputError
+from espalier.progress import Progress
 
 CHALLENGE_SAMPLES = 60_000
 
@@ -95,7 +95,7 @@ def open_network(
     clip: float | None = None,
     neurons: int | None = None,
     layers: int | None = None,
-    progress: ProgressCallback | None = None,
+    progress: Progress | None = None,
 ) -> esp.Network:
     """Load or generate a network; the options say what a text file does not.
 
@@ -118,9 +118,7 @@ def open_network(
     return generate(neurons=spec.neurons, layers=spec.layers, seed=spec.seed)
 
 
-def open_inputs(
-    spec: GeneratedInputs | Path, width: int, progress: ProgressCallback | None = None
-) -> Any:
+def open_inputs(spec: GeneratedInputs | Path, width: int, progress: Progress | None = None) -> Any:
     """Load or generate inputs: numpy or scipy CSR ``[samples, width]``.
 
     Raises:

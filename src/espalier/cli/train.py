@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from espalier.cli import train_ranks
-from espalier.cli.console import FAILED, Json, print_json, print_notice, progress
-from espalier.cli.ranks import (
+from espalier.cli.console import FAILED, print_json, print_notice, progress
+from espalier.cli.options import (
+    Json,
     PartitionFile,
     Parts,
-    PatienceOption,
+    Patience,
     Ranks,
-    TransportOption,
-    refuse_without_ranks,
-    started_by_mpi,
+    Threads,
+    Transport,
 )
+from espalier.cli.ranks import Grid, started_by_mpi
 from espalier.cli.training_table import print_epoch, print_result
 from espalier.errors import InputError
 
@@ -83,9 +84,7 @@ def train(
             help="Weight of the dense network's answers against the labels; 0.5 by default."
         ),
     ] = None,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads to use; by default PyTorch's.")
-    ] = None,
+    threads: Threads = None,
     time: Annotated[
         Literal["measured", "macs"] | None,
         typer.Option(help="Where predicted times come from; measured by default."),
@@ -100,8 +99,8 @@ def train(
     ranks: Ranks = None,
     parts: Parts = None,
     partition: PartitionFile = None,
-    transport: TransportOption = None,
-    patience: PatienceOption = None,
+    transport: Transport = None,
+    patience: Patience = None,
     as_json: Json = False,
 ) -> None:
     """Train a network, make it sparse, compact it and print what was gained.
@@ -131,15 +130,15 @@ def train(
         "time": time,
     }
     given = {name: value for name, value in given.items() if value is not None}
+    grid = Grid(parts, partition, transport, patience)
     if started_by_mpi() or (ranks is not None and ranks > 1):
         settings, folder = train_ranks.settings_of(given, output, resume)
         if started_by_mpi():
-            where = parts, partition, transport or "auto", patience
-            train_ranks.run(settings, folder, resume, *where, as_json)
-        elif ranks is not None:
-            train_ranks.start(settings, folder, resume, ranks, parts, partition)
+            train_ranks.run(settings, folder, resume, grid, as_json)
+        else:
+            train_ranks.start(settings, folder, resume, grid, ranks or 1)
         return
-    refuse_without_ranks(parts=parts, partition=partition, transport=transport, patience=patience)
+    grid.refuse()
     settings, folder = _settings(given, output, resume)
 
     from espalier import training

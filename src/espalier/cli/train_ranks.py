@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espalier as esp
-from espalier.cli import format as units
-from espalier.cli import ranks
+from espalier.cli import format, ranks
 from espalier.cli.console import print_facts, print_json, print_notice
 from espalier.distributed.comm.process_grid import divisors, parts_for_training
-from espalier.distributed.comm.transport import TransportName
 from espalier.errors import InputError
 from espalier.partitioning import Partition, layer_volume
 
@@ -20,52 +18,22 @@ if TYPE_CHECKING:
     from espalier.training import Settings
 
 
-def start(
-    settings: Settings,
-    folder: Path,
-    resume: bool,
-    wanted: int,
-    parts: int | None,
-    file: Path | None,
-) -> None:
+def start(settings: Settings, folder: Path, resume: bool, grid: ranks.Grid, wanted: int) -> None:
     """Choose the grid, partition the network where it has parts, and start the ranks."""
     from espalier.distributed.training import network_to_cut
 
     if not resume and (folder / "run.json").exists():
         raise InputError(f"{folder} holds a training already: resume it, or give another folder")
     net = network_to_cut(settings)
-    if file is not None:
-        partition = esp.load_partition(file)
-        partition.check(net)
-        ranks.check_parts(parts, partition)
-    elif parts is not None:
-        if wanted % parts:
-            raise InputError(f"parts is {parts} with {wanted} ranks, wanted a divisor of them")
-        partition = ranks.find_partition(None, net, parts)
-    else:
-        partition = _choose(net, wanted, settings.batch)
+    partition = grid.choose(net, wanted, lambda: _fewest_words(net, wanted, settings.batch))
     ranks.start(wanted, partition, settings.threads)
 
 
-def run(
-    settings: Settings,
-    folder: Path,
-    resume: bool,
-    parts: int | None,
-    file: Path | None,
-    transport: TransportName,
-    patience: float | None,
-    as_json: bool,
-) -> None:
+def run(settings: Settings, folder: Path, resume: bool, grid: ranks.Grid, as_json: bool) -> None:
     """This rank's part of the training; rank 0 prints."""
     from espalier.distributed import training
-    from espalier.distributed.comm.world import World
 
-    partition = None if file is None else esp.load_partition(file)
-    wanted = parts if partition is None else partition.parts
-    with ranks.on_rank(lambda: World(wanted, patience=patience)) as world:
-        if partition is None:
-            partition = ranks.find_partition(None, training.network_to_cut(settings), world.parts)
+    with ranks.on_grid(grid, lambda: training.network_to_cut(settings)) as (world, partition):
         first = world.rank == 0
 
         def on_epoch(epoch: Epoch) -> None:
@@ -78,7 +46,7 @@ def run(
             world,
             folder,
             resume=resume,
-            transport=transport,
+            transport=grid.transport or "auto",
             on_epoch=on_epoch,
             on_notice=print_notice if first else _ignore,
         )
@@ -105,9 +73,9 @@ def settings_of(given: dict[str, Any], output: Path | None, resume: bool) -> tup
     return settings, output or Path("-".join(("training", *words)).replace(":", "-"))
 
 
-def _choose(net: esp.Network, wanted: int, batch: int) -> Partition:
+def _fewest_words(net: esp.Network, wanted: int, batch: int) -> Partition:
     """The grid that sends the fewest words in a step, each number of parts partitioned."""
-    made = {parts: ranks.find_partition(None, net, parts) for parts in divisors(wanted)}
+    made = {parts: ranks.make_partition(net, parts) for parts in divisors(wanted)}
     words = {parts: _words(net, partition) for parts, partition in made.items()}
     return made[parts_for_training(words, net.connections, wanted, batch)]
 
@@ -124,7 +92,7 @@ def _words(net: esp.Network, partition: Partition) -> int:
 def _print_epoch(epoch: Epoch, epochs: int) -> None:
     print_notice(
         f"epoch {epoch.epoch} of {epochs}: loss {epoch.loss:.4f}, test accuracy "
-        f"{epoch.test_accuracy:.2%}, lr {epoch.lr:.3g}, {units.seconds(epoch.seconds)}"
+        f"{epoch.test_accuracy:.2%}, lr {epoch.lr:.3g}, {format.seconds(epoch.seconds)}"
     )
 
 
@@ -152,11 +120,11 @@ def _print_end(
     print_facts(
         f"{settings.model} on {settings.data}",
         {
-            "grid": units.grid(replicas, partition.parts),
-            "epochs": units.count(last.epoch),
+            "grid": format.grid(replicas, partition.parts),
+            "epochs": format.count(last.epoch),
             "test error": f"{1.0 - last.test_accuracy:.2%}",
-            "an epoch": units.seconds(sum(e.seconds for e in epochs) / len(epochs)),
-            "words a rank and epoch": units.count(last.words),
+            "an epoch": format.seconds(sum(e.seconds for e in epochs) / len(epochs)),
+            "words a rank and epoch": format.count(last.words),
             "model": str(model),
         },
     )

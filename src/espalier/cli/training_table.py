@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from espalier.cli import format as units
+from espalier.cli import format
 from espalier.cli.console import print_facts, print_notice, print_rows
 
 if TYPE_CHECKING:
-    from espalier.training import Network, TrainingResult
-    from espalier.training.metrics import Record
+    from espalier.training import EpochMetrics, NetworkSize, TrainingResult
 
 
-def print_epoch(record: Record, *, epochs: int) -> None:
+def print_epoch(metrics: EpochMetrics, *, epochs: int) -> None:
     """One line on stderr."""
     print_notice(
-        f"epoch {record.epoch} of {epochs}, {record.phase}: loss {record.loss:.4f}, test accuracy "
-        f"{record.test_accuracy:.2%}, zeros {record.zeros:.1%}, time {record.predicted_time:.3f}, "
-        f"lr {record.lr:.3g}, {units.seconds(record.seconds)}"
+        f"epoch {metrics.epoch} of {epochs}, {metrics.phase}: loss {metrics.loss:.4f}, "
+        f"test accuracy {metrics.test_accuracy:.2%}, zeros {metrics.zeros:.1%}, "
+        f"time {metrics.predicted_time:.3f}, lr {metrics.lr:.3g}, {format.seconds(metrics.seconds)}"
     )
 
 
@@ -38,21 +37,21 @@ def print_result(result: TrainingResult) -> None:
     print_facts("the end", facts, verdict=verdict)
 
 
-def print_networks(title: str, before: Network, after: Network, *, time: str) -> None:
+def print_networks(title: str, before: NetworkSize, after: NetworkSize, *, time: str) -> None:
     """A row for each quantity, of both networks, and how much smaller it became.
 
     Arguments:
         time: where predictions come from; multiply-adds tell the gain alone, no seconds.
     """
-    predicted = units.seconds if time == "measured" else _unknown
+    predicted = format.seconds if time == "measured" else _unknown
     rows = [
         ["test error", _error(before), _error(after), ""],
         ["zeros", f"{before.zeros:.1%}", f"{after.zeros:.1%}", ""],
-        _row("weights", units.count, before.weights, after.weights),
-        _row("bytes", units.size, before.bytes, after.bytes),
-        _row("multiply-adds", units.count, before.multiply_adds, after.multiply_adds),
+        _row("weights", format.count, before.weights, after.weights),
+        _row("bytes", format.size, before.bytes, after.bytes),
+        _row("multiply-adds", format.count, before.multiply_adds, after.multiply_adds),
         _row("time, predicted", predicted, before.predicted_seconds, after.predicted_seconds),
-        _row("time, measured", units.seconds, before.measured_seconds, after.measured_seconds),
+        _row("time, measured", format.seconds, before.measured_seconds, after.measured_seconds),
         ["units", _units(before), _units(after), ""],
     ]
     print_rows(title, ["", before.name, after.name, "gain"], rows)
@@ -66,9 +65,9 @@ def _unknown(value: float) -> str:
     return "-"
 
 
-def _error(network: Network) -> str:
+def _error(network: NetworkSize) -> str:
     return "-" if network.error is None else f"{network.error:.2%}"
 
 
-def _units(network: Network) -> str:
+def _units(network: NetworkSize) -> str:
     return "-".join(map(str, network.units))

@@ -92,11 +92,6 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     return code
 
 
-def compiler_log(name: str, architecture: str) -> str:
-    """What NVRTC says while it compiles a source: nothing, if all is well."""
-    return _compile(_nvrtc(), name, architecture)[1]
-
-
 def nvrtc_version() -> tuple[int, int]:
     """Version of the compiler, such as (13, 5)."""
     nvrtc = _nvrtc()

@@ -7,7 +7,6 @@ are made in float64 by scipy: an independent answer, not a fast one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +19,7 @@ from espalier.distributed.comm.index_map import IndexMap
 from espalier.distributed.inference.local_layer import LocalLayer, local_layer
 from espalier.network import Layer, Network
 from espalier.partitioning import Partition
+from espalier.progress import Progress
 
 Floats = NDArray[np.float64]
 WORD_BYTES = 4
@@ -86,7 +86,7 @@ class Simulation:
         partition: Partition,
         *,
         merge: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Simulation:
         """Divide a network as its ranks would.
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from espalier.errors import FileError, InputError, NetworkError
 from espalier.files.records import DESCRIPTION_NAME, LayerRecord
-from espalier.files.text import Entries
+from espalier.files.text import Entries, Shape
 from espalier.network import Activation, Layer
 from espalier.network.csr import MAX_WIDTH
 
@@ -21,12 +21,11 @@ from espalier.network.csr import MAX_WIDTH
 CHALLENGE_BIAS = {1024: -0.30, 4096: -0.35, 16384: -0.40, 65536: -0.45}
 CHALLENGE_CLIP = 32.0
 
-Shape = tuple[int, int]
 Bias = float | Sequence[ArrayLike]
 
 
 @dataclass(frozen=True)
-class Asked:
+class LoadOptions:
     """What the caller of `load` said; None where nothing."""
 
     bias: Bias | None = None
@@ -68,34 +67,34 @@ class Asked:
         return self.bias[index]
 
 
-class Description:
+class LayerDefaults:
     """Makes layers of bare entries.
 
     Arguments:
-        asked: what the caller said; it goes before all else.
+        options: what the caller said; it goes before all else.
         path: the folder or file; ``neuron1024`` in its name means the challenge's rules.
         records: what `network.json` says, or None.
         count: number of layers.
     """
 
     def __init__(
-        self, asked: Asked, path: Path, records: list[LayerRecord] | None, count: int
+        self, options: LoadOptions, path: Path, records: list[LayerRecord] | None, count: int
     ) -> None:
-        if records is not None and count != min(len(records), asked.layers or len(records)):
+        if records is not None and count != min(len(records), options.layers or len(records)):
             raise FileError(
                 f"{path} holds {count} layers, its {DESCRIPTION_NAME} describes {len(records)}"
             )
-        self._asked, self._records, self._count = asked, records, count
+        self._options, self._records, self._count = options, records, count
         self._rule_bias = None
-        if asked.bias is None and records is None:
+        if options.bias is None and records is None:
             self._rule_bias = _challenge_bias(path)
 
     def shape(self, index: int) -> Shape | None:
         """``(outputs, inputs)`` of a layer, None where nobody says."""
-        asked = self._asked.shape(index)
-        if asked is None and self._records is not None:
+        shape = self._options.shape(index)
+        if shape is None and self._records is not None:
             return self._records[index].outputs, self._records[index].inputs
-        return asked
+        return shape
 
     def nonzeros(self, index: int) -> int | None:
         """Connections of a layer, None where nobody says."""
@@ -107,7 +106,7 @@ class Description:
         Raises:
             FileError: entries lack or do not fit, or a description that no layer can have.
         """
-        asked = self._asked
+        options = self._options
         if self._records is not None:
             record = self._records[index]
             if record.nonzeros != entries.count:
@@ -122,12 +121,12 @@ class Description:
             bias, activation, clip = self._rule_bias, "relu", None
             if self._rule_bias is not None:
                 clip = CHALLENGE_CLIP
-        asked_bias = asked.layer_bias(index, self._count)
-        bias = bias if asked_bias is None else asked_bias
-        if asked.activation is not None:
-            activation = asked.activation
+        given_bias = options.layer_bias(index, self._count)
+        bias = bias if given_bias is None else given_bias
+        if options.activation is not None:
+            activation = options.activation
             clip = clip if activation == "relu" else None
-        clip = clip if asked.clip is None else asked.clip
+        clip = clip if options.clip is None else options.clip
         try:
             return entries.bare_layer(shape).with_response(bias, activation, clip)
         except NetworkError as error:

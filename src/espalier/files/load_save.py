@@ -1,4 +1,4 @@
-"""load() and save(): which format a path means."""
+"""load(), save() and convert(): which format a path means."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.folder import load_folder, load_layer_file, save_folder
-from espalier.files.layer_defaults import Asked, Bias
+from espalier.files.layer_defaults import Bias, LoadOptions
 from espalier.files.matrix_market import format_matrix
 from espalier.files.records import LayerRecord
 from espalier.files.safetensors import load_safetensors, save_safetensors
-from espalier.files.streams import Progress
 from espalier.files.tarball import load_tar, save_tar
 from espalier.network import Activation, Network
+from espalier.progress import Progress
 
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 LAYER_SUFFIXES = (".tsv", ".tsv.gz", ".mtx", ".mtx.gz")
@@ -67,21 +67,21 @@ def load(
     [[0.0, 0.0], [0.5, 0.0]]
     """
     path = Path(path)
-    asked = Asked(bias, clip, activation, neurons, layers)
+    options = LoadOptions(bias, clip, activation, neurons, layers)
     name = path.name.lower()
     if not path.exists():
         raise FileError(f"{path} does not exist")
     if path.is_dir():
-        return load_folder(path, asked, lazy, progress)
+        return load_folder(path, options, lazy, progress)
     if name.endswith(".safetensors"):
         _refuse_for_safetensors(bias=bias, clip=clip, activation=activation, neurons=neurons)
         return load_safetensors(path, lazy, layers, progress)
     if name.endswith(TAR_SUFFIXES):
         if lazy:
             raise InputError(f"lazy=True, but {path} is a tar: unpack it and load the folder")
-        return load_tar(path, asked, progress)
+        return load_tar(path, options, progress)
     if name.endswith(LAYER_SUFFIXES):
-        return load_layer_file(path, asked, progress)
+        return load_layer_file(path, options, progress)
     raise FileError(
         f"{path} has no suffix of a network: wanted a folder, .safetensors, "
         + ", ".join(TAR_SUFFIXES + LAYER_SUFFIXES)
@@ -132,6 +132,33 @@ def save(
             + ", ".join(TAR_SUFFIXES)
             + ", or a / at the end for a folder of TSV"
         )
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    bias: Bias | None = None,
+    clip: float | None = None,
+    activation: Activation | None = None,
+    neurons: int | Sequence[int] | None = None,
+    layers: int | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Read a network and write it in another format, layer by layer where it is large.
+
+    Arguments:
+        source: as for `load`, which also says what ``bias`` to ``layers`` mean.
+        target: as for `save`.
+        progress: called as ``progress(layers written, layers)``.
+
+    Raises:
+        FileError: the source cannot be read or the target not written; an old target stays.
+    """
+    network = load(
+        source, bias=bias, clip=clip, activation=activation, neurons=neurons, layers=layers
+    )
+    save(network, target, progress=progress)
 
 
 def _save_market(network: Network, path: Path) -> None:

@@ -18,21 +18,13 @@ from numpy.typing import NDArray
 
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
-from espalier.files.records import (
-    FORMAT,
-    FORMAT_VERSION,
-    LayerRecord,
-    check_version,
-    read_json,
-    read_records,
-)
-from espalier.files.streams import Progress, reading
+from espalier.files.container import LENGTH_BYTES, check_format, parse_json, read_header
+from espalier.files.records import NETWORK, LayerRecord, read_records
+from espalier.files.streams import reading
 from espalier.network import Layer, LayerSource, Network
 from espalier.network.csr import entries_of
+from espalier.progress import Progress
 
-# The format's own limit on its JSON header.
-MAX_HEADER_BYTES = 100_000_000
-LENGTH_BYTES = 8
 DTYPES: dict[str, tuple[str, np.dtype[Any]]] = {
     "row_offsets": ("I64", np.dtype("<i8")),
     "column_indices": ("I32", np.dtype("<i4")),
@@ -103,7 +95,8 @@ def _tensor_shapes(record: LayerRecord) -> dict[str, int]:
 def _header(records: Sequence[LayerRecord]) -> bytes:
     """The JSON header: metadata, then every tensor's dtype, shape and place in order."""
     layers = "[" + ",".join(record.as_json() for record in records) + "]"
-    metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "layers": layers}
+    version = str(NETWORK.version)
+    metadata = {"format": NETWORK.name, "format_version": version, "layers": layers}
     header: dict[str, Any] = {"__metadata__": metadata}
     position = 0
     for index, record in enumerate(records):
@@ -142,21 +135,16 @@ class SafetensorsSource(LayerSource):
         self._path = path
         self._kept: dict[int, Layer] | None = {} if keep else None
         with reading(path), path.open("rb") as file:
-            self.file_bytes = path.stat().st_size
-            if self.file_bytes < LENGTH_BYTES:
-                raise FileError(f"{path} is too short to be a safetensors file")
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        header, start = self._read_header()
-        metadata = header.pop("__metadata__", None)
-        if not isinstance(metadata, dict):
-            raise FileError(f"{path} is a safetensors file without metadata, not a network of ours")
-        check_version(metadata, str(path))
+            empty = not path.stat().st_size  # which cannot be mapped
+            self._memory = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        metadata, tensors, start = read_header(self._memory, str(path))
+        check_format(metadata, NETWORK, str(path))
         layers = metadata.get("layers")
         if not isinstance(layers, str):
             raise FileError(f"{path} has no list of layers in its metadata")
-        self._records = read_records(read_json(layers, str(path)), str(path))
+        self._records = read_records(parse_json(layers, str(path)), str(path))
         self._check_widths()
-        self._places = self._check_tensors(header, start)
+        self._places = self._check_tensors(tensors, start)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -218,19 +206,6 @@ class SafetensorsSource(LayerSource):
         place = self._places[f"{index}.{name}"]
         return np.frombuffer(self._memory, DTYPES[name][1], place.size, place.start)
 
-    def _read_header(self) -> tuple[dict[str, Any], int]:
-        length = int.from_bytes(self._memory[:LENGTH_BYTES], "little")
-        if length > min(MAX_HEADER_BYTES, self.file_bytes - LENGTH_BYTES):
-            raise FileError(
-                f"{self._path} claims a header of {length:,} bytes in a file of "
-                f"{self.file_bytes:,}; it is damaged or no safetensors file"
-            )
-        start = LENGTH_BYTES + length
-        header = read_json(self._memory[LENGTH_BYTES:start], str(self._path))
-        if not isinstance(header, dict):
-            raise FileError(f"{self._path} has a header that is no JSON object")
-        return header, start
-
     def _check_widths(self) -> None:
         for index, (before, after) in enumerate(pairwise(self._records)):
             if before.outputs != after.inputs:
@@ -269,9 +244,9 @@ class SafetensorsSource(LayerSource):
             if place.start != end:
                 raise FileError(f"{self._path}: {key} overlaps another tensor or leaves a gap")
             end += place.size * DTYPES[key.partition(".")[2]][1].itemsize
-        if end != self.file_bytes:
+        if end != len(self._memory):
             raise FileError(
-                f"{self._path} is {self.file_bytes:,} bytes, its tensors end at {end:,}: "
+                f"{self._path} is {len(self._memory):,} bytes, its tensors end at {end:,}: "
                 "is it cut short?"
             )
 

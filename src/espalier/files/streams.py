@@ -5,13 +5,14 @@ from __future__ import annotations
 import gzip
 import threading
 import zlib
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
 from espalier.errors import FileError
+from espalier.progress import Progress
 
 GzipFile: Any
 GzipError: Any
@@ -22,7 +23,6 @@ except ImportError:  # isal is not built for this processor; the standard librar
 else:
     GzipFile, GzipError, GZIP_LEVEL = igzip.IGzipFile, isal_zlib.error, 2
 
-Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18
@@ -75,7 +75,7 @@ def read_chunks(path: Path, progress: Progress | None = None) -> Generator[bytes
             for chunk in chunks_of(stream):
                 yield chunk, raw.tell()
 
-    with closing(ahead(chunks())) as pairs:
+    with closing(read_ahead(chunks())) as pairs:
         for chunk, position in pairs:
             yield chunk
             if progress:
@@ -90,10 +90,10 @@ class _Failure:
 _END = object()
 
 
-def ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
+def read_ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     """Make ``items`` in a thread of their own, at most ``depth`` of them ahead of the caller.
 
-    >>> list(ahead(range(3)))
+    >>> list(read_ahead(range(3)))
     [0, 1, 2]
     """
     made: SimpleQueue[object] = SimpleQueue()

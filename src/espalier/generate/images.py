@@ -7,7 +7,7 @@ From the MNIST training images this makes the official sets pixel by pixel: 6,37
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,7 @@ from espalier.files import load_images
 from espalier.generate.digits import varied_digits
 from espalier.generate.fourier_resize import Strip
 from espalier.generate.rng import checked_count, checked_seed
-
-Progress = Callable[[int, int], None]
+from espalier.progress import Progress
 
 TRAINING_IMAGES = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
 # Chunks of this many pixels keep the passes over them in cache.

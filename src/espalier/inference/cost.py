@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.kernels import Groups, instruction_set, pack, pack_by_input
+from espalier.kernels import RowBlocks, instruction_set, pack, pack_by_input
 from espalier.kernels.samples import sparse_samples
 from espalier.kernels.segment import run_segment
 from espalier.kernels.spmm import time_layer
@@ -145,7 +145,7 @@ def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
 def _time(layer: Layer, height: int, tile: int) -> float:
     """Seconds per multiply-add with blocks of `height` rows, 0 for rows of their own."""
     rows = np.arange(layer.outputs, dtype=np.int32)
-    groups = Groups(np.arange(0, len(rows) + 1, height), rows) if height else None
+    groups = RowBlocks(np.arange(0, len(rows) + 1, height), rows) if height else None
     packed = pack(layer, groups)
     return time_layer(packed, tile, ROUNDS) / (packed.multiply_adds * tile)
 

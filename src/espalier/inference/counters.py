@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from espalier.inference.result import Report, Shortcut
 from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix
-from espalier.kernels.segment import Segment
+from espalier.kernels.segment import SegmentOutput
 from espalier.kernels.spmm import PackedLayer
 
 
@@ -53,7 +53,7 @@ class Account:
         self,
         begin: int,
         layers: list[PackedLayer],
-        segment: Segment,
+        segment: SegmentOutput,
         scattered: Matrix | None,
     ) -> None:
         """Count a segment; a scattered first layer met the non-zeros of its samples only."""
@@ -67,7 +67,7 @@ class Account:
         self.operations += int(segment.processed @ costs)
         self.live_operations += int(self._live(begin, segment) @ costs)
 
-    def _live(self, begin: int, segment: Segment) -> NDArray[np.int64]:
+    def _live(self, begin: int, segment: SegmentOutput) -> NDArray[np.int64]:
         """int64 ``[layers]``: samples multiplied that were not all zero."""
         if begin == 0:
             self._arriving = int(segment.processed[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,12 @@ from espalier.inference.result import Batch, Outputs, Result
 from espalier.kernels.samples import Matrix, Samples, check_samples, name_bad_sample, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
 from espalier.kernels.spmm import PackedLayer
+from espalier.progress import Progress
 from espalier.simplify.invariants import holds_from
 
 if TYPE_CHECKING:
     from espalier.inference.plan import Plan
 
-Progress = Callable[[int, int], None]
 _FIRST_CHECKPOINT = 8
 _GROUP_OVERHEAD = 0.5  # panels' worth of time to fetch a layer's weights once more
 

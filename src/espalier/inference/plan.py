@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal, overload
@@ -28,13 +28,13 @@ from espalier.inference.options import (
 )
 from espalier.inference.result import Result
 from espalier.inference.row_blocks import choose_groups
-from espalier.kernels import Groups, PackedLayer, pack, pack_by_input, thread_count
+from espalier.kernels import PackedLayer, RowBlocks, pack, pack_by_input, thread_count
 from espalier.network import Layer, Network
+from espalier.progress import Progress
 from espalier.simplify.fold import Expansion
 from espalier.simplify.invariants import Invariants, find_invariants
 from espalier.simplify.simplifier import Savings, Simplifier
 
-Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
 
 
@@ -224,10 +224,10 @@ class Plan:
         """The tile at which these layers cost least, by the model."""
         return min(TILES, key=lambda tile: sum(self._groups(layer, tile)[1] for layer in layers))
 
-    def _groups(self, layer: Layer, tile: int) -> tuple[Groups, float]:
+    def _groups(self, layer: Layer, tile: int) -> tuple[RowBlocks, float]:
         if self.options.group:
             return choose_groups(layer, self.cost, tile)
-        return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
+        return RowBlocks.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
 
 @overload

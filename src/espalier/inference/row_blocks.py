@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.inference.cost import BLOCK_HEIGHTS, Counts
-from espalier.kernels.rows import first_equal_rows
-from espalier.kernels.spmm import Groups
+from espalier.kernels.rows import first_equal_patterns
+from espalier.kernels.spmm import RowBlocks
 from espalier.network import Layer
 
 
@@ -25,7 +25,7 @@ class Cost(Protocol):
         """Per sample, for blocks of `heights` rows that share `columns` columns."""
 
 
-def choose_groups(layer: Layer, cost: Cost, tile: int) -> tuple[Groups, float]:
+def choose_groups(layer: Layer, cost: Cost, tile: int) -> tuple[RowBlocks, float]:
     """Sets of rows to multiply together, and the seconds per sample the layer then costs.
 
     Either the sets of rows with exactly equal columns, each of them only where a block is cheaper
@@ -42,17 +42,17 @@ def choose_groups(layer: Layer, cost: Cost, tile: int) -> tuple[Groups, float]:
     seconds = sparse - float((alone - together)[pays].sum())
     dense = float(cost.block_seconds(layer.outputs, layer.inputs, layer.inputs, tile))
     if dense < seconds:
-        return Groups.one(layer.outputs), dense
+        return RowBlocks.one(layer.outputs), dense
     kept = np.repeat(pays, sizes)
     offsets = np.concatenate([[0], np.cumsum(sizes[pays])]).astype(np.int64)
-    return Groups(offsets, groups.rows[kept]), seconds
+    return RowBlocks(offsets, groups.rows[kept]), seconds
 
 
 def _rows_of_equal_columns(
     layer: Layer,
-) -> tuple[Groups, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+) -> tuple[RowBlocks, np.ndarray[tuple[int], np.dtype[np.int64]]]:
     """Sets of at least two rows, none of them empty, with the same columns; and their sizes."""
-    first = first_equal_rows(layer)
+    first = first_equal_patterns(layer.row_offsets, layer.column_indices)
     order = np.argsort(first, kind="stable").astype(np.int32)
     sizes = np.bincount(first, minlength=layer.outputs)
     filled = np.diff(layer.row_offsets) > 0
@@ -60,4 +60,4 @@ def _rows_of_equal_columns(
     rows = order[wanted[first[order]]]
     sizes = sizes[wanted]
     offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    return Groups(offsets, rows), sizes
+    return RowBlocks(offsets, rows), sizes

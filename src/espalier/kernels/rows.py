@@ -1,4 +1,4 @@
-"""Rows that are equal, bit for bit, and columns that become one: of weights and of samples."""
+"""Equal rows of weights and of samples, bit for bit; columns of weights folded into fewer."""
 
 from __future__ import annotations
 
@@ -9,33 +9,41 @@ from espalier import _native
 from espalier.kernels.spmm import csr_arrays
 from espalier.network import Layer
 
+MAX_COLUMNS = 2**31 - 1
 # What `classify_samples` says of a row.
 ALL_ZERO, ALL_CONSTANT = 1, 2
 
 
-def first_equal_rows(layer: Layer, bias: NDArray[np.float32] | None = None) -> NDArray[np.int32]:
-    """For each row of a layer, the first row of the same weights, and of the same bias if given.
+def first_equal_rows(layer: Layer) -> NDArray[np.int32]:
+    """For each row of a layer, the first row of the same weights and bias, bit for bit.
 
     >>> first_equal_rows(Layer([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], bias=0.5)).tolist()
     [0, 1, 0]
     """
-    return np.asarray(_native.first_equal_rows(*csr_arrays(layer), bias))
+    return np.asarray(_native.first_equal_rows(*csr_arrays(layer), layer.bias))
 
 
 def first_equal_patterns(
     row_offsets: NDArray[np.int64],
     column_indices: NDArray[np.int32],
-    keys: NDArray[np.float32],
+    keys: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int32]:
-    """For each row of a pattern, the first row of the same columns and the same key.
+    """For each row of a CSR matrix, the first row of the same columns, whatever their values.
+
+    Arguments:
+        keys: float32 ``[rows]``, equal bit for bit as well, if given.
 
     >>> offsets, columns = np.array([0, 1, 2, 3]), np.array([4, 4, 4], np.int32)
+    >>> first_equal_patterns(offsets, columns).tolist()
+    [0, 0, 0]
     >>> first_equal_patterns(offsets, columns, np.array([0, 1, 0], np.float32)).tolist()
     [0, 1, 0]
     """
-    ones = np.ones(len(column_indices), np.float32)
-    width = int(column_indices.max(initial=-1)) + 1
-    return np.asarray(_native.first_equal_rows(row_offsets, column_indices, ones, width, keys))
+    columns = np.ascontiguousarray(column_indices)
+    equal_values = np.zeros(len(columns), np.float32)
+    return np.asarray(
+        _native.first_equal_rows(row_offsets, columns, equal_values, MAX_COLUMNS, keys)
+    )
 
 
 def fold_columns(

@@ -51,7 +51,7 @@ def count_nonzero(mask: Mask) -> int:
     >>> count_nonzero(np.array([[6]], np.uint64))
     2
     """
-    return int(_native.count_bits(mask))
+    return int(_native.count_nonzero(mask))
 
 
 def relu_forward(x: Floats, *, threads: int | None = None) -> tuple[Floats, Mask]:

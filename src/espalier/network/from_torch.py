@@ -1,6 +1,6 @@
-"""Reads a PyTorch model that is a chain of linear layers, as `Network.from_torch` takes it.
+"""Layers of PyTorch as layers of ours: one module, or a model that is a chain of them.
 
-Layers are recognised by what they have, so that this file needs no room that needs PyTorch:
+Modules are recognised by what they have, so that this file needs no room that needs PyTorch:
 ``row_offsets``, ``column_indices`` and ``values`` make a sparse layer, ``indices`` without a weight
 a selection of features.
 """
@@ -8,13 +8,14 @@ a selection of features.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from espalier.errors import MissingExtraError, NetworkError
+from espalier.network.layer import Activation, Layer
 
 # Steps that leave a batch of feature vectors as it is, in evaluation mode.
 _NO_CHANGE = frozenset(("Dropout", "AlphaDropout", "Identity", "Sequential", "dropout"))
@@ -25,16 +26,28 @@ _FIX = (
 
 
 @dataclass(frozen=True)
-class Link:
-    """One layer of a chain, as `espalier.network.Layer` takes it."""
+class _Link:
+    """One layer of a chain, in float64 until all is folded into it."""
 
     weights: sp.csr_array[Any, tuple[int, int]]
     bias: NDArray[np.float64]
-    activation: Literal["relu", "identity"] = "identity"
+    activation: Activation = "identity"
     clip: float | None = None
 
 
-def read_chain(model: Any) -> list[Link]:
+def read_layer(module: Any) -> Layer:
+    """The non-zero weights ``[outputs, inputs * taps]`` and the bias of a linear or convolution.
+
+    >>> from torch import nn
+    >>> read_layer(nn.Conv2d(2, 3, 5))
+    Layer(50 -> 3, 150 connections, identity)
+    """
+    weights = _weights(module, np.float32)
+    weights.eliminate_zeros()
+    return Layer(weights, 0.0 if module.bias is None else _numbers(module.bias), "identity")
+
+
+def read_chain(model: Any) -> list[Layer]:
     """The layers of a chain, with selections and batch norms folded in, in evaluation mode.
 
     Arguments:
@@ -47,14 +60,14 @@ def read_chain(model: Any) -> list[Link]:
     chain = _Chain()
     for name, step in _steps(model):
         chain.add(name, step)
-    return chain.finish()
+    return [Layer(link.weights, link.bias, link.activation, link.clip) for link in chain.finish()]
 
 
 class _Chain:
     """The links so far, and the selection that waits for the next linear layer."""
 
     def __init__(self) -> None:
-        self._links: list[Link] = []
+        self._links: list[_Link] = []
         self._selection: tuple[str, NDArray[np.int64], int] | None = None
 
     def add(self, name: str, step: Any) -> None:
@@ -64,7 +77,7 @@ class _Chain:
         if hasattr(step, "indices") and not hasattr(step, "weight"):
             self._select(name, step)
         elif hasattr(step, "row_offsets") or _is(step, "Linear"):
-            self._append(Link(self._placed(_weights(step)), _bias(step)))
+            self._append(_Link(self._placed(_weights(step)), _bias(step)))
         elif _is(step, "BatchNorm1d"):
             self._normalise(name, step)
         elif kind in ("ReLU", "ZeroSkipReLU", "relu", "relu_"):
@@ -74,14 +87,14 @@ class _Chain:
         else:
             raise NetworkError(f"{name} is a {kind}, no layer of a chain; {_FIX}")
 
-    def finish(self) -> list[Link]:
+    def finish(self) -> list[_Link]:
         if self._selection is not None:
             raise NetworkError(f"no layer reads what {self._selection[0]} selects; {_FIX}")
         if not self._links:
             raise NetworkError(f"the model has no linear layer; {_FIX}")
         return self._links
 
-    def _append(self, link: Link) -> None:
+    def _append(self, link: _Link) -> None:
         self._links.append(link)
 
     def _select(self, name: str, step: Any) -> None:
@@ -103,10 +116,10 @@ class _Chain:
         scale, shift = _affine(name, step)
         last = self._links[-1] if self._links else None
         if last is None or last.activation != "identity" or self._selection is not None:
-            self._append(Link(self._placed(sp.csr_array(sp.diags_array(scale))), shift))
+            self._append(_Link(self._placed(sp.csr_array(sp.diags_array(scale))), shift))
             return
         weights = sp.csr_array(last.weights.multiply(scale[:, np.newaxis]))
-        self._links[-1] = Link(weights, last.bias * scale + shift)
+        self._links[-1] = _Link(weights, last.bias * scale + shift)
 
     def _activate(self, name: str, clip: float | None) -> None:
         last = self._links[-1] if self._links else None
@@ -165,12 +178,14 @@ def _is(step: Any, name: str) -> bool:
     return any(each.__name__ == name for each in type(step).__mro__)
 
 
-def _weights(step: Any) -> sp.csr_array[Any, tuple[int, int]]:
-    if not hasattr(step, "row_offsets"):
-        return sp.csr_array(_numbers(step.weight))
-    columns, offsets = (each.cpu().numpy() for each in (step.column_indices, step.row_offsets))
-    shape = (int(step.out_features), int(step.in_features))
-    return sp.csr_array((_numbers(step.values), columns, offsets), shape=shape)
+def _weights(module: Any, dtype: DTypeLike = np.float64) -> sp.csr_array[Any, tuple[int, int]]:
+    if not hasattr(module, "row_offsets"):
+        return sp.csr_array(_numbers(module.weight.flatten(1), dtype))
+    columns, offsets = (each.cpu().numpy() for each in (module.column_indices, module.row_offsets))
+    arrays = _numbers(module.values, dtype), columns, offsets
+    return sp.csr_array(
+        arrays, shape=(int(module.out_features), int(module.in_features)), copy=True
+    )
 
 
 def _bias(step: Any) -> NDArray[np.float64]:
@@ -193,5 +208,6 @@ def _affine(name: str, norm: Any) -> tuple[NDArray[np.float64], NDArray[np.float
     return scale, shift if norm.bias is None else shift + _numbers(norm.bias)
 
 
-def _numbers(tensor: Any) -> NDArray[np.float64]:
-    return np.asarray(tensor.detach().double().cpu().numpy(), np.float64)
+def _numbers(tensor: Any, dtype: DTypeLike = np.float64) -> NDArray[Any]:
+    same = tensor.detach().double() if dtype is np.float64 else tensor.detach().float()
+    return np.asarray(same.cpu().numpy(), dtype)

@@ -21,7 +21,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.kernels.rows import first_equal_patterns, first_equal_rows
+from espalier.kernels.rows import first_equal_patterns
 from espalier.network import Layer
 
 Ints = NDArray[np.int64]
@@ -137,7 +137,7 @@ def _contract_rows(layer: Layer, parts: int) -> tuple[Ints, Ints]:
     possible where it was.
     """
     nonzeros = np.diff(layer.row_offsets)
-    first = first_equal_rows(layer).astype(np.int64)
+    first = first_equal_patterns(layer.row_offsets, layer.column_indices).astype(np.int64)
     # Rows without columns need not stay together, and only fill up the balance.
     first = np.where(nonzeros > 0, first, np.arange(layer.outputs))
     sizes = np.bincount(first, minlength=layer.outputs)

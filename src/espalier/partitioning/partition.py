@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from espalier.errors import FileError, InputError
-from espalier.files.atomic import replacing_file
-from espalier.files.streams import reading
+from espalier.files.container import Format, read_tensors, write_tensors
 from espalier.network import Network
 from espalier.partitioning.report import PartitionReport
+from espalier.progress import Progress
 
-FORMAT, FORMAT_VERSION = "espalier-partition", "1"
+PARTITION = Format("espalier-partition", 2, ("partition",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +103,7 @@ class Partition:
                     f"{width:,}: it belongs to another; partition this network"
                 )
 
-    def report(
-        self, network: Network, *, progress: Callable[[int, int], None] | None = None
-    ) -> PartitionReport:
+    def report(self, network: Network, *, progress: Progress | None = None) -> PartitionReport:
         """What the parts send each other, beside random rows and blocks of rows.
 
         Arguments:
@@ -119,17 +118,10 @@ class Partition:
         Raises:
             FileError: it cannot be written.
         """
-        about = json.dumps({"parts": self.parts, "method": self.method, "seed": self.seed})
-        metadata = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "partition": about,
-            "sha256": _checksum(about, self),
-        }
         narrow = np.min_scalar_type(self.parts - 1)
         arrays = {f"owners.{index}": each.astype(narrow) for index, each in enumerate(self.owners)}
-        with replacing_file(Path(path)) as file:
-            file.write(save_arrays(arrays, metadata))
+        about = {"parts": self.parts, "method": self.method, "seed": self.seed}
+        write_tensors(Path(path), PARTITION, {"partition": about}, save_arrays(arrays))
 
 
 def load_partition(path: str | os.PathLike[str]) -> Partition:
@@ -140,34 +132,20 @@ def load_partition(path: str | os.PathLike[str]) -> Partition:
     """
     path = Path(path)
     try:
-        with reading(path), safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise FileError(
-            f"{path} is damaged, cut short or no partition ({error}); partition anew"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise FileError(f"{path} is no partition; `espalier partition` writes one")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise FileError(
-            f"{path} is a partition of version {metadata.get('format_version')}, wanted "
-            f"{FORMAT_VERSION}: it was written by another release of espalier"
-        )
-    try:
-        about = json.loads(metadata["partition"])
-        owners = [arrays[f"owners.{index}"] for index in range(len(arrays))]
-        partition = Partition(about["parts"], owners, about["method"], about["seed"])
+        contents = read_tensors(path, PARTITION, load_arrays, _checksum_1)
+        return _partition_of(contents.values["partition"], contents.tensors)
     except (KeyError, ValueError, TypeError, InputError) as error:
         raise FileError(
             f"{path} is damaged ({type(error).__name__}: {error}); partition anew"
         ) from error
-    if _checksum(metadata["partition"], partition) != metadata.get("sha256"):
-        raise FileError(
-            f"{path} is damaged: its content does not match its checksum; partition anew"
-        )
-    return partition
 
 
-def _checksum(about: str, partition: Partition) -> str:
-    return hashlib.sha256(f"{about} {partition.fingerprint}".encode()).hexdigest()
+def _partition_of(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Partition:
+    owners = [arrays[f"owners.{index}"] for index in range(len(arrays))]
+    return Partition(about["parts"], owners, about["method"], about["seed"])
+
+
+def _checksum_1(metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    about = metadata["partition"]
+    fingerprint = _partition_of(json.loads(about), arrays).fingerprint
+    return hashlib.sha256(f"{about} {fingerprint}".encode()).hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -15,11 +14,11 @@ from espalier.partitioning.baselines import share_out
 from espalier.partitioning.cut import cut_layer
 from espalier.partitioning.partition import Partition
 from espalier.partitioning.refine import sweep_layers
+from espalier.progress import Progress
 
 Method = Literal["hypergraph", "random", "hash", "block"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Owners = NDArray[np.int32]
-Progress = Callable[[int, int], None]
 
 
 def partition(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +9,7 @@ from espalier.network import Network
 from espalier.partitioning.cut import cut_layer
 from espalier.partitioning.hypergraph import readers_of
 from espalier.partitioning.volume import layer_volume
+from espalier.progress import Progress
 
 Owners = NDArray[np.int32]
 
@@ -22,7 +21,7 @@ def sweep_layers(
     *,
     imbalance: float | None,
     seed: int,
-    progress: Callable[[int, int], None],
+    progress: Progress,
 ) -> bool:
     """One sweep over all layers but the last.
 

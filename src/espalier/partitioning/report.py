@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from espalier.network import Network
 from espalier.partitioning.baselines import share_out
 from espalier.partitioning.volume import Volume, layer_volume
+from espalier.progress import Progress
 
 if TYPE_CHECKING:
     from espalier.partitioning.partition import Partition
@@ -81,7 +82,7 @@ class PartitionReport:
         network: Network,
         *,
         peers: Sequence[str] = PEERS,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> PartitionReport:
         """Count every layer of the network once, and once for each peer."""
         partition.check(network)

@@ -15,7 +15,7 @@ def equal_rows(layer: Layer) -> NDArray[np.int32]:
     >>> equal_rows(Layer([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], bias=0.5)).tolist()
     [0, 1, 0]
     """
-    return first_equal_rows(layer, layer.bias)
+    return first_equal_rows(layer)
 
 
 def merge_equal_rows(layer: Layer) -> tuple[Layer, NDArray[np.int32]]:

@@ -15,6 +15,8 @@ from torch.nn.functional import interpolate
 
 from espalier.errors import FileError, InputError, MissingExtraError
 from espalier.files import load_images, load_labels
+from espalier.nn.networks import image_side
+from espalier.training.settings import Settings
 
 DIGITS = "digits"
 CLASSES = 10
@@ -203,6 +205,24 @@ def _fingerprint(halves: dict[str, Half]) -> str:
 
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
+
+
+def load_for(settings: Settings) -> Data:
+    """The data of a training, as large as its model wants it.
+
+    Raises:
+        FileError: see `load`.
+        InputError: a batch or a shift that does not fit the images.
+    """
+    data = load(settings.data, seed=settings.seed)
+    check_batch(data, settings.batch)
+    data = data.resized(image_side(settings.model, data.side))
+    if settings.shift >= data.side:
+        raise InputError(
+            f"shift is {settings.shift}, which moves images of {data.side} pixels a side out of "
+            f"sight; wanted 0 to {data.side - 1}"
+        )
+    return data
 
 
 def check_batch(data: Data, batch: int) -> None:

@@ -1,48 +1,92 @@
-"""The epochs of a training, one after the other, each with a record and a checkpoint."""
+"""The epochs of a training, one after the other, each with its metrics and a checkpoint.
+
+One loop for all trainings: `method_training` runs it in one process, and
+`espalier.distributed.training` on each of several ranks.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
-from espalier.errors import TrainingError
-from espalier.progress import Progress, Watch
-from espalier.training.context import Job
-from espalier.training.loop import accuracy, train_epoch
-from espalier.training.metrics import Record
-from espalier.training.phase_trainer import Trainer
-from espalier.training.phases import Stretch
-from espalier.training.run_directory import Folder
+from espalier.errors import FileError, TrainingError
+from espalier.progress import Progress, Watch, silent
+from espalier.training.checkpoint import Checkpoint
+from espalier.training.data import Data
+from espalier.training.loop import Means, Trainer, train_epoch
+from espalier.training.settings import Settings
+
+M = TypeVar("M")  # the metrics of an epoch, a dataclass
 
 
-class Course:
+class Store(Protocol):
+    """Where a training keeps its metrics and checkpoints, such as a `RunDirectory`."""
+
+    path: Path
+
+    def save(self, epochs: int, state: Mapping[str, Any], metrics: Any) -> None:
+        """Add the metrics of an epoch, then write a checkpoint that knows of them."""
+
+    def newest(self) -> tuple[Checkpoint | None, list[FileError]]:
+        """The newest whole checkpoint, or None, and why newer ones were refused."""
+
+    def changes(self) -> list[str]:
+        """What is not as it was when the training began, and may change the last bits."""
+
+    def rewrite_metrics(self, history: Sequence[Any]) -> None:
+        """Leave the metrics of these epochs alone."""
+
+
+class EpochLoop(ABC, Generic[M]):
     """A training that can be stopped after any epoch and gone on with.
 
     Arguments:
-        job: what to train on what.
-        plan: the phases with their epochs.
-        folder: for metrics and checkpoints; None to write nothing.
+        settings: checked.
+        data: of the size the model wants.
+        store: for metrics and checkpoints; None to write nothing.
 
     Attributes:
-        trainer: of the phase that runs, or ran last.
-        history: a record of each epoch done.
+        trainer: of the network in training.
+        history: the metrics of each epoch done.
     """
 
-    def __init__(self, job: Job, plan: Sequence[Stretch], folder: Folder | None) -> None:
-        self.job, self.folder = job, folder
-        self._plan = list(plan)
-        self.trainer: Trainer = self._plan[0].begin(job, job.build())
-        self.history: list[Record] = []
+    trainer: Trainer
+
+    def __init__(self, settings: Settings, data: Data, store: Store | None) -> None:
+        self.settings, self.data, self.store = settings, data, store
+        self.history: list[M] = []
+
+    @abstractmethod
+    def enter(self, epoch: int) -> str:
+        """Make the trainer ready for an epoch, counted from 0; returns the name of its phase."""
+
+    @abstractmethod
+    def measure(self, epoch: int, means: Means, started: float) -> M:
+        """The metrics of an epoch that was trained just now, its test among them.
+
+        Arguments:
+            started: when, on the clock of `time.perf_counter`.
+        """
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything the next epoch depends on, and the history."""
+
+    @abstractmethod
+    def load_state_dict(self, epochs: int, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken, after so many epochs."""
 
     def resume(self, on_notice: Callable[[str], None]) -> None:
         """Go on from the newest whole checkpoint; without any, from the beginning."""
-        assert self.folder is not None
-        self.load_newest(on_notice, otherwise="starting anew")
-        for change in self.folder.changes():
+        assert self.store is not None
+        anew = f"{self.store.path} has no whole checkpoint; starting anew"
+        self.load_newest(on_notice, otherwise=anew)
+        for change in self.store.changes():
             on_notice(f"{change}: the last bits may differ from an unbroken training")
-        self.folder.rewrite_metrics(self.history)
+        self.store.rewrite_metrics(self.history)
 
     def load_newest(self, on_notice: Callable[[str], None], *, otherwise: str) -> bool:
         """Take the state of the newest whole checkpoint, if there is one; nothing is written.
@@ -54,89 +98,48 @@ class Course:
         Returns:
             Whether there is one.
         """
-        assert self.folder is not None
-        newest, refused = self.folder.newest()
+        assert self.store is not None
+        newest, refused = self.store.newest()
         for error in refused:
             then = otherwise if newest is None else f"using that of epoch {newest.epochs}"
             on_notice(f"{error}; {then}")
         if newest is not None:
-            self._load(newest.epochs, newest.state)
+            self.load_state_dict(newest.epochs, newest.state)
         return newest is not None
 
-    def run(self, watch: Watch, on_epoch: Callable[[Record], None] | None = None) -> None:
+    def run(self, watch: Watch = silent, on_epoch: Callable[[M], None] | None = None) -> None:
         """Train the epochs that are left.
 
         Raises:
             TrainingError: the loss is no finite number.
         """
-        for epoch in range(len(self.history), self.job.settings.epochs):
-            stretch = self._stretch(epoch)
-            if epoch == stretch.first > 0:
-                self.trainer = stretch.begin(self.job, self.trainer.model)
-            task = f"epoch {epoch + 1} of {self.job.settings.epochs}, {stretch.phase.name}"
+        for epoch in range(len(self.history), self.settings.epochs):
+            task = f"epoch {epoch + 1} of {self.settings.epochs}, {self.enter(epoch)}"
             with watch(task, "steps") as progress:
-                record = self._epoch(epoch, stretch, progress)
-            self.history.append(record)
-            if self.folder is not None:
-                self.folder.save(epoch + 1, self._state(), record)
+                metrics = self._train(epoch, progress)
+            self.history.append(metrics)
+            if self.store is not None:
+                self.store.save(epoch + 1, self.state_dict(), metrics)
             if on_epoch is not None:
-                on_epoch(record)
+                on_epoch(metrics)
 
-    def _epoch(self, epoch: int, stretch: Stretch, progress: Progress) -> Record:
-        job, trainer = self.job, self.trainer
+    def _train(self, epoch: int, progress: Progress) -> M:
         started = time.perf_counter()
         try:
             means = train_epoch(
-                trainer,
-                job.data.train,
-                batch=job.settings.batch,
-                seed=job.settings.seed,
+                self.trainer,
+                self.data.train,
+                batch=self.settings.batch,
+                seed=self.settings.seed,
                 epoch=epoch,
                 progress=progress,
             )
         except TrainingError as error:
             raise TrainingError(f"{error}; {self._advice(epoch)}") from error
-        test_accuracy = accuracy(trainer.model, job.data.test)
-        shape = trainer.shape()
-        return Record(
-            epoch=epoch + 1,
-            phase=stretch.phase.name,
-            loss=means.loss,
-            train_accuracy=means.accuracy,
-            test_accuracy=test_accuracy,
-            zeros=1.0 - shape.nonzeros / job.weights,
-            nonzeros=shape.nonzeros,
-            units=shape.units,
-            predicted_seconds=shape.seconds,
-            predicted_time=shape.seconds / job.seconds,
-            lr=trainer.lr,
-            penalty=trainer.penalty,
-            seconds=time.perf_counter() - started,
-        )
+        return self.measure(epoch, means, started)
 
     def _advice(self, epoch: int) -> str:
         kept = ""
-        if self.folder is not None and epoch > 0:
-            kept = f"the checkpoint of epoch {epoch} in {self.folder.path} is whole; "
+        if self.store is not None and epoch > 0:
+            kept = f"the checkpoint of epoch {epoch} in {self.store.path} is whole; "
         return f"{kept}train anew with a lower learning rate"
-
-    def _stretch(self, epoch: int) -> Stretch:
-        return next(stretch for stretch in self._plan if epoch < stretch.end)
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "trainer": self.trainer.state_dict(),
-            "teacher": self.job.teacher.state_dict(),
-            "history": [asdict(record) for record in self.history],
-        }
-
-    def _load(self, epochs: int, state: dict[str, Any]) -> None:
-        stretch = self._stretch(epochs - 1)
-        model = self.job.build()
-        origin = state["trainer"].get("origin")
-        if origin is not None:
-            model.load_state_dict(origin)
-        self.trainer = stretch.begin(self.job, model)
-        self.trainer.load_state_dict(state["trainer"])
-        self.job.teacher.load_state_dict(state["teacher"], self.job.build())
-        self.history = [Record(**record) for record in state["history"]]

@@ -1,4 +1,4 @@
-"""The folder of one training: what it is, how far it is, and how it went.
+"""The directory of one training: what it is, how far it is, and how it went.
 
 ``run.json`` says what is trained; ``checkpoints/`` how far it is; ``metrics.jsonl`` has a line for
 each epoch that a checkpoint knows of; ``model.safetensors`` and ``result.json`` come at the end.
@@ -13,44 +13,47 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from espalier import fssl
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
-from espalier.files.checked_json import read_json, write_json
+from espalier.files.container import Format, read_json, write_json
 from espalier.files.streams import reading
+from espalier.fssl import TimeModel
 from espalier.kernels import instruction_set
 from espalier.timing.processor import processor_name
 from espalier.training import checkpoint
 from espalier.training.checkpoint import Checkpoint
 from espalier.training.data import Data
-from espalier.training.metrics import Record
 from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
 
-FORMAT, FORMAT_VERSION = "espalier-training", 1
-KEYS = ("settings", "data", "environment", "time")
+# What `run.json` of a training in one process and of one on several ranks holds.
+ONE_PROCESS = Format("espalier-training", 1, ("settings", "data", "environment", "time"))
+ON_RANKS = Format("espalier-distributed-training", 1, ("settings", "data", "environment"))
 
 
-class Folder:
+class RunDirectory:
     """A training on disk.
 
     Arguments:
-        path: its folder, which need not exist yet.
+        path: its directory, which need not exist yet.
+        kind: what is trained there.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, kind: Format = ONE_PROCESS) -> None:
+        self.path, self.kind = path, kind
         self.model = path / "model.safetensors"
+        self.checkpoints = path / "checkpoints"
         self._run, self._metrics = path / "run.json", path / "metrics.jsonl"
-        self._checkpoints = path / "checkpoints"
 
     @property
     def begun(self) -> bool:
@@ -58,7 +61,7 @@ class Folder:
         return self._run.exists()
 
     def check_free(self) -> None:
-        """Refuse a folder that holds a training already.
+        """Refuse a directory that holds a training already.
 
         Raises:
             FileError: it does.
@@ -68,36 +71,46 @@ class Folder:
                 f"{self.path} holds a training already: resume it, or give another folder"
             )
 
-    def make(self) -> None:
-        """Make the folder for a training, unless it is there.
+    @contextmanager
+    def held(self, *, resume: bool) -> Iterator[None]:
+        """The directory for one training alone, for the block; made for a new training.
 
         Raises:
-            FileError: it holds a training already, or cannot be made.
+            FileError: another process trains in it; there is a training where a new one is to
+                begin, or none to go on with.
         """
-        self.check_free()
-        _make(self.path)
+        if resume:
+            self.run()
+        else:
+            self.check_free()
+            _make(self.path)
+        with self.locked():
+            if not resume:
+                self.check_free()
+            yield
 
-    def create(self, settings: Settings, fingerprint: str, time: str) -> None:
+    def create(self, settings: Settings, fingerprint: str, time: str | None = None) -> None:
         """Begin a training here.
 
+        Arguments:
+            fingerprint: of the data.
+            time: the time model as JSON, where the kind of training has one.
+
         Raises:
-            FileError: one is here already, or the folder cannot be written.
+            FileError: the directory cannot be written.
         """
-        self.check_free()
-        _make(self._checkpoints)
+        _make(self.checkpoints)
         run = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
             "settings": settings.to_json(),
             "data": fingerprint,
             "environment": environment(),
-            "time": json.loads(time),
         }
-        write_json(self._run, run)
+        times = {} if time is None else {"time": json.loads(time)}
+        write_json(self._run, self.kind, {**run, **times})
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the folder for the block; a kill gives it free.
+        """Keep other trainings out of the directory for the block; a kill gives it free.
 
         Raises:
             FileError: another process trains in it.
@@ -126,16 +139,11 @@ class Folder:
         """
         if not self.begun:
             raise FileError(f"{self.path} holds no training: there is no {self._run.name} in it")
-        run = read_json(self._run)
-        if run.get("format") != FORMAT:
-            raise FileError(f"{self._run} does not describe a training")
-        if run.get("format_version") != FORMAT_VERSION:
-            raise FileError(
-                f"{self._run} is of version {run.get('format_version')}, wanted {FORMAT_VERSION}"
-            )
-        if missing := [key for key in KEYS if key not in run]:
-            raise FileError(f"{self._run} is damaged: it lacks {missing[0]!r}")
-        return run
+        return read_json(self._run, self.kind)
+
+    def times(self) -> TimeModel:
+        """The times that a training was begun with: others would shape it otherwise."""
+        return TimeModel.from_json(json.dumps(self.run()["time"]), elsewhere=True)
 
     def settings(self) -> Settings:
         """What is trained here."""
@@ -173,45 +181,48 @@ class Folder:
             if value != was.get(name)
         ]
 
-    def save(self, epochs: int, state: Mapping[str, Any], record: Record) -> None:
+    def save(self, epochs: int, state: Mapping[str, Any], metrics: Any) -> None:
         """Add a line to the metrics, then write a checkpoint that knows of it."""
+        self.add_metrics(metrics)
+        checkpoint.write(self.checkpoints, epochs, state)
+
+    def add_metrics(self, metrics: Any) -> None:
+        """Add the line of an epoch."""
         try:
             with self._metrics.open("a") as file:
-                file.write(_line(record))
+                file.write(_line(metrics))
         except OSError as error:
             raise FileError(f"cannot write {self._metrics}: {error.strerror or error}") from error
-        checkpoint.write(self._checkpoints, epochs, state)
 
     def newest(self) -> tuple[Checkpoint | None, list[FileError]]:
         """The newest whole checkpoint, or None, and why newer ones were refused."""
-        return checkpoint.read_newest(self._checkpoints)
+        return checkpoint.read_newest(self.checkpoints)
 
-    def rewrite_metrics(self, history: Sequence[Record]) -> None:
+    def rewrite_metrics(self, history: Sequence[Any]) -> None:
         """Leave the lines of these epochs alone; drop later ones and what a kill has torn."""
-        checkpoint.remove_drafts(self._checkpoints)
+        checkpoint.remove_drafts(self.checkpoints)
         with replacing_file(self._metrics) as file:
             file.write("".join(map(_line, history)).encode())
 
     def save_result(self, result: TrainingResult, data: Data) -> TrainingResult:
         """Write ``model.safetensors`` and ``result.json``; returns the result with its path."""
-        save_model(result, self.model, data)
+        save_model(result.model, self.model, result.settings, data)
         result = replace(result, path=self.model)
         with replacing_file(self.path / "result.json") as file:
             file.write((json.dumps(result.to_json(), indent=2) + "\n").encode())
         return result
 
 
-def save_model(result: TrainingResult, path: Path, data: Data) -> None:
-    """Write the network of a result, with what its inputs must look like."""
-    channels, side, _ = data.train.images.shape[1:]
+def save_model(model: nn.Module, path: Path, settings: Settings, data: Data) -> None:
+    """Write a trained network, with what its inputs must look like."""
     spec = {
-        "spec": result.settings.model,
-        "in_channels": channels,
-        "size": side,
+        "spec": settings.model,
+        "in_channels": data.train.images.shape[1],
+        "size": data.side,
         "num_classes": data.classes,
     }
     inputs = {"std": data.std}
-    fssl.save(result.model, path, spec=spec, metadata={"inputs": inputs})
+    fssl.save(model, path, spec=spec, metadata={"inputs": inputs})
 
 
 def environment() -> dict[str, str]:
@@ -233,5 +244,5 @@ def _make(path: Path) -> None:
         raise FileError(f"cannot make {path}: {error.strerror or error}") from error
 
 
-def _line(record: Record) -> str:
-    return json.dumps(record.to_json()) + "\n"
+def _line(metrics: Any) -> str:
+    return json.dumps(asdict(metrics)) + "\n"

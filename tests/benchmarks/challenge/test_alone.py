@@ -14,7 +14,7 @@ import pytest
 
 import espalier as esp
 from benchmarks.challenge import Settings, Size, alone
-from benchmarks.harness.memory import peak_memory
+from benchmarks.harness.process import peak_memory
 from espalier.progress import Progress, silent
 
 SETTINGS = Settings(networks=(Size(256, 5),), samples=100, rounds=1, threads=1)

@@ -17,17 +17,17 @@ from benchmarks.fssl.trial import Trial
 from benchmarks.fssl.workshop import Workshop
 from espalier import fssl
 from espalier.progress import silent
-from espalier.training.context import Job
+from espalier.training.context import TrainingContext
 
 
 @pytest.fixture
-def job(ask: Callable[..., Trial]) -> Job:
-    return Workshop().job(ask(NORM, Goal("time", 0.4)), silent)
+def context(ask: Callable[..., Trial]) -> TrainingContext:
+    return Workshop().context(ask(NORM, Goal("time", 0.4)), silent)
 
 
 def train_a_little(trainer, steps: int) -> None:
-    job = trainer.job
-    for images, labels in job.data.train.batches(32, seed=0, epoch=0):
+    context = trainer.context
+    for images, labels in context.data.train.batches(32, seed=0, epoch=0):
         trainer.optimizer.zero_grad()
         trainer.loss(trainer.model(images), images, labels).backward()
         trainer.update()
@@ -37,13 +37,13 @@ def train_a_little(trainer, steps: int) -> None:
 
 
 @pytest.mark.parametrize("criterion", [norm_ranks, partial(random_scores, seed=3)])
-def test_units_go_until_the_time_fits_and_stay_away(job: Job, criterion) -> None:
-    trainer = UnitPruningTrainer(job, job.build(), 20, criterion)
+def test_units_go_until_the_time_fits_and_stay_away(context: TrainingContext, criterion) -> None:
+    trainer = UnitPruningTrainer(context, context.build(), 20, criterion)
     train_a_little(trainer, 10)
     early = trainer.groups.alive()
     train_a_little(trainer, 10)
     late = trainer.groups.alive()
-    assert trainer.shape().seconds <= 0.4 * job.seconds
+    assert trainer.footprint().seconds <= 0.4 * context.seconds
     full = trainer.groups.full_widths
     assert sum(map(sum, map(torch.Tensor.tolist, early))) < sum(full)
     for before, after in zip(early, late, strict=True):
@@ -92,10 +92,10 @@ def test_group_lasso_counts_filters_and_channels_of_convolutions() -> None:
     assert group_lasso(groups).item() == pytest.approx(2 * 2.0 + 2 * 12.0**0.5)
 
 
-def test_ssl_zeroes_what_is_next_to_nothing(job: Job) -> None:
-    model = job.build()
+def test_ssl_zeroes_what_is_next_to_nothing(context: TrainingContext) -> None:
+    model = context.build()
     model[1].weight.data[:, 0] = 3.0 * THRESHOLD  # of a pixel that is blank in every image
-    trainer = SSLTrainer(job, model, 40, 0.004)
+    trainer = SSLTrainer(context, model, 40, 0.004)
     assert trainer.penalty == 0.004
     train_a_little(trainer, 40)
     weights = [trainer.groups.weight(layer) for layer in trainer.groups.layers]
@@ -103,32 +103,32 @@ def test_ssl_zeroes_what_is_next_to_nothing(job: Job) -> None:
     assert (model[1].weight[:, 0] == 0.0).all() and (model[1].weight[:, 20] != 0.0).any()
 
 
-def test_a_fresh_network_has_the_shape_but_new_weights(job: Job) -> None:
+def test_a_fresh_network_has_the_shape_but_new_weights(context: TrainingContext) -> None:
     inputs = list(range(0, 64, 4))
-    small = baselines_shape.fresh(job, [inputs, range(8), [1, 5, 7]])
-    again = baselines_shape.fresh(job, [inputs, range(8), [1, 5, 7]])
-    assert baselines_shape.kept_units(small, job.start)[0] == inputs
-    shapes = [tuple(p.shape) for p in fssl.compact(small, job.groups(small)).parameters()]
+    small = baselines_shape.fresh(context, [inputs, range(8), [1, 5, 7]])
+    again = baselines_shape.fresh(context, [inputs, range(8), [1, 5, 7]])
+    assert baselines_shape.kept_units(small, context.start)[0] == inputs
+    shapes = [tuple(p.shape) for p in fssl.compact(small, context.groups(small)).parameters()]
     assert (8, 16) in shapes and (3, 8) in shapes and (10, 3) in shapes
     assert all(map(torch.equal, small.parameters(), again.parameters()))
     spread = float(next(p for p in small.parameters() if p.numel() == 128).detach().std())
     assert spread == pytest.approx((2.0 / 16) ** 0.5, rel=0.25)
 
 
-def test_narrowed_is_the_widest_that_fits(job: Job) -> None:
-    groups, full = job.start, job.seconds
-    kept = baselines_shape.narrowed(groups, job.time, 0.4)
+def test_narrowed_is_the_widest_that_fits(context: TrainingContext) -> None:
+    groups, full = context.start, context.seconds
+    kept = baselines_shape.narrowed(groups, context.time, 0.4)
     widths = [len(each) for each in kept if each is not None]
-    assert widths[0] == 64 and job.time.seconds(widths) <= 0.4 * full
-    assert job.time.seconds([64, widths[1] + 1, widths[2] + 1]) > 0.4 * full
+    assert widths[0] == 64 and context.time.seconds(widths) <= 0.4 * full
+    assert context.time.seconds([64, widths[1] + 1, widths[2] + 1]) > 0.4 * full
 
 
-def test_phases_share_the_epochs_of_fssl(job: Job) -> None:
+def test_phases_share_the_epochs_of_fssl(context: TrainingContext) -> None:
     wanted = [0.3, 0.4, 0.3]
     for phases in (
-        baselines_units.norm_phases(job.settings),
-        baselines_units.random_phases(job.settings),
-        baselines_ssl.phases(job.settings, 0.1),
+        baselines_units.norm_phases(context.settings),
+        baselines_units.random_phases(context.settings),
+        baselines_ssl.phases(context.settings, 0.1),
     ):
         assert [phase.part for phase in phases] == pytest.approx(wanted)
         assert [phase.name for phase in phases][::2] == ["dense", "finetune"]

@@ -11,15 +11,15 @@ pytest.importorskip("sklearn")
 SMALL = ("--model", "mlp:8", "--epochs", "3", "--threads", "1", "--quick")
 
 
-def test_a_benchmark_goes_on_where_it_was(espalier, tmp_path: Path) -> None:
+def test_a_benchmark_goes_on_where_it_was(benchmarks, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    arguments = ("bench", "fssl", "pareto", *SMALL, "--method", "width", "--output", tmp_path)
-    first = espalier(*arguments)
+    arguments = ("fssl", "pareto", *SMALL, "--method", "width", "--output", tmp_path)
+    first = benchmarks(*arguments)
     assert first.returncode == 0 and "Error and size" in first.stdout
     kept = tmp_path / "fssl-runs" / "runs.jsonl"
     lines = kept.read_text()
     assert len(lines.splitlines()) == 2, "dense is always there to compare with"
-    report = json.loads(espalier(*arguments, "--json").stdout)
+    report = json.loads(benchmarks(*arguments, "--json").stdout)
     assert kept.read_text() == lines
     records = report["sections"]["pareto"]["records"]
     assert [record["method"] for record in records] == ["dense", "width"]
@@ -37,6 +37,6 @@ def test_a_benchmark_goes_on_where_it_was(espalier, tmp_path: Path) -> None:
         (("pareto", "--mnist", "nowhere"), "data is 'nowhere', wanted digits or a folder"),
     ],
 )
-def test_bad_arguments(espalier, arguments: tuple[str, ...], message: str) -> None:
-    outcome = espalier("bench", "fssl", *arguments)
+def test_bad_arguments(benchmarks, arguments: tuple[str, ...], message: str) -> None:
+    outcome = benchmarks("fssl", *arguments)
     assert outcome.returncode == 2 and message in outcome.stderr

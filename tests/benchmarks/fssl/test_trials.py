@@ -18,7 +18,7 @@ from benchmarks.fssl.workshop import Workshop
 from espalier import FileError
 from espalier.errors import TrainingError
 from espalier.progress import silent
-from espalier.training.phase_trainer import Trainer
+from espalier.training.phase_trainer import PhaseTrainer
 
 TIME, ZEROS = Goal("time", 0.4), Goal("zeros", 0.8)
 
@@ -114,13 +114,13 @@ def test_small_networks_learn_from_the_dense_one(
     tiny: Settings, ask: Callable[..., Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taught: list[bool] = []
-    loss = Trainer.loss
+    loss = PhaseTrainer.loss
 
-    def watched(self: Trainer, *arguments: torch.Tensor) -> torch.Tensor:
-        taught.append(self.job.teacher.knows)
+    def watched(self: PhaseTrainer, *arguments: torch.Tensor) -> torch.Tensor:
+        taught.append(self.context.distillation.active)
         return loss(self, *arguments)
 
-    monkeypatch.setattr(Trainer, "loss", watched)
+    monkeypatch.setattr(PhaseTrainer, "loss", watched)
     steps = 1442 // 128
     trials_of(tiny).make(ask(WIDTH, TIME), silent)
     assert taught == [False] * 2 * steps + [True] * 7 * steps, "a dense phase, then its own epochs"

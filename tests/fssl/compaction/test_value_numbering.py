@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.functional import avg_pool2d
 
-from espalier.fssl.compaction.value_numbering import Dependence
+from espalier.fssl.compaction.value_numbering import ValueNumbering
 
 Function = Callable[["Between", Tensor], Tensor]
 
@@ -46,10 +46,9 @@ class Between(nn.Module):
 
 
 def read(model: nn.Module, x: Tensor | None = None) -> tuple[list[int], list[float]]:
-    dependence = Dependence(model.eval())
-    with torch.no_grad(), dependence.watching():
-        model(torch.rand(4, 3) if x is None else x)
-    (expansion,) = dependence.readings["second"]
+    numbering = ValueNumbering(model.eval())
+    numbering.trace(model, (torch.rand(4, 3) if x is None else x,))
+    (expansion,) = numbering.readings["second"]
     return expansion.unit.tolist(), expansion.constant.tolist()
 
 
@@ -125,12 +124,11 @@ def test_layers_that_may_do_more_than_their_weights_say_are_not_trusted() -> Non
     assert read(hooked)[0] == [0, 1, 2, 3]
 
 
-def test_a_weight_used_by_itself_is_borrowed() -> None:
+def test_a_weight_used_by_itself_is_shared() -> None:
     model = Between(lambda m, x: x + m.first.weight.sum())
-    dependence = Dependence(model)
-    with dependence.watching():
-        model(torch.rand(4, 3))
-    assert dependence.borrowed == {"first"}
+    numbering = ValueNumbering(model.eval())
+    numbering.trace(model, (torch.rand(4, 3),))
+    assert numbering.shared_weight == {"first"}
 
 
 def test_constants_are_constant_and_equals_equal_on_other_samples() -> None:

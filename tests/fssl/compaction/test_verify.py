@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from espalier import NetworkError
 from espalier.errors import InputError
-from espalier.fssl.compaction.verify import check_equal, draw_probe, evaluating
+from espalier.fssl.compaction.verify import check_equal, draw_probe
+from espalier.fssl.groups.modules import evaluating
 
 
 class Gives(nn.Module):

@@ -13,7 +13,7 @@ from espalier.nn.networks import LeNet5, fixup_resnet50, resnet34, resnet50, vgg
 
 
 def roles(units):
-    return sorted((member.name, member.role) for member in units.members)
+    return sorted((piece.name, piece.role) for piece in units.slices)
 
 
 def test_a_perceptron():
@@ -49,7 +49,7 @@ def test_filters_behind_a_flatten_own_all_their_positions():
     groups = find_groups(LeNet5(), torch.zeros(1, 1, 28, 28))
     filters = groups.units[1]
     assert filters.size == 16
-    assert [member.repeat for member in filters.members if member.role == "out"] == [25]
+    assert [piece.repeat for piece in filters.slices if piece.role == "out"] == [25]
     assert groups.layers[2].repeat == 25 and groups.layers[2].in_width == 16
     assert [layer.positions for layer in groups.layers] == [784, 100, 1, 1, 1]
 
@@ -81,11 +81,11 @@ def test_a_removed_group_takes_nothing_with_it(network):
         units.scale_(factors)
     y = model(x)
     for units in groups.units:  # whatever a dead unit puts out, nobody reads it
-        for member in units.members:
-            if member.role in ("bias", "norm"):
+        for piece in units.slices:
+            if piece.role in ("bias", "norm"):
                 with torch.no_grad():
-                    dead = member.spread((~units.alive()).float())
-                    member.parameter.add_(dead * 0.7)
+                    dead = piece.spread((~units.alive()).float())
+                    piece.parameter.add_(dead * 0.7)
         assert [int(each.sum()) for each in groups.alive()]
     torch.testing.assert_close(model(x), y)
 
@@ -97,7 +97,7 @@ def test_sparse_layers():
     groups = find_groups(model, torch.zeros(1, 12))
     dense = model[0].to_dense().detach()
     torch.testing.assert_close(
-        groups.units[1].members[0].squares(), dense.square().sum(1), rtol=1e-5, atol=0
+        groups.units[1].slices[0].squares(), dense.square().sum(1), rtol=1e-5, atol=0
     )
     assert [layer.kind for layer in groups.layers] == ["sparse", "sparse"]
 

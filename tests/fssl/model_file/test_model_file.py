@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
-import json
+import tempfile
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +19,8 @@ from torch import nn
 import espalier as esp
 from espalier import FileError, fssl
 from espalier.errors import InputError
-from espalier.fssl.model_file import model_file as artefact
+from espalier.files.container import read_tensors, write_tensors
+from espalier.fssl.model_file.model_file import MODEL
 from espalier.nn import SparseLinear, networks
 from espalier.nn.networks.resnet import BasicBlock
 from tests.support.models import damage
@@ -158,45 +161,23 @@ def test_a_file_cut_short_is_refused(data: st.DataObject, tmp_path_factory: Any)
         fssl.load(path)
 
 
-_SAVED: list[bytes] = []
-
-
+@cache
 def _content() -> bytes:
-    if not _SAVED:
-        path = Path(__file__).with_name(".unused")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(artefact, "replacing_file", _Capture)
-            fssl.save(small_model(), path, spec=SPEC)
-    return _SAVED[0]
-
-
-class _Capture:
-    """Takes the bytes in place of a file."""
-
-    def __init__(self, path: Path) -> None:
-        pass
-
-    def __enter__(self) -> _Capture:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def write(self, content: bytes) -> None:
-        _SAVED.append(content)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m")
+        fssl.save(small_model(), path, spec=SPEC)
+        return path.read_bytes()
 
 
 Edit = Callable[[dict[str, Any], dict[str, torch.Tensor]], Any]
 
 
-def rewrite(path: Path, edit: Edit, **header: str) -> None:
+def rewrite(path: Path, edit: Edit, version: int = MODEL.version) -> None:
     """The file with another content, whose checksum is right."""
-    content = artefact._read(path)
-    edit(content.manifest, content.tensors)
-    texts = {"manifest": json.dumps(content.manifest), "metadata": "{}"}
-    sums = {"sha256": artefact._checksum(content.tensors, texts)}
-    whole = {"format": "espalier-model", "format_version": "1", **texts, **sums, **header}
-    path.write_bytes(artefact.safetensors.torch.save(content.tensors, whole))
+    values, tensors = read_tensors(path, MODEL, safetensors.torch.load, lambda *_: "")
+    edit(values["manifest"], tensors)
+    file_format = MODEL._replace(version=version)
+    write_tensors(path, file_format, values, safetensors.torch.save(tensors))
 
 
 def module(name: str, **changes: Any) -> Edit:
@@ -263,8 +244,8 @@ def test_hostile_content_is_refused_by_name(saved: Path, edit: Edit, message: st
 
 
 def test_other_formats_and_versions_are_refused(saved: Path, tmp_path: Path) -> None:
-    rewrite(saved, lambda m, t: None, format_version="2")
-    with pytest.raises(FileError, match=r"version '2', .* a newer espalier"):
+    rewrite(saved, lambda m, t: None, version=3)
+    with pytest.raises(FileError, match=r"version '3', .* a newer espalier"):
         fssl.load(saved)
     network = tmp_path / "net.safetensors"
     esp.save(esp.Network([esp.Layer([[1.0]], 0.0)]), network)
@@ -296,6 +277,8 @@ def test_what_a_file_cannot_hold_is_refused(tmp_path: Path) -> None:
         fssl.save(model, path, metadata={"x": torch.ones(1)})
     with pytest.raises(InputError, match="metadata does not fit"):
         fssl.save(model, path, metadata={"x": float("nan")})
+    with pytest.raises(InputError, match="metadata is a list, wanted a dict"):
+        fssl.save(model, path, metadata=[1])
     with pytest.raises(InputError, match="model is a int"):
         fssl.save(3, path)
     model[3].bias = model[1].bias

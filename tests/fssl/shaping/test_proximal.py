@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 from torch import nn
 
-from espalier.fssl.groups.slices import INCOMING, OUTGOING, DenseMember
+from espalier.fssl.groups.slices import INCOMING, OUTGOING, DenseSlice
 from espalier.fssl.shaping.proximal import adaptive_norms, group_factors, soft_threshold
 
 seeds = st.integers(0, 2**31)
@@ -48,13 +48,13 @@ def test_adaptive_norms_solve_their_equation(seed, scale, spread):
     """Stationarity: d (w - u) + s w / |w| = 0 where a group lives; |d u| <= s where not."""
     row = nn.Parameter(drawn(seed, 3, 4))
     column = nn.Parameter(drawn(seed + 1, 2, 3))
-    members = [
-        DenseMember("row", row, INCOMING, axis=0),
-        DenseMember("column", column, OUTGOING, axis=1),
+    slices = [
+        DenseSlice("row", row, INCOMING, axis=0),
+        DenseSlice("column", column, OUTGOING, axis=1),
     ]
     curvatures = [(spread * drawn(seed + 2, *each.shape)).exp() for each in (row, column)]
     thresholds = scale * torch.tensor([1.0, 0.0, 3.0], dtype=torch.float64)
-    norms = adaptive_norms(members, curvatures, thresholds)
+    norms = adaptive_norms(slices, curvatures, thresholds)
     for unit in range(3):
         u = torch.cat([row[unit], column[:, unit]]).detach()
         d = torch.cat([curvatures[0][unit], curvatures[1][:, unit]])
@@ -71,6 +71,6 @@ def test_adaptive_norms_solve_their_equation(seed, scale, spread):
 
 def test_a_dead_group_stays_dead_and_harms_no_other():
     weight = nn.Parameter(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
-    member = DenseMember("w", weight, INCOMING, axis=0)
-    norms = adaptive_norms([member], [torch.ones(2, 2)], torch.tensor([0.0, 1.0]))
+    piece = DenseSlice("w", weight, INCOMING, axis=0)
+    norms = adaptive_norms([piece], [torch.ones(2, 2)], torch.tensor([0.0, 1.0]))
     assert norms.tolist() == pytest.approx([0.0, 4.0])

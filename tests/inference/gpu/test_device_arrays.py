@@ -194,10 +194,10 @@ def test_offsets_on_the_device_that_would_lead_outside_are_refused(
 def test_masks_and_odd_strides_are_refused(plan: GpuPlan) -> None:
     masked = FakeDeviceArray(plan.device, ROWS, mask=object())
     with pytest.raises(esp.InputError, match="x has a mask"):
-        read_device_array("x", masked, plan.device)
+        read_device_array("x", masked, plan.device, 0)
     odd = FakeDeviceArray(plan.device, ROWS, strides=(98, 4))
     with pytest.raises(esp.InputError, match="whole numbers of float32"):
-        read_device_array("x", odd, plan.device)
+        read_device_array("x", odd, plan.device, 0)
 
 
 def test_arrays_of_another_device_are_named(plan: GpuPlan) -> None:

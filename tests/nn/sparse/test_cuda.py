@@ -105,9 +105,9 @@ def test_whole_vectors_and_single_samples_give_the_same_bits(gpu: Device) -> Non
     layer = make(20, 30, torch.float32)
     x = by_feature(torch.randn(64, 30))
     whole = layer(x)
-    with patch("espalier.cuda.pattern.DevicePattern._step", return_value=1):
+    with patch("espalier.cuda.pattern.DevicePattern._vector_width", return_value=1):
         assert torch.equal(layer(x), whole)
-    assert {"product_f32_4", "product_f32_1"} <= set(gpu.driver.api.launches)
+    assert {"spmm_f32_4", "spmm_f32_1"} <= set(gpu.driver.api.launches)
 
 
 @pytest.mark.usefixtures("gpu")
@@ -115,7 +115,7 @@ def test_a_long_batch_is_cut() -> None:
     layer = make(3, 4, torch.float32)
     x = torch.randn(200, 4)
     expected = layer(x)
-    with patch("espalier.cuda.pattern._MOST_DOWN", 1):
+    with patch("espalier.cuda.pattern._MOST_GRID_ROWS", 1):
         assert torch.equal(layer(x), expected)
 
 

@@ -32,7 +32,7 @@ __device__ inline void multiply_blocks(const Blocks& a) {
   const int warps = blockDim.x / warp_size;
   const float* x = a.x + (int64)panel * a.inputs * tile + lane;
   float* y = a.y + (int64)panel * a.outputs * tile + lane;
-  Seen<V> seen;
+  SlotFlags<V> flags;
   for (int b = blockIdx.x * warps + threadIdx.x / warp_size; b < a.block_count;
        b += gridDim.x * warps) {
     Lanes<V> sum[block_rows] = {};
@@ -62,12 +62,12 @@ __device__ inline void multiply_blocks(const Blocks& a) {
 #pragma unroll
       for (int v = 0; v < V; ++v) {
         out.at[v] = clamp(sum[r].at[v] + bias, a.response.lower, a.response.upper);
-        if (panel * tile + lane + v < count) seen.look(v, out.at[v], a.response.saturated);
+        if (panel * tile + lane + v < count) flags.add(v, out.at[v], a.response.saturated);
       }
       *(Lanes<V>*)(y + (int64)row * tile) = out;
     }
   }
-  seen.note(a.response, panel * tile + lane, count);
+  flags.store(a.response, panel * tile + lane, count);
 }
 
 extern "C" __global__ void __launch_bounds__(128) blocks_32(const Blocks a) {

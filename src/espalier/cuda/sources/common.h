@@ -52,21 +52,21 @@ __device__ inline float clamp(float value, float lower, float upper) {
 
 // What one thread saw of the slots it works on: V of them, from `slot` on.
 template <int V>
-struct Seen {
+struct SlotFlags {
   unsigned bits[V];
   bool overflowed;
 
-  __device__ Seen() : overflowed(false) {
+  __device__ SlotFlags() : overflowed(false) {
     for (int v = 0; v < V; ++v) bits[v] = 0;
   }
 
-  __device__ void look(int v, float value, float saturated) {
+  __device__ void add(int v, float value, float saturated) {
     bits[v] |= (value != 0.0f ? alive : 0u) | (value != saturated ? unsaturated : 0u);
     overflowed |= !is_finite(value);
   }
 
   // Slots beyond `count` hold no sample: what was computed there means nothing.
-  __device__ void note(const Response& response, int slot, int count) const {
+  __device__ void store(const Response& response, int slot, int count) const {
     if (slot >= count) return;
     if (overflowed) atomicOr(response.status, overflow);
     if (response.notes == nullptr) return;

@@ -25,7 +25,7 @@ struct CsrStep {
 };
 
 // A warp for each row: bias and clamp, and how many entries stay.
-extern "C" __global__ void __launch_bounds__(256) respond_csr(const CsrStep a) {
+extern "C" __global__ void __launch_bounds__(256) epilogue_csr(const CsrStep a) {
   const int row = blockIdx.x * (blockDim.x / warp_size) + threadIdx.x / warp_size;
   if (row >= a.rows) return;
   int kept = 0;
@@ -118,7 +118,7 @@ struct DenseStep {
 };
 
 // Bias and clamp of a dense product; blockIdx.y counts outputs.
-extern "C" __global__ void __launch_bounds__(256) respond_dense(const DenseStep a) {
+extern "C" __global__ void __launch_bounds__(256) epilogue_dense(const DenseStep a) {
   for (int output = blockIdx.y; output < a.outputs; output += gridDim.y) {
     float* values = a.values + output * a.samples;
     const float bias = a.bias[output];

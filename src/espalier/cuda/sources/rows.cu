@@ -26,7 +26,7 @@ __device__ inline void multiply_rows(const Rows& a) {
   const int warps = blockDim.x / warp_size;
   const float* x = a.x + (int64)panel * a.inputs * tile + lane;
   float* y = a.y + (int64)panel * a.outputs * tile + lane;
-  Seen<V> seen;
+  SlotFlags<V> flags;
   for (int i = blockIdx.x * warps + threadIdx.x / warp_size; i < a.row_count;
        i += gridDim.x * warps) {
     Lanes<V> sum = {};
@@ -41,11 +41,11 @@ __device__ inline void multiply_rows(const Rows& a) {
     const float bias = a.response.bias[row];
     for (int v = 0; v < V; ++v) {
       sum.at[v] = clamp(sum.at[v] + bias, a.response.lower, a.response.upper);
-      if (panel * tile + lane + v < count) seen.look(v, sum.at[v], a.response.saturated);
+      if (panel * tile + lane + v < count) flags.add(v, sum.at[v], a.response.saturated);
     }
     *(Lanes<V>*)(y + (int64)row * tile) = sum;
   }
-  seen.note(a.response, panel * tile + lane, count);
+  flags.store(a.response, panel * tile + lane, count);
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_32(const Rows a) { multiply_rows<1>(a); }

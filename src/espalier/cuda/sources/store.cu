@@ -10,9 +10,9 @@ struct StoreRows {
   int width, tile;
 };
 
-// Turns 32 slots by 32 neurons through shared memory; 32 x 8 threads.
+// Transposes 32 slots by 32 neurons through shared memory; 32 x 8 threads.
 extern "C" __global__ void __launch_bounds__(256) store_rows(const StoreRows a) {
-  __shared__ float turned[warp_size][warp_size + 1];
+  __shared__ float transposed[warp_size][warp_size + 1];
   const int count = *a.count;
   const int first_slot = blockIdx.y * warp_size, first_neuron = blockIdx.x * warp_size;
   if (first_slot >= count) return;
@@ -21,13 +21,13 @@ extern "C" __global__ void __launch_bounds__(256) store_rows(const StoreRows a) 
   const float* panel = a.panels + (int64)(slot / a.tile) * a.width * a.tile + slot % a.tile;
   for (int i = line; i < warp_size; i += 8) {
     const int neuron = first_neuron + i;
-    if (neuron < a.width) turned[i][lane] = panel[(int64)neuron * a.tile];
+    if (neuron < a.width) transposed[i][lane] = panel[(int64)neuron * a.tile];
   }
   __syncthreads();
   const int neuron = first_neuron + lane;
   for (int i = line; i < warp_size; i += 8) {
     if (first_slot + i < count && neuron < a.width) {
-      a.rows[(int64)(first_slot + i) * a.width + neuron] = turned[lane][i];
+      a.rows[(int64)(first_slot + i) * a.width + neuron] = transposed[lane][i];
     }
   }
 }

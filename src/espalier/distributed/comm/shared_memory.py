@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from espalier.distributed.comm.exchange import Exchange
 from espalier.distributed.comm.world import World, import_mpi
 from espalier.errors import InputError
-from espalier.kernels.panels import Panels, SharedExchange, Steps, add_neurons
+from espalier.kernels.panels import Panels, SharedExchange, StepCounters, add_neurons
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -48,7 +48,7 @@ class SharedMemory:
         self._counters, memories = self._allocate(LINE, np.uint64)
         steps = memories[0] if world.parts == 1 else self._counter_memory(memories)
         self.step_memory = steps.reshape(world.parts, -1)
-        self._steps = Steps(self.step_memory, world.part)
+        self._steps = StepCounters(self.step_memory, world.part)
         world.barrier()
 
     def channel(self, exchange: Exchange) -> SharedChannel:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from time import perf_counter
 from typing import Any, Literal
 
@@ -25,14 +25,14 @@ from espalier.distributed.inference.result import Counters, DistributedResult
 from espalier.inference.cost import TILES, CostModel
 from espalier.inference.options import check_choice, check_network
 from espalier.inference.row_blocks import choose_groups
-from espalier.kernels import Groups, pack, pack_by_input, thread_count
+from espalier.kernels import RowBlocks, pack, pack_by_input, thread_count
 from espalier.kernels.samples import Matrix, check_samples
 from espalier.network import Layer, Network
+from espalier.progress import Progress
 from espalier.simplify.invariants import find_invariants, holds_from
 
 Filter = Literal["none", "zero"]
 FILTERS: tuple[Filter, ...] = ("none", "zero")
-Progress = Callable[[int, int], None]
 _LAYERS_TO_CHOOSE_TILE = 16
 MICROBATCH_BYTES = 4 << 20  # of the activations that a part holds of a microbatch before one layer
 MICROBATCH_SAMPLES = (128, 4096)  # least and most
@@ -187,10 +187,10 @@ class DistributedPlan:
         self._microbatch_samples = samples // self._tile * self._tile
         return steps
 
-    def _groups(self, layer: Layer, cost: CostModel, tile: int) -> tuple[Groups, float]:
+    def _groups(self, layer: Layer, cost: CostModel, tile: int) -> tuple[RowBlocks, float]:
         if self.group and layer.outputs:
             return choose_groups(layer, cost, tile)
-        return Groups.none(), float(cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
+        return RowBlocks.none(), float(cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
     def _prove(self) -> None:
         """What holds for the rows of every part holds for the layer."""

@@ -9,7 +9,13 @@ except ImportError as error:
 
 from espalier.distributed.training.model import DistributedModel, sparse_network
 from espalier.distributed.training.parallel_linear import DistributedSparseLinear, SummedLinear
-from espalier.distributed.training.run import Epoch, network_to_cut, read_settings, train
+from espalier.distributed.training.run import (
+    Epoch,
+    network_to_cut,
+    read_settings,
+    run_directory,
+    train,
+)
 
 __all__ = [
     "DistributedModel",
@@ -18,6 +24,7 @@ __all__ = [
     "SummedLinear",
     "network_to_cut",
     "read_settings",
+    "run_directory",
     "sparse_network",
     "train",
 ]

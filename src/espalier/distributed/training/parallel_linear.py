@@ -130,7 +130,7 @@ class _Multiply(torch.autograd.Function):
             values.detach().numpy(),
             ctx.seen[0].T,
             dy.detach().numpy(),
-            wanted=(by_x, by_values, by_bias),
+            needs_input_grad=(by_x, by_values, by_bias),
             dx=None if partial is None else partial[0].T,
             threads=torch.get_num_threads(),
         )

@@ -13,7 +13,6 @@ from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
 from espalier.fssl.compaction.manifest import describe
-from espalier.fssl.compaction.read_layer import is_supported, taps
 from espalier.fssl.compaction.reduce_units import Reduction, reduce
 from espalier.fssl.compaction.report import (
     CompactReport,
@@ -33,9 +32,15 @@ from espalier.fssl.compaction.resize import (
     sparse_linear,
 )
 from espalier.fssl.compaction.select import Select
-from espalier.fssl.compaction.verify import check_equal, draw_probe, evaluating
-from espalier.fssl.groups.find import is_sparse, without_compiler
+from espalier.fssl.compaction.verify import check_equal, draw_probe
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse
+from espalier.fssl.groups.modules import (
+    evaluating,
+    is_sparse,
+    is_supported,
+    taps,
+    without_compiler,
+)
 from espalier.network import Layer
 
 DENSE, CSR = "dense", "csr"
@@ -125,7 +130,7 @@ def _shrink_layer(
     rows, columns = reduction.rows(use), reduction.columns(use)
     changed = rows is not None or columns is not None or use.name in reduction.folded
     layer = slice_layer(reduction.layers[use.name], rows, _features(use, module, columns))
-    backend = DENSE if use.name in reduction.borrowed else _backend(use, module, layer, time)
+    backend = DENSE if use.name in reduction.shared_weight else _backend(use, module, layer, time)
     new: Any = module
     if backend == CSR and is_sparse(module):
         if changed or layer.nonzeros < module.nonzeros:

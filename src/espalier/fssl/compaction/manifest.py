@@ -14,7 +14,7 @@ from torch import nn
 
 from espalier.errors import FileError
 from espalier.fssl.compaction.select import Select
-from espalier.fssl.groups.find import is_norm, is_sparse
+from espalier.fssl.groups.modules import is_norm, is_sparse
 
 LINEAR, SPARSE, CONV, NORM, SELECT = "linear", "sparse", "conv", "norm", "select"
 KINDS = {LINEAR, SPARSE, CONV, NORM, SELECT}

@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from espalier.errors import NetworkError
-from espalier.fssl.compaction.read_layer import read_layer, taps
 from espalier.fssl.compaction.transfer import INDEPENDENT, first_equal, widened, widened_units
-from espalier.fssl.compaction.value_numbering import Dependence
+from espalier.fssl.compaction.value_numbering import ValueNumbering
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse, Units
-from espalier.network import Layer
+from espalier.fssl.groups.modules import taps
+from espalier.network import Layer, read_layer
 from espalier.simplify.fold import Expansion, fold_inputs, inputs_read
 
 
@@ -53,14 +52,14 @@ class Reduction:
         folded: the layers whose weights or bias are no longer the model's.
         alive: for each family, bool ``[size]``.
         removed: for each family, what went and why.
-        borrowed: layers that must stay modules with a weight of their own.
+        shared_weight: layers that must stay modules with a weight of their own.
     """
 
     layers: dict[str, Layer]
     folded: set[str]
     alive: list[NDArray[np.bool_]]
     removed: list[Removed]
-    borrowed: set[str]
+    shared_weight: set[str]
 
     def columns(self, layer: LayerUse) -> NDArray[np.bool_] | None:
         """Which units a layer still reads; None for all."""
@@ -84,30 +83,29 @@ def reduce(groups: Groups) -> Reduction:
         NetworkError: weights that are not finite, or add up beyond what float32 holds.
     """
     before = {use.name: _read_named(groups, use) for use in groups.layers}
-    dependence = _observe(groups)
-    same = [_equal_units(units, groups, dependence) for units in groups.units]
+    numbering = _number_values(groups)
+    same = [_equal_units(units, groups, numbering) for units in groups.units]
     layers, folded = dict(before), set()
     for use in groups.layers:
         if use.inputs is not None:
-            expansion = _inputs(use, same[use.inputs], _reading(use, dependence))
+            expansion = _inputs(use, same[use.inputs], _reading(use, numbering))
             if not expansion.is_identity:
                 layers[use.name] = _fold(before[use.name], expansion, groups, use)
                 folded.add(use.name)
-    alive = _living(groups, layers, _unselectable(groups, dependence))
+    alive = _living(groups, layers, _unselectable(groups, numbering))
     removed = [
         _removed(units, alive[units.index], same[units.index], _read(groups, before, units))
         for units in groups.units
     ]
-    return Reduction(layers, folded, alive, removed, dependence.borrowed)
+    return Reduction(layers, folded, alive, removed, numbering.shared_weight)
 
 
-def _observe(groups: Groups) -> Dependence:
-    dependence = Dependence(groups.model)
+def _number_values(groups: Groups) -> ValueNumbering:
+    numbering = ValueNumbering(groups.model)
     # A first layer that works in place must not reach the example.
-    example = [each.clone() if isinstance(each, Tensor) else each for each in groups.example]
-    with torch.no_grad(), dependence.watching():
-        groups.model(*example)
-    return dependence
+    example = (each.clone() if isinstance(each, Tensor) else each for each in groups.example)
+    numbering.trace(groups.model, tuple(example))
+    return numbering
 
 
 def _read_named(groups: Groups, use: LayerUse) -> Layer:
@@ -117,10 +115,10 @@ def _read_named(groups: Groups, use: LayerUse) -> Layer:
         raise NetworkError(f"layer {use.name}: {error}") from error
 
 
-def _reading(use: LayerUse, dependence: Dependence) -> Expansion:
-    """What is known of a layer's inputs: nothing if it has several calls or lends its weights."""
-    calls = dependence.readings[use.name]
-    if len(calls) == 1 and use.name not in dependence.borrowed:
+def _reading(use: LayerUse, numbering: ValueNumbering) -> Expansion:
+    """What is known of a layer's inputs: nothing if it has several calls or shares its weights."""
+    calls = numbering.readings[use.name]
+    if len(calls) == 1 and use.name not in numbering.shared_weight:
         return calls[0]
     return Expansion.identity(len(calls[0].unit))
 
@@ -135,10 +133,10 @@ def _units_read(use: LayerUse, reading: Expansion) -> NDArray[np.int32]:
     return np.where((features < 0).all(axis=1), INDEPENDENT, same).astype(np.int32)
 
 
-def _equal_units(units: Units, groups: Groups, dependence: Dependence) -> NDArray[np.int32]:
+def _equal_units(units: Units, groups: Groups, numbering: ValueNumbering) -> NDArray[np.int32]:
     """For each unit, the first that all readers read the same from; -1 for a constant to all."""
     uses = [use for use in groups.layers if use.inputs == units.index]
-    views = np.stack([_units_read(use, _reading(use, dependence)) for use in uses], axis=1)
+    views = np.stack([_units_read(use, _reading(use, numbering)) for use in uses], axis=1)
     constant = (views < 0).all(axis=1)
     return np.where(constant, np.int32(INDEPENDENT), first_equal(views))
 
@@ -160,12 +158,12 @@ def _fold(layer: Layer, expansion: Expansion, groups: Groups, use: LayerUse) -> 
     return Layer.from_csr(*arrays, layer.inputs, folded.bias, "identity")
 
 
-def _unselectable(groups: Groups, dependence: Dependence) -> set[int]:
-    """Inputs of layers that lend their weights, before which no `Select` may stand."""
+def _unselectable(groups: Groups, numbering: ValueNumbering) -> set[int]:
+    """Inputs of layers that share their weights, before which no `Select` may stand."""
     return {
         use.inputs
         for use in groups.layers
-        if use.name in dependence.borrowed
+        if use.name in numbering.shared_weight
         and use.inputs is not None
         and groups.units[use.inputs].kind == INPUT
     }

@@ -10,8 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.compaction.read_layer import taps
-from espalier.fssl.groups.find import is_norm, is_sparse
+from espalier.fssl.groups.modules import is_norm, is_sparse, taps
 from espalier.network import Layer
 from espalier.nn import SparseLinear
 from espalier.nn.zeroskip.layers import ZeroSkipLayer

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.compaction.read_layer import numbers, read_layer, taps
+from espalier.fssl.groups.modules import taps
+from espalier.fssl.groups.torch_functions import flattened
+from espalier.network import read_layer
 from espalier.simplify.equal_rows import equal_rows
 from espalier.simplify.fold import Expansion, fold_inputs
 
@@ -60,7 +61,7 @@ def read_constants(module: Any, x: Tensor, channels: Channels) -> Expansion:
     padding instead.
     """
     rows = x.detach().movedim(channels.axis, 0).reshape(len(channels.same), -1)
-    value = numbers(rows[:, 0])
+    value = _numbers(rows[:, 0])
     constant = (channels.same < 0) & (rows == rows[:, :1]).all(1).numpy() & np.isfinite(value)
     if isinstance(module, nn.Conv2d) and _pads(module):
         constant &= value == 0.0
@@ -87,10 +88,10 @@ def behind_layer(module: Any, channels: Channels, constants: Expansion) -> NDArr
 def behind_norm(norm: Any, channels: Channels) -> Channels:
     """A batch norm maps each channel by itself; a scale of 0 leaves a constant."""
     columns = (norm.weight, norm.bias, norm.running_mean, norm.running_var)
-    keys = [channels.same, *(numbers(each) for each in columns if each is not None)]
+    keys = [channels.same, *(_numbers(each) for each in columns if each is not None)]
     same = np.where(channels.same < 0, np.int32(INDEPENDENT), first_equal(np.stack(keys, axis=1)))
     if norm.weight is not None:
-        same[numbers(norm.weight) == 0.0] = INDEPENDENT
+        same[_numbers(norm.weight) == 0.0] = INDEPENDENT
     return Channels(channels.axis, same)
 
 
@@ -122,11 +123,10 @@ def behind_reshape(channels: Channels, source: Tensor, result: Tensor) -> Channe
     """Behind a flatten, each channel is as many features as it had positions."""
     if source.shape == result.shape:
         return channels
-    axis = channels.axis
-    before, behind = source.shape[:axis], prod(source.shape[axis + 1 :])
-    if (*before, source.shape[axis] * behind) != tuple(result.shape):
+    positions = flattened(channels.axis, source.shape, result.shape)
+    if positions is None:
         return None
-    return Channels(axis, widened_units(channels.same, behind))
+    return Channels(channels.axis, widened_units(channels.same, positions))
 
 
 def behind_average(
@@ -165,6 +165,11 @@ def widened(expansion: Expansion, repeat: int) -> Expansion:
     """Each entry as so many features: from channels to the columns of their weights."""
     unit = widened_units(expansion.unit, repeat)
     return Expansion(unit, np.repeat(expansion.constant, repeat))
+
+
+def _numbers(tensor: Tensor) -> NDArray[np.float32]:
+    """A float32 tensor as numpy."""
+    return tensor.detach().to(torch.float32).numpy()
 
 
 def _pads(conv: nn.Conv2d) -> bool:

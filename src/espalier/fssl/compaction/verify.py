@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,20 +12,6 @@ from espalier.nn.torch_tools import DOES_NOT_FIT, tensors_in
 
 PROBE_SAMPLES = 64
 PROBE_SEED = 0
-
-
-@contextmanager
-def evaluating(*models: nn.Module) -> Iterator[None]:
-    """Models in evaluation mode and without gradients for the block; each module's mode returns."""
-    training = [module for model in models for module in model.modules() if module.training]
-    try:
-        for model in models:
-            model.eval()
-        with torch.no_grad():
-            yield
-    finally:
-        for module in training:
-            module.training = True
 
 
 def draw_probe(example: tuple[Any, ...]) -> tuple[Any, ...]:

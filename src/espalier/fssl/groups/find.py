@@ -5,28 +5,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils import parametrize
 
 from espalier.errors import InputError
-from espalier.fssl.groups.coupling import Call, Observation, Space, Spaces
+from espalier.fssl.groups.coupling import ChannelGroup, Coupling, LayerCall, trace_coupling
 from espalier.fssl.groups.groups import CONV, HIDDEN, INPUT, LINEAR, SPARSE, Groups, LayerUse, Units
+from espalier.fssl.groups.modules import is_norm, is_sparse, units_of, without_compiler
 from espalier.fssl.groups.slices import (
     BIAS,
     INCOMING,
     NORM,
     OUTGOING,
-    DenseMember,
-    Member,
-    SparseMember,
+    DenseSlice,
+    ParameterSlice,
+    SparseSlice,
 )
-from espalier.nn.sparse.linear import SparseLinear
 from espalier.nn.torch_tools import DOES_NOT_FIT
-
-ModelT = TypeVar("ModelT", bound=nn.Module)
 
 
 def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) -> Groups:
@@ -56,58 +54,42 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     if not isinstance(model, nn.Module):
         raise InputError(f"model is a {type(model).__name__}, wanted a torch.nn.Module")
     model = without_compiler(model)
-    if _outputs(model):
+    if units_of(model):
         raise InputError(
             f"the model is a single {type(model).__name__}, in whose place nothing smaller can be "
             "put; wrap it: torch.nn.Sequential(layer)"
         )
     _check_values(model)
     example = example_input if isinstance(example_input, tuple) else (example_input,)
-    spaces = _run(model, example)
-    seen = spaces.seen
+    found = _trace(model, example)
     names = {module: name for name, module in model.named_modules()}
-    _freeze_the_rest(seen, inputs)
-    lent = _freeze_lent_weights(seen, names)
-    units = _units(seen, names)
+    _exclude_the_rest(found, inputs)
+    shared = _exclude_shared_weights(found, names)
+    units = _units(found, names)
+    unsupported = _unsupported(found, names)
     if not units:
-        reasons = "".join(f"; {name}: {why}" for name, why in _unsupported(seen, names).items())
+        reasons = "".join(f"; {name}: {why}" for name, why in unsupported.items())
         raise InputError(
             "no unit of this model could be removed; it needs two Linear, Conv2d or SparseLinear "
             "layers in a row, with elementwise functions, pooling or flattening between them"
             + reasons
         )
-    places = {space: each.index for space, each in units.items()}
-    calls = {call.module: call for call in seen.calls}
-    times = Counter(call.module for call in seen.calls)
+    indices = {group: each.index for group, each in units.items()}
+    times = Counter(call.module for call in found.calls)
     layers = [
         replace(
-            _layer_use(call, names[module], seen, places, prunable=module not in lent),
+            _layer_use(call, names[module], found.made[module], indices),
+            prunable_elements=not isinstance(module, nn.Conv2d) and module not in shared,
             calls=times[module],
         )
-        for module, call in calls.items()
+        for module, call in {call.module: call for call in found.calls}.items()
     ]
     norms = {
-        names[module]: places[read[0].space.root()]
-        for module, read in seen.read.items()
-        if is_norm(module) and read[0].space.root() in places
+        names[module]: indices[read[0].group.root()]
+        for module, read in found.read.items()
+        if is_norm(module) and read[0].group.root() in indices
     }
-    left = _unsupported(seen, names)
-    return Groups(model, list(units.values()), layers, left, norms, example)
-
-
-def without_compiler(model: ModelT) -> ModelT:
-    """The module that `torch.compile` was given, or the module itself."""
-    original: ModelT = getattr(model, "_orig_mod", model)
-    return original
-
-
-def is_sparse(module: nn.Module) -> bool:
-    """Whether a layer keeps its weights on a sparse pattern."""
-    return isinstance(module, SparseLinear)
-
-
-def is_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._BatchNorm)
+    return Groups(model, list(units.values()), layers, unsupported, norms, example)
 
 
 def _check_values(model: nn.Module) -> None:
@@ -118,137 +100,118 @@ def _check_values(model: nn.Module) -> None:
             )
 
 
-def _run(model: nn.Module, arguments: tuple[Any, ...]) -> Spaces:
-    layers = {module: width for module in model.modules() if (width := _outputs(module))}
-    training = [module for module in model.modules() if module.training]
-    spaces = Spaces(model, layers)
-    given = [each for each in arguments if isinstance(each, Tensor)]
-    model.eval()
+def _trace(model: nn.Module, arguments: tuple[Any, ...]) -> Coupling:
     try:
-        with torch.no_grad(), spaces.watching(given):
-            spaces.freeze_outputs(model(*arguments))
+        return trace_coupling(model, arguments)
     except DOES_NOT_FIT as error:
         raise InputError(f"the model does not run on example_input: {error}") from error
-    finally:
-        for module in training:
-            module.training = True
-    return spaces
 
 
-def _outputs(module: Any) -> int:
-    """Units a layer makes; 0 for a module that is no layer."""
-    if isinstance(module, nn.Conv2d):
-        return module.out_channels
-    return module.out_features if isinstance(module, nn.Linear) or is_sparse(module) else 0
-
-
-def _freeze_the_rest(seen: Observation, inputs: bool) -> None:
+def _exclude_the_rest(found: Coupling, inputs: bool) -> None:
     """Keep units that nothing reads as a whole, and those that a layer cannot lose."""
-    if seen.input is not None and not inputs:
-        seen.input.freeze("input", "inputs=False")
-    read = {place.space.root() for places in seen.read.values() for place in places}
-    for module, space in seen.made.items():
-        if space.root() not in read:
-            space.freeze("", "no layer that could be made smaller reads them")
+    if found.input is not None and not inputs:
+        found.input.exclude("input", "inputs=False")
+    read = {channels.group.root() for calls in found.read.values() for channels in calls}
+    for module, group in found.made.items():
+        if group.root() not in read:
+            group.exclude("", "no layer that could be made smaller reads them")
         if isinstance(module, nn.Conv2d) and module.groups > 1:
-            _freeze_layer(seen, module, "a convolution in groups makes or reads them")
-    calls: dict[nn.Module, Space | None] = {}
-    for call in seen.calls:
-        read_now = None if call.inputs is None else call.inputs.space.root()
-        if calls.setdefault(call.module, read_now) is not read_now:
-            for other in (read_now, calls[call.module]):
+            _exclude_layer(found, module, "a convolution in groups makes or reads them")
+    first_read: dict[nn.Module, ChannelGroup | None] = {}
+    for call in found.calls:
+        read_now = None if call.inputs is None else call.inputs.group.root()
+        if first_read.setdefault(call.module, read_now) is not read_now:
+            for other in (read_now, first_read[call.module]):
                 if other is not None:
-                    other.freeze("", "a layer that is called twice reads other units beside them")
-    for module, places in seen.read.items():
-        counted = {place.space.root() for place in places}
-        if is_norm(module) and (len(counted) > 1 or module in seen.elsewhere):
-            for space in counted:
-                space.freeze("", "a norm that is called twice counts other units beside them")
+                    other.exclude("", "a layer that is called twice reads other units beside them")
+    for module, calls in found.read.items():
+        counted = {channels.group.root() for channels in calls}
+        if is_norm(module) and (len(counted) > 1 or module in found.norms_elsewhere):
+            for group in counted:
+                group.exclude("", "a norm that is called twice counts other units beside them")
 
 
-def _freeze_lent_weights(seen: Observation, names: dict[nn.Module, str]) -> set[nn.Module]:
+def _exclude_shared_weights(found: Coupling, names: dict[nn.Module, str]) -> set[nn.Module]:
     """Keep the units of layers that do not own their weights, or not alone; return the layers."""
-    lent = set()
+    shared = set()
     owners: dict[int, nn.Module] = {}
-    for module in seen.made:
+    for module in found.made:
         why, where = "", ""
         others = {owners.setdefault(id(each), module) for each in module.parameters(recurse=False)}
         if others - {module}:
             why = f"{', '.join(sorted(names[each] for each in others | {module}))} share weights"
         elif parametrize.is_parametrized(module):
             why = "its weights are computed, by a parametrization"
-        elif module in seen.borrowed:
-            why, where = "a function beside the layer uses its weights", seen.borrowed[module]
+        elif module in found.shared_weight:
+            why, where = "a function beside the layer uses its weights", found.shared_weight[module]
         for each in others | {module} if why else ():
-            _freeze_layer(seen, each, why, where)
-            lent.add(each)
-    return lent
+            _exclude_layer(found, each, why, where)
+            shared.add(each)
+    return shared
 
 
-def _freeze_layer(seen: Observation, module: nn.Module, why: str, where: str = "") -> None:
+def _exclude_layer(found: Coupling, module: nn.Module, why: str, where: str = "") -> None:
     """Keep the units that a layer makes, and those that it reads."""
-    for space in (seen.made[module], *(place.space for place in seen.read.get(module, []))):
-        space.freeze(where, why)
+    for group in (found.made[module], *(each.group for each in found.read.get(module, []))):
+        group.exclude(where, why)
 
 
-def _units(seen: Observation, names: dict[nn.Module, str]) -> dict[Space, Units]:
-    members: dict[Space, list[Member]] = {}
-    if seen.input is not None and seen.input.frozen is None:
-        members[seen.input] = []
-    for module, made in seen.made.items():
-        if made.root().frozen is None:
-            members.setdefault(made.root(), []).extend(_made_members(module, names[module]))
-    for module, places in seen.read.items():
-        space, repeat = places[0].space.root(), places[0].repeat
-        if space in members:
-            members[space].extend(_read_members(module, names[module], repeat))
+def _units(found: Coupling, names: dict[nn.Module, str]) -> dict[ChannelGroup, Units]:
+    slices: dict[ChannelGroup, list[ParameterSlice]] = {}
+    if found.input is not None and found.input.excluded is None:
+        slices[found.input] = []
+    for module, made in found.made.items():
+        if made.root().excluded is None:
+            slices.setdefault(made.root(), []).extend(_incoming_slices(module, names[module]))
+    for module, read in found.read.items():
+        group, repeat = read[0].group.root(), read[0].repeat
+        if group in slices:
+            slices[group].extend(_outgoing_slices(module, names[module], repeat))
     return {
-        space: Units(
-            index, space.name, space.size, INPUT if space is seen.input else HIDDEN, tuple(found)
+        group: Units(
+            index, group.name, group.size, INPUT if group is found.input else HIDDEN, tuple(parts)
         )
-        for index, (space, found) in enumerate(members.items())
+        for index, (group, parts) in enumerate(slices.items())
     }
 
 
-def _made_members(module: Any, name: str) -> Iterable[Member]:
+def _incoming_slices(module: Any, name: str) -> Iterable[ParameterSlice]:
     if is_sparse(module):
         counts = module.row_offsets.diff()
         rows = torch.arange(module.out_features).repeat_interleave(counts)
-        yield SparseMember(f"{name}.values", module.values, INCOMING, rows, module.out_features)
+        yield SparseSlice(f"{name}.values", module.values, INCOMING, rows, module.out_features)
     else:
-        yield DenseMember(f"{name}.weight", module.weight, INCOMING, axis=0)
+        yield DenseSlice(f"{name}.weight", module.weight, INCOMING, axis=0)
     if module.bias is not None:
-        yield DenseMember(f"{name}.bias", module.bias, BIAS, axis=0)
+        yield DenseSlice(f"{name}.bias", module.bias, BIAS, axis=0)
 
 
-def _read_members(module: Any, name: str, repeat: int) -> Iterable[Member]:
+def _outgoing_slices(module: Any, name: str, repeat: int) -> Iterable[ParameterSlice]:
     if is_norm(module):
         if module.affine:
-            yield DenseMember(f"{name}.weight", module.weight, NORM, axis=0)
-            yield DenseMember(f"{name}.bias", module.bias, NORM, axis=0)
+            yield DenseSlice(f"{name}.weight", module.weight, NORM, axis=0)
+            yield DenseSlice(f"{name}.bias", module.bias, NORM, axis=0)
     elif is_sparse(module):
         units = module.column_indices.long() // repeat
         size = module.in_features // repeat
-        yield SparseMember(f"{name}.values", module.values, OUTGOING, units, size)
+        yield SparseSlice(f"{name}.values", module.values, OUTGOING, units, size)
     else:
-        yield DenseMember(f"{name}.weight", module.weight, OUTGOING, axis=1, repeat=repeat)
+        yield DenseSlice(f"{name}.weight", module.weight, OUTGOING, axis=1, repeat=repeat)
 
 
 def _layer_use(
-    call: Call, name: str, seen: Observation, places: dict[Space, int], *, prunable: bool
+    call: LayerCall, name: str, made: ChannelGroup, indices: dict[ChannelGroup, int]
 ) -> LayerUse:
     module: Any = call.module
-    made = seen.made[module]
     repeat = 1 if call.inputs is None else call.inputs.repeat
     layer = LayerUse(
         name,
         kind=SPARSE if is_sparse(module) else LINEAR,
-        inputs=None if call.inputs is None else places.get(call.inputs.space.root()),
-        outputs=places.get(made.root()),
+        inputs=None if call.inputs is None else indices.get(call.inputs.group.root()),
+        outputs=indices.get(made.root()),
         in_width=call.shape[-1] // repeat,
         out_width=made.size,
         repeat=repeat,
-        prunable_elements=prunable,
     )
     if not isinstance(module, nn.Conv2d):
         return layer
@@ -260,7 +223,6 @@ def _layer_use(
         stride=_pair(module.stride),
         padding=(0, 0) if isinstance(module.padding, str) else _pair(module.padding),
         size=_pair(call.shape[-2:]),
-        prunable_elements=False,
     )
 
 
@@ -269,11 +231,11 @@ def _pair(sizes: Any) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _unsupported(seen: Observation, names: dict[nn.Module, str]) -> dict[str, str]:
-    found = {}
-    for module, space in seen.made.items():
-        frozen = space.root().frozen
-        if frozen is not None:
-            where, why = frozen
-            found[names[module]] = f"{why} ({where})" if where else why
-    return found
+def _unsupported(found: Coupling, names: dict[nn.Module, str]) -> dict[str, str]:
+    unsupported = {}
+    for module, group in found.made.items():
+        excluded = group.root().excluded
+        if excluded is not None:
+            where, why = excluded
+            unsupported[names[module]] = f"{why} ({where})" if where else why
+    return unsupported

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.fssl.groups.slices import Member
+from espalier.fssl.groups.slices import ParameterSlice
 
 HIDDEN, INPUT = "hidden", "input"
 LINEAR, CONV, SPARSE = "linear", "conv", "sparse"
@@ -30,40 +30,40 @@ class Units:
         name: of the module that makes them, or ``"input"``.
         size: how many there are at full size.
         kind: ``"hidden"``, or ``"input"`` for inputs that a network may stop reading.
-        members: where the groups' entries lie.
+        slices: where the groups' entries lie.
     """
 
     index: int
     name: str
     size: int
     kind: str
-    members: tuple[Member, ...]
+    slices: tuple[ParameterSlice, ...]
 
     def norms(self) -> Tensor:
         """The Euclidean norm of each group, ``[size]``."""
         squares = torch.zeros(self.size)
-        for member in self.members:
-            squares += member.squares()
+        for piece in self.slices:
+            squares += piece.squares()
         return squares.sqrt()
 
     def counts(self) -> Tensor:
         """The number of entries of each group, ``[size]``."""
         counts = torch.zeros(self.size)
-        for member in self.members:
-            counts += member.counts()
+        for piece in self.slices:
+            counts += piece.counts()
         return counts
 
     def alive(self) -> Tensor:
         """Bool ``[size]``: False where every entry of the group is exactly 0."""
         alive = torch.zeros(self.size, dtype=torch.bool)
-        for member in self.members:
-            alive |= member.sums((member.parameter.detach() != 0).float()) > 0
+        for piece in self.slices:
+            alive |= piece.sums((piece.parameter.detach() != 0).float()) > 0
         return alive
 
     def scale_(self, factors: Tensor) -> None:
         """Multiply every entry of each group by the group's factor, ``[size]``."""
-        for member in self.members:
-            member.scale_(factors)
+        for piece in self.slices:
+            piece.scale_(factors)
 
 
 @dataclass(frozen=True)

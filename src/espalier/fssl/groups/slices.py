@@ -11,7 +11,7 @@ INCOMING, OUTGOING, BIAS, NORM = "in", "out", "bias", "norm"
 
 
 @dataclass(frozen=True, eq=False)
-class Member:
+class ParameterSlice:
     """The entries of one parameter that belong to units, unit by unit.
 
     Attributes:
@@ -47,11 +47,11 @@ class Member:
 
 
 @dataclass(frozen=True, eq=False)
-class DenseMember(Member):
+class DenseSlice(ParameterSlice):
     """Units along one axis of a parameter, `repeat` consecutive positions each.
 
     >>> weight = nn.Parameter(torch.tensor([[3.0, 1.0], [4.0, 2.0]]))
-    >>> DenseMember("weight", weight, OUTGOING, axis=1).squares().tolist()
+    >>> DenseSlice("weight", weight, OUTGOING, axis=1).squares().tolist()
     [25.0, 5.0]
     """
 
@@ -71,7 +71,7 @@ class DenseMember(Member):
 
 
 @dataclass(frozen=True, eq=False)
-class SparseMember(Member):
+class SparseSlice(ParameterSlice):
     """Entries of a sparse layer's values, each with the unit it belongs to."""
 
     units: Tensor  # int64 [nonzeros]

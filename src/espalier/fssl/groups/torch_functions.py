@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Any
 
 # Names as `name_of` gives them.
@@ -79,6 +80,16 @@ def averaged_axes(
     return sorted(axis % dimensions for axis in ([axes] if isinstance(axes, int) else axes))
 
 
-def may_divide_by_zero(name: str, placed: Sequence[bool]) -> bool:
-    """Whether units of arithmetic's operands, as far as they have any, stand below a fraction."""
-    return "div" in name and (name.startswith("r") or any(placed[1:]))
+def flattened(axis: int, before: Sequence[int], after: Sequence[int]) -> int | None:
+    """The features that each channel becomes if all behind its axis is flattened; else None.
+
+    >>> flattened(1, (2, 3, 4, 5), (2, 60)), flattened(1, (2, 3, 4, 5), (6, 20))
+    (20, None)
+    """
+    positions = prod(before[axis + 1 :])
+    return positions if tuple(after) == (*before[:axis], before[axis] * positions) else None
+
+
+def may_divide_by_zero(name: str, counting: Sequence[bool]) -> bool:
+    """Whether operands of arithmetic that count units stand below a fraction."""
+    return "div" in name and (name.startswith("r") or any(counting[1:]))

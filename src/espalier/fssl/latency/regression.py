@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares, nnls
 
 from espalier.fssl.latency.curves import EXACT, RULES, Curve, Roofline, Steps, Table, Work
-from espalier.fssl.latency.grid import DENSE, STEP, Point, Points
+from espalier.fssl.latency.probes import DENSE, STEP, Point, Points
 
 Seconds = NDArray[np.float64]
 # No coefficient is smaller than this part of the mean time, so that its logarithm exists.

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from espalier.fssl.groups.slices import Member
+from espalier.fssl.groups.slices import ParameterSlice
 
 _NEWTON_STEPS = 12
 
@@ -40,7 +40,7 @@ def group_factors(norms: Tensor, thresholds: Tensor) -> Tensor:
 
 
 def adaptive_norms(
-    members: Sequence[Member],
+    slices: Sequence[ParameterSlice],
     curvatures: Sequence[Tensor],
     thresholds: Tensor,
 ) -> Tensor:
@@ -51,28 +51,28 @@ def adaptive_norms(
     ``sum (d u / (r d + s))^2 = 1``.
 
     Arguments:
-        members: where the groups' entries ``u`` lie.
-        curvatures: ``d`` of each member, shaped like its parameter.
+        slices: where the groups' entries ``u`` lie.
+        curvatures: ``d`` of each piece, shaped like its parameter.
         thresholds: ``s``, ``[groups]``, at least 0.
 
     Returns:
         ``r``, ``[groups]``, 0 for a group that vanishes.
     """
-    entries = list(zip(members, curvatures, strict=True))
-    scaled = [member.parameter.detach() * d for member, d in entries]
+    entries = list(zip(slices, curvatures, strict=True))
+    scaled = [piece.parameter.detach() * d for piece, d in entries]
 
     def total(terms: Iterable[Tensor]) -> Tensor:
         sums = torch.zeros_like(thresholds)
-        for member, term in zip(members, terms, strict=True):
-            sums += member.sums(term)
+        for piece, term in zip(slices, terms, strict=True):
+            sums += piece.sums(term)
         return sums
 
     lives = total(du.square() for du in scaled).sqrt() > thresholds
-    norms = total(member.parameter.detach().square() for member in members).sqrt()
+    norms = total(piece.parameter.detach().square() for piece in slices).sqrt()
     # 1 / |d u / (r d + s)| is concave in r: Newton's first step from above lands below the root,
     # and from there they rise to it.
     for _ in range(_NEWTON_STEPS):
-        below = [member.spread(norms) * d + member.spread(thresholds) for member, d in entries]
+        below = [piece.spread(norms) * d + piece.spread(thresholds) for piece, d in entries]
         squares = [(du / under).square() for du, under in zip(scaled, below, strict=True)]
         size = total(squares).sqrt()
         slopes = zip(squares, curvatures, below, strict=True)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.fssl.groups.groups import Groups, Units
-from espalier.fssl.groups.slices import Member
+from espalier.fssl.groups.slices import ParameterSlice
 from espalier.fssl.shaping.penalty import group_weights
 from espalier.fssl.shaping.proximal import adaptive_norms, group_factors, soft_threshold
 
@@ -82,50 +82,50 @@ class Shrinker:
         """Set some groups to 0."""
         for units, chosen in zip(self._groups.units, doomed, strict=True):
             units.scale_((~chosen).float())
-            self._forget(units.members, ~chosen)
+            self._forget(units.slices, ~chosen)
 
     def _shrink_units(self, units: Units, thresholds: Tensor, lr: float) -> None:
         if not self._adapts(units):
             factors = group_factors(units.norms(), lr * thresholds)
             units.scale_(factors)
-            self._forget(units.members, factors > 0.0)
+            self._forget(units.slices, factors > 0.0)
             return
         curvatures = self._curvatures(units, lr)
-        norms = adaptive_norms(units.members, curvatures, thresholds)
-        for member, d in zip(units.members, curvatures, strict=True):
-            scaled = member.spread(norms) * d
-            whole = (scaled + member.spread(thresholds)).clamp_min(torch.finfo(d.dtype).tiny)
-            member.parameter.mul_(scaled / whole)
-        self._forget(units.members, norms > 0.0)
+        norms = adaptive_norms(units.slices, curvatures, thresholds)
+        for piece, d in zip(units.slices, curvatures, strict=True):
+            scaled = piece.spread(norms) * d
+            whole = (scaled + piece.spread(thresholds)).clamp_min(torch.finfo(d.dtype).tiny)
+            piece.parameter.mul_(scaled / whole)
+        self._forget(units.slices, norms > 0.0)
 
-    def _forget(self, members: Sequence[Member], lives: Tensor) -> None:
+    def _forget(self, slices: Sequence[ParameterSlice], lives: Tensor) -> None:
         """Take removed units out of the optimiser's momenta."""
         if lives.all():
             return
-        for member in members:
+        for piece in slices:
             for name in MOMENTA:
-                momentum = self._remembered(member.parameter).get(name)
+                momentum = self._remembered(piece.parameter).get(name)
                 if momentum is not None:
-                    momentum.mul_(member.spread(lives))
+                    momentum.mul_(piece.spread(lives))
 
     def _sizes(self, units: Units, lr: float) -> Tensor:
         """The threshold at which each group vanishes in one step, ``[size]``."""
         if not self._adapts(units):
             return units.norms() / lr
         squares = torch.zeros(units.size)
-        for member, d in zip(units.members, self._curvatures(units, lr), strict=True):
-            squares += member.sums((member.parameter * d).square())
+        for piece, d in zip(units.slices, self._curvatures(units, lr), strict=True):
+            squares += piece.sums((piece.parameter * d).square())
         return squares.sqrt()
 
     def _adapts(self, units: Units) -> bool:
-        return all(ADAPTIVE in self._remembered(member.parameter) for member in units.members)
+        return all(ADAPTIVE in self._remembered(piece.parameter) for piece in units.slices)
 
     def _remembered(self, parameter: Tensor) -> Any:
         """What the base knows of a parameter; asking makes no entry in its state."""
         return self._base.state.get(parameter, {})
 
     def _curvatures(self, units: Units, lr: float) -> list[Tensor]:
-        return [self._curvature(member.parameter, lr) for member in units.members]
+        return [self._curvature(piece.parameter, lr) for piece in units.slices]
 
     def _curvature(self, parameter: Tensor, lr: float) -> Tensor:
         """The inverse of the step sizes that Adam's last steps gave each entry."""

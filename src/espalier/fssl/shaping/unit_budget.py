@@ -74,9 +74,9 @@ class UnitBudget(Budget):
         masks: dict[Tensor, Tensor] = {}
         for units in self._groups.units:
             alive = units.alive().float()
-            for member in units.members:
-                mask = masks.setdefault(member.parameter, torch.ones_like(member.parameter))
-                mask *= member.spread(alive)
+            for piece in units.slices:
+                mask = masks.setdefault(piece.parameter, torch.ones_like(piece.parameter))
+                mask *= piece.spread(alive)
         return list(masks.items())
 
     def state_dict(self) -> dict[str, Any]:
@@ -106,9 +106,9 @@ class UnitBudget(Budget):
         gradient there, it was 0 or nobody heard it.
         """
         for units, felt in zip(self._groups.units, self._felt, strict=True):
-            for member in units.members:
-                if member.role == OUTGOING and member.parameter.grad is not None:
-                    felt |= member.sums(member.parameter.grad.abs()) > 0.0
+            for piece in units.slices:
+                if piece.role == OUTGOING and piece.parameter.grad is not None:
+                    felt |= piece.sums(piece.parameter.grad.abs()) > 0.0
 
     def _least_useful(self, part: float) -> list[Tensor]:
         """The units dead for good, and the least useful for what they cost.
@@ -144,7 +144,7 @@ def whole_families(groups: Groups, learns: Container[Tensor]) -> list[bool]:
     Raises:
         InputError: all have.
     """
-    whole = [any(each.parameter not in learns for each in units.members) for units in groups.units]
+    whole = [any(each.parameter not in learns for each in units.slices) for units in groups.units]
     if all(whole):
         raise InputError(
             "no unit of this model could be removed: of each family some parameter is not among "

@@ -20,9 +20,10 @@ from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.result import Batch, Outputs
+from espalier.progress import Progress
 
 if TYPE_CHECKING:
-    from espalier.inference.gpu.plan import GpuPlan, Progress
+    from espalier.inference.gpu.plan import GpuPlan
 
 _BAD_SAMPLE, _OVERFLOW = 1, 2
 _THREADS = 256

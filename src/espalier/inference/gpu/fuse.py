@@ -13,7 +13,7 @@ from espalier.inference.gpu.segments import (
     shared_bytes,
 )
 from espalier.inference.row_blocks import choose_groups
-from espalier.kernels import Groups
+from espalier.kernels import RowBlocks
 from espalier.network import Layer
 
 _RESERVED = 1 << 10  # shared memory the kernel itself and the driver use
@@ -79,11 +79,11 @@ class Chooser:
             yield ResidentSegment(begin, list(together), slots)
             together.clear()
 
-    def _groups(self, layer: Layer) -> tuple[Groups, float]:
+    def _groups(self, layer: Layer) -> tuple[RowBlocks, float]:
         if self.group:
             return choose_groups(layer, self.cost, self.tile)
         seconds = self.cost.rows_seconds(layer.nonzeros, layer.inputs, self.tile)
-        return Groups.none(), float(seconds)
+        return RowBlocks.none(), float(seconds)
 
     def _joins(self, layer: Layer, together: list[Layer], slots: int, alone: float) -> bool:
         """Whether the layer may follow those in shared memory."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.kernels import Groups
+from espalier.kernels import RowBlocks
 from espalier.network import Layer
 
 ENTRY = np.dtype([("column", np.int32), ("weight", np.float32)])
@@ -52,11 +52,11 @@ def pack_rows(layer: Layer, rows: NDArray[np.int32]) -> PackedRows:
     return PackedRows(offsets, _entries(layer, place), rows)
 
 
-def pack_blocks(layer: Layer, groups: Groups) -> PackedBlocks:
+def pack_blocks(layer: Layer, groups: RowBlocks) -> PackedBlocks:
     """Sets of rows as blocks: rows of a set have the same columns, or one set takes all rows.
 
     >>> layer = Layer([[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]], bias=0.0)
-    >>> packed = pack_blocks(layer, Groups.one(2))
+    >>> packed = pack_blocks(layer, RowBlocks.one(2))
     >>> packed.columns.tolist(), packed.weights[:, :2].tolist()
     ([0, 2], [[1.0, 3.0], [2.0, 4.0]])
     """
@@ -94,7 +94,7 @@ def pack_slices(layer: Layer) -> PackedSlices:
     return PackedSlices(offsets, entries)
 
 
-def rows_alone(layer: Layer, groups: Groups) -> NDArray[np.int32]:
+def rows_alone(layer: Layer, groups: RowBlocks) -> NDArray[np.int32]:
     """The rows that no set takes."""
     alone = np.ones(layer.outputs, bool)
     alone[groups.rows] = False
@@ -112,7 +112,7 @@ def _entries(layer: Layer, place: NDArray[np.int64]) -> NDArray[np.void]:
     return entries
 
 
-def _blocks_of(groups: Groups) -> NDArray[np.int32]:
+def _blocks_of(groups: RowBlocks) -> NDArray[np.int32]:
     """Sets cut into blocks ``[blocks, 16]``, the last one of a set filled up with -1."""
     sizes = np.diff(groups.offsets)
     blocks = -(-sizes // BLOCK_ROWS)
@@ -124,7 +124,7 @@ def _blocks_of(groups: Groups) -> NDArray[np.int32]:
     return rows
 
 
-def _share_columns(layer: Layer, groups: Groups) -> bool:
+def _share_columns(layer: Layer, groups: RowBlocks) -> bool:
     """Whether the rows of every set have the same columns; only a set of all rows may not."""
     if len(groups.offsets) != 2 or len(groups.rows) != layer.outputs:
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +21,7 @@ from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import Workspace
 from espalier.inference.options import Filter, check_choice, check_memory
 from espalier.network import Layer, Network
+from espalier.progress import Progress
 from espalier.simplify.fold import Expansion
 from espalier.simplify.invariants import Invariants, find_invariants, holds_from
 from espalier.simplify.simplifier import Savings, Simplifier
@@ -28,7 +29,6 @@ from espalier.simplify.simplifier import Savings, Simplifier
 if TYPE_CHECKING:
     from espalier.inference.plan import Options
 
-Progress = Callable[[int, int], None]
 DeviceOutput = Literal["dense", "csr", "device"]
 DEVICE_OUTPUTS: tuple[DeviceOutput, ...] = ("dense", "csr", "device")
 TILE = 64

@@ -20,7 +20,7 @@ from espalier.inference.gpu.pack import (
     pack_slices,
     rows_alone,
 )
-from espalier.kernels import Groups
+from espalier.kernels import RowBlocks
 from espalier.network import Layer
 
 _ALIGNMENT = 256
@@ -112,7 +112,7 @@ class Blob:
 class LayerSegment:
     """One layer over the panels in global memory: rows alone, blocks of rows, or both."""
 
-    def __init__(self, begin: int, layer: Layer, groups: Groups) -> None:
+    def __init__(self, begin: int, layer: Layer, groups: RowBlocks) -> None:
         self.lower, self.upper = _clamp(layer)
         blob = Blob()
         self._bias = blob.add(layer.bias)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.cuda import Device, arguments
-from espalier.cuda.arrays import DeviceView, on_device, read_device_array, stream_of
-from espalier.cuda.dlpack import has_dlpack, read_dlpack
+from espalier.cuda.arrays import DeviceView, on_device, read_device_array
 from espalier.errors import InputError
 from espalier.inference.gpu.workspace import Workspace
 from espalier.kernels.samples import check_samples, name_bad_sample
@@ -58,7 +58,8 @@ class HostDense(Samples):
             piece = self._x[begin : min(begin + at_once, stop)]
             device.copy_in(space.staging, np.ascontiguousarray(piece), stream)
             panels = space.buffers[0] + 4 * (begin - start) * self.width
-            view = DeviceView(space.staging, piece.shape, (self.width, 1), piece.dtype, None)
+            strides = self.width, 1
+            view = DeviceView(space.staging, piece.shape, strides, piece.dtype, stream, None)
             _turn(device, view, panels, space.status, tile, stream)
 
     def name_bad(self) -> InputError:
@@ -116,8 +117,8 @@ class HostCsr(Samples):
 class DeviceDense(Samples):
     """Rows on the device, read in place whatever their strides."""
 
-    def __init__(self, view: DeviceView, stream: int | None) -> None:
-        self._view, self.stream = view, stream
+    def __init__(self, view: DeviceView) -> None:
+        self._view, self.stream = view, view.stream
         self.count, self.width = view.shape
 
     def load(
@@ -126,8 +127,7 @@ class DeviceDense(Samples):
         """Turn them."""
         view = self._view
         address = view.address + 4 * start * view.strides[0]
-        shape = stop - start, self.width
-        piece = DeviceView(address, shape, view.strides, view.dtype, view.owner)
+        piece = replace(view, address=address, shape=(stop - start, self.width))
         _turn(device, piece, space.buffers[0], space.status, tile, stream)
 
     def name_bad(self) -> InputError:
@@ -137,11 +137,13 @@ class DeviceDense(Samples):
 class DeviceCsr(Samples):
     """CSR whose three arrays lie on the device, as CuPy's does."""
 
-    def __init__(self, x: Any, device: Device) -> None:
+    def __init__(self, x: Any, device: Device, stream: int) -> None:
         if not getattr(x, "has_canonical_format", True):
             raise InputError("x has a column twice in a row; call x.sum_duplicates() first")
         names = "indptr", "indices", "data"
-        self._views = [read_device_array(f"x.{each}", getattr(x, each), device) for each in names]
+        self._views = [
+            read_device_array(f"x.{each}", getattr(x, each), device, stream) for each in names
+        ]
         offsets, columns, values = self._views
         kinds = {np.dtype(np.int32), np.dtype(np.int64)}
         if offsets.dtype not in kinds or columns.dtype != offsets.dtype:
@@ -152,7 +154,7 @@ class DeviceCsr(Samples):
         if values.dtype != np.float32:
             raise InputError(f"x holds {values.dtype} on the device, wanted float32")
         self.count, self.width = x.shape
-        self.stream = stream_of(x.data, device)
+        self.stream = values.stream
         self._check_offsets(device)
 
     def _check_offsets(self, device: Device) -> None:
@@ -198,19 +200,15 @@ def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
     Raises:
         InputError: not a real matrix, of another width or type. DeviceError: on another device.
     """
-    if on_device(getattr(x, "data", None)) and hasattr(x, "indptr"):
+    if hasattr(x, "indptr") and on_device(getattr(x, "data", None)):
         _check_shape(x.shape, width)
-        return DeviceCsr(x, device)
-    if on_device(x) or has_dlpack(x):
-        if on_device(x):
-            view = read_device_array("x", x, device)
-            stream = stream_of(x, device)
-        else:
-            view = read_dlpack("x", x, device, stream)
+        return DeviceCsr(x, device, stream)
+    if on_device(x):
+        view = read_device_array("x", x, device, stream)
         _check_shape(view.shape, width)
         if view.dtype != np.float32:
             raise InputError(f"x holds {view.dtype} on the device, wanted float32")
-        return DeviceDense(view, stream)
+        return DeviceDense(view)
     matrix = check_samples(x, width)
     return HostDense(matrix) if isinstance(matrix, np.ndarray) else HostCsr(matrix)
 

@@ -6,7 +6,6 @@ samples that died, and are here to be compared with; `espalier.inference.plan` i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from espalier.inference.strategies.outputs import sparse_outputs, zero_filter
 from espalier.kernels import SparseProduct, instruction_set, thread_count
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
+from espalier.progress import Progress
 from espalier.simplify.invariants import find_invariants, holds_from
 
 Strategy = Literal["buffer", "no-buffer", "filter"]
@@ -53,7 +53,7 @@ class StrategyPlan:
         *,
         output: Output = "csr",
         threads: int | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Result:
         """Run all samples through the network; see `Plan.run`."""
         check_choice("output", output, OUTPUTS)

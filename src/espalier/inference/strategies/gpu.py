@@ -6,7 +6,6 @@ drop zeros. They are here to be compared with; `espalier.inference.gpu.plan` is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -23,6 +22,7 @@ from espalier.inference.strategies.gpu_run import DeviceLayer, StrategyRun
 from espalier.inference.strategies.outputs import sparse_outputs, zero_filter
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
+from espalier.progress import Progress
 from espalier.simplify.invariants import find_invariants
 
 STRATEGIES = ("buffer", "no-buffer", "filter")
@@ -68,7 +68,7 @@ class GpuStrategyPlan:
         x: Any,
         *,
         output: Output = "csr",
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> GpuResult:
         """Run all samples through the network; where memory is short, half of them at a time."""
         check_choice("output", output, OUTPUTS)

@@ -194,7 +194,7 @@ class StrategyRun:
             status=self._status,
         )
         by_warps = -(-rows // _WARPS), 1
-        device.launch("respond_csr", by_warps, _THREADS, step, self.stream)
+        device.launch("epilogue_csr", by_warps, _THREADS, step, self.stream)
         device.launch("place_rows", (1, 1), _SCAN_THREADS, step, self.stream)
         device.launch("compact_csr", by_warps, _THREADS, step, self.stream)
         found = np.empty(2, np.int32)

@@ -112,7 +112,7 @@ def _backward(
         values.detach().numpy(),
         x.detach().numpy(),
         dy.detach().numpy(),
-        wanted=needs_input_grad,
+        needs_input_grad=needs_input_grad,
         dx=None if dx is None else dx.numpy(),
         threads=torch.get_num_threads(),
     )

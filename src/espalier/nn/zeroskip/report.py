@@ -10,6 +10,7 @@ from torch import nn
 from espalier.errors import InputError
 from espalier.nn.zeroskip.autotune import PassTuner
 from espalier.nn.zeroskip.layers import ZeroSkipLayer
+from espalier.tables import table_lines
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,7 @@ class ModelReport:
                 )
             return f"layers that may skip zeros: {self.layers}; none has run in training yet"
         head = ("layer", "input", "pass", "density", "choice", "gain", "calls")
-        rows = [head, *(_row(entry) for entry in self.passes)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(table_lines([head, *(_row(entry) for entry in self.passes)]))
 
 
 def model_report(model: nn.Module) -> ModelReport:

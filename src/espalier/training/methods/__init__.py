@@ -2,7 +2,7 @@
 
 from espalier.fssl import Groups
 from espalier.training.methods import dense, fssl, magnitude, rigl
-from espalier.training.phases import Stretch, divide
+from espalier.training.phases import Phase, divide
 from espalier.training.settings import Settings
 
 _PHASES = {
@@ -14,7 +14,7 @@ _PHASES = {
 _LINEAR_ALONE = ("fssl", "rigl")  # make zeros in linear layers only
 
 
-def stretches(settings: Settings) -> list[Stretch]:
+def phases_of(settings: Settings) -> list[Phase]:
     """The phases of a method over the epochs of a training.
 
     Raises:
@@ -37,4 +37,4 @@ def check_target(settings: Settings, start: Groups) -> None:
         start.check_zeros(target.value)
 
 
-__all__ = ["check_target", "stretches"]
+__all__ = ["check_target", "phases_of"]

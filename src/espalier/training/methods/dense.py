@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from torch import nn
-
-from espalier.training.context import Job
-from espalier.training.phase_trainer import Trainer
-from espalier.training.phases import Begin, Phase
+from espalier.training.phase_trainer import PhaseTrainer
+from espalier.training.phases import MakeTrainer, Phase
 from espalier.training.settings import Settings
 
 
@@ -17,16 +14,11 @@ def phases(settings: Settings) -> list[Phase]:
 
 def dense_phase(part: float) -> Phase:
     """Ordinary training for a part of the epochs."""
-    return Phase("dense", part, begin)
-
-
-def begin(job: Job, model: nn.Module, steps: int) -> Trainer:
-    """A trainer of nothing but the loss."""
-    return Trainer(job, model, job.groups(model), steps)
+    return Phase("dense", part, PhaseTrainer)
 
 
 def pruning_phases(
-    settings: Settings, name: str, prune: Begin, finetune: Begin, least_steps: int = 1
+    settings: Settings, name: str, prune: MakeTrainer, finetune: MakeTrainer, least_steps: int = 1
 ) -> list[Phase]:
     """Dense, then a phase of this name that makes the zeros, then fine-tuning."""
     rest = 1.0 - settings.dense_part - settings.sparsify_part

@@ -2,38 +2,38 @@
 // into the sums of the target pixels it meets (SparseTrain, sections 3.2 and 3.3).
 #include <omp.h>
 
+#include "zeroskip/conv3x3.h"
 #include "zeroskip/conv_index.h"
 #include "zeroskip/tiles.h"
 #include "zeroskip/work_split.h"
-#include "zeroskip/conv3x3.h"
 
 namespace espalier {
 
 namespace {
 
-struct RowPass {
-  const Correspondence& geometry;
+struct TapPass {
+  const ConvIndex& index;
   const TapMatrices& matrices;
-  const Panels& panels;
+  const ColumnPanels& panels;
   const float* source;
   const uint64_t* mask;
   const float* bias;
   float* target;
 
-  int64_t pixels_of(const Unit& unit) const { return geometry.pixels_of(unit.begin, unit.end); }
-  float* results(const Unit& unit, int64_t panel) const {
-    return target + unit.begin * geometry.width() * panels.columns + panel * panels.width;
+  int64_t pixels_of(const WorkUnit& unit) const { return index.pixels_of(unit.begin, unit.end); }
+  float* results(const WorkUnit& unit, int64_t panel) const {
+    return target + unit.begin * index.width() * panels.columns + panel * panels.width;
   }
   // One tap that meets all pixels: sums need no place of their own before the first block of
   // channels or behind the last one.
   bool is_direct(int64_t panel) const {
-    return geometry.is_pointwise() && panels.columns_of(panel) == panels.pitch_of(panel);
+    return index.is_pointwise() && panels.columns_of(panel) == panels.pitch_of(panel);
   }
 };
 
 // What every sum of a panel begins with. Adding to 0 makes -0.0 a 0.0, so that skipping a zero and
 // adding it give the same bits.
-void write_start(const RowPass& pass, int64_t panel, float* start) {
+void write_start(const TapPass& pass, int64_t panel, float* start) {
   const float* bias = pass.bias ? pass.bias + panel * pass.panels.width : nullptr;
   for (int c = 0; c < pass.panels.pitch_of(panel); ++c) {
     start[c] = bias && c < pass.panels.columns_of(panel) ? 0.0f + bias[c] : 0.0f;
@@ -41,11 +41,11 @@ void write_start(const RowPass& pass, int64_t panel, float* start) {
 }
 
 // Pixels lie behind each other in a pointwise layer: one sweep does for all of a unit.
-void sweep_unit(const RowPass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
+void sweep_unit(const TapPass& pass, const KernelTable& table, const WorkUnit& unit, int64_t panel,
                 int64_t block, const Tile& tile, const float* start, float* sums) {
   const int64_t rows = pass.matrices.rows;
   const int64_t words = words_of(rows);
-  const int64_t first = unit.begin * pass.geometry.width();
+  const int64_t first = unit.begin * pass.index.width();
   const bool begins = block == 0, ends = block + 1 == pass.matrices.blocks();
   const int64_t pitch = pass.panels.pitch_of(panel);
   table.zeroskip.sweep_rows[pass.panels.vectors_of(panel) - 1]({
@@ -64,12 +64,12 @@ void sweep_unit(const RowPass& pass, const KernelTable& table, const Unit& unit,
   });
 }
 
-void sweep_tap(const RowPass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
+void sweep_tap(const TapPass& pass, const KernelTable& table, const WorkUnit& unit, int64_t panel,
                int64_t block, int tap, const Tile& tile, float* sums) {
   const int64_t rows = pass.matrices.rows;
   const int64_t words = words_of(rows);
   const int64_t pitch = pass.panels.pitch_of(panel);
-  pass.geometry.for_each_run(unit.begin, unit.end, tap, [&](int64_t target, const Run& run) {
+  pass.index.for_each_run(unit.begin, unit.end, tap, [&](int64_t target, const Run& run) {
     table.zeroskip.sweep_rows[pass.panels.vectors_of(panel) - 1]({
         .count = run.count,
         .bits = pass.mask + run.source_begin * words + block,
@@ -87,7 +87,7 @@ void sweep_tap(const RowPass& pass, const KernelTable& table, const Unit& unit, 
   });
 }
 
-void run_task(const RowPass& pass, const KernelTable& table, const Unit& unit, int64_t panel,
+void run_task(const TapPass& pass, const KernelTable& table, const WorkUnit& unit, int64_t panel,
               const auto& tile_of, float* start, float* sums) {
   const TapMatrices& matrices = pass.matrices;
   const int pitch = pass.panels.pitch_of(panel);
@@ -110,31 +110,31 @@ void run_task(const RowPass& pass, const KernelTable& table, const Unit& unit, i
                              pass.results(unit, panel), pass.panels.columns);
 }
 
-void run_pass(const RowPass& pass, const KernelTable& table, int threads) {
-  const Panels& panels = pass.panels;
+void run_pass(const TapPass& pass, const KernelTable& table, int threads) {
+  const ColumnPanels& panels = pass.panels;
   const TapMatrices& matrices = pass.matrices;
-  const Correspondence& geometry = pass.geometry;
-  const Units units(geometry.rows(), geometry.width(), panels.count, threads);
+  const ConvIndex& index = pass.index;
+  const WorkSplit split(index.rows(), index.width(), panels.count, threads);
   const int64_t tiles_a_panel = matrices.blocks() * matrices.taps;
   const auto pack = [&](int64_t i, float* tile) {
     return matrices.pack(table, panels, i / tiles_a_panel, i / matrices.taps % matrices.blocks(),
                          int(i % matrices.taps), tile);
   };
   const size_t tile_floats = size_t(64) * size_t(panels.width);
-  Tiles tiles(panels.count * tiles_a_panel, tile_floats, units.count(), threads, pack);
+  Tiles tiles(panels.count * tiles_a_panel, tile_floats, split.count(), threads, pack);
   const size_t start_floats = size_t(panels.width + 15) / 16 * 16;
-  const size_t sum_floats = size_t(units.max_rows() * geometry.width() * panels.width);
+  const size_t sum_floats = size_t(split.max_rows() * index.width() * panels.width);
   const size_t own_floats = (tile_floats + start_floats + sum_floats + 15) / 16 * 16;
   Scratch own(size_t(threads) * own_floats);
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t task = 0; task < units.count() * panels.count; ++task) {
+  for (int64_t task = 0; task < split.count() * panels.count; ++task) {
     float* tile = own.data() + size_t(omp_get_thread_num()) * own_floats;
     float* start = tile + tile_floats;
     const int64_t panel = task % panels.count;
     const auto tile_of = [&](int64_t block, int tap) {
       return tiles.get(panel * tiles_a_panel + block * matrices.taps + tap, tile);
     };
-    run_task(pass, table, units[task / panels.count], panel, tile_of, start, start + start_floats);
+    run_task(pass, table, split[task / panels.count], panel, tile_of, start, start + start_floats);
   }
 }
 
@@ -143,27 +143,27 @@ void run_pass(const RowPass& pass, const KernelTable& table, int threads) {
 void zeroskip_forward(const ConvShape& shape, const float* x, const uint64_t* x_mask,
                       const WeightsView& weights, const float* bias, float* y, int threads) {
   if (!shape.output_pixels()) return;
-  if (has_tap_window(shape)) {
-    return zeroskip_taps(shape, {true, x, x_mask, weights, bias, y}, threads);
+  if (is_conv3x3(shape)) {
+    return zeroskip_conv3x3(shape, {true, x, x_mask, weights, bias, y}, threads);
   }
   const KernelTable& table = kernels();
-  const Correspondence geometry(shape, Correspondence::Direction::forward);
+  const ConvIndex index(shape, ConvIndex::Direction::forward);
   const TapMatrices matrices(shape, weights, true);
-  const Panels panels(shape.filters, table.zeroskip.lanes, table.zeroskip.vectors);
-  run_pass({geometry, matrices, panels, x, x_mask, bias, y}, table, threads);
+  const ColumnPanels panels(shape.filters, table.zeroskip.lanes, table.zeroskip.vectors);
+  run_pass({index, matrices, panels, x, x_mask, bias, y}, table, threads);
 }
 
 void zeroskip_backward_input(const ConvShape& shape, const float* dy, const uint64_t* dy_mask,
                              const WeightsView& weights, float* dx, int threads) {
   if (!shape.input_pixels()) return;
-  if (has_tap_window(shape)) {
-    return zeroskip_taps(shape, {false, dy, dy_mask, weights, nullptr, dx}, threads);
+  if (is_conv3x3(shape)) {
+    return zeroskip_conv3x3(shape, {false, dy, dy_mask, weights, nullptr, dx}, threads);
   }
   const KernelTable& table = kernels();
-  const Correspondence geometry(shape, Correspondence::Direction::backward);
+  const ConvIndex index(shape, ConvIndex::Direction::backward);
   const TapMatrices matrices(shape, weights, false);
-  const Panels panels(shape.channels, table.zeroskip.lanes, table.zeroskip.vectors);
-  run_pass({geometry, matrices, panels, dy, dy_mask, nullptr, dx}, table, threads);
+  const ColumnPanels panels(shape.channels, table.zeroskip.lanes, table.zeroskip.vectors);
+  run_pass({index, matrices, panels, dy, dy_mask, nullptr, dx}, table, threads);
 }
 
 }  // namespace espalier

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from espalier.fssl import LayerUse
-from espalier.fssl.latency.grid import BACKENDS, CSR, DENSE, STEP, points
+from espalier.fssl.latency.probes import BACKENDS, CSR, DENSE, STEP, points
 
 widths = st.integers(1, 3000)
 families = st.sampled_from([None, 0])

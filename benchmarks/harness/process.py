@@ -1,4 +1,4 @@
-"""Peak memory of this process, and the memory that is free."""
+"""Processes: the memory of this one, and how to start others that import the benchmarks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import re
 import resource
 from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def peak_memory(status: Path = Path("/proc/self/status")) -> int:
@@ -36,3 +38,9 @@ def too_large(connections: int, bytes_each: int) -> str | None:
         f"its weights take {wanted / 2**30:.1f} GiB, of {free / 2**30:.1f} GiB free half is used "
         "at most"
     )
+
+
+def environment() -> dict[str, str]:
+    """For a process in any folder that imports the benchmarks of this checkout."""
+    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -1,0 +1,162 @@
+"""`espalier bench`: what a user gains on this machine, in about a minute."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from espalier import kernels
+from espalier.cli import format
+from espalier.cli.console import print_json, print_rows, print_text, progress
+from espalier.cli.gains import inference
+from espalier.cli.gains.workload import OURS, Gain, Workload
+from espalier.cli.info import describe_machine
+from espalier.cli.options import Json, Threads
+from espalier.errors import MissingExtraError
+
+SCHEMA = 1  # of the JSON
+WIDTH = 30  # characters of the first column, for a table of 80
+PACKAGES = ("espalier", "numpy", "scipy", "torch")
+
+
+Results = dict[str, Gain | MissingExtraError]
+
+
+class Row(NamedTuple):
+    """A row of the table: what is done, and how to prepare it."""
+
+    what: str
+    prepare: Callable[[], Workload]
+
+
+def bench(
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to spend, as far as three rounds allow.")
+    ] = 60.0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure what espalier gains on this machine, and say where it does not pay.
+
+    Networks of 120 layers of 1024 neurons: the Graph Challenge's, where shortcuts are proven, and
+    one without structure, beside scipy's and PyTorch's sparse products. Training steps:
+    convolutions that skip zeros, and a sparse layer of 2048 x 2048 weights at two densities,
+    beside PyTorch's. All results are checked equal before they are timed in turns.
+    """
+    count = kernels.thread_count(threads)
+    end = time.perf_counter() + seconds
+    found: Results = {}
+    with _torch_threads(count):
+        wanted = rows(count)
+        for row in wanted:
+            left = end - time.perf_counter()
+            found[row.what] = _measure(row, left / (len(wanted) - len(found)))
+    machine = _describe(count)
+    if as_json:
+        measured = [{"what": what} | _to_json(gain) for what, gain in found.items()]
+        print_json({"schema": SCHEMA, "machine": machine, "rows": measured})
+        return
+    _print_table(found)
+    versions = ", ".join(f"{name} {each}" for name, each in machine["versions"].items() if each)
+    print_text(
+        f"{machine['processor']}, {machine['instruction_set']}, {count} threads; {versions}. "
+        "Medians of rounds in turns; scipy's products use one thread."
+    )
+
+
+def rows(threads: int) -> list[Row]:
+    """Everything that is measured, in order."""
+
+    def sparse_layer(density: float) -> Workload:
+        layer: Workload = _training().sparse_layer(2048, 128, density)
+        return layer
+
+    return [
+        Row(
+            "RadiX-Net, 2000 digits",
+            lambda: inference.challenge(1024, 120, 2000, threads),
+        ),
+        Row(
+            "random network, 1000 samples",
+            lambda: inference.structureless(1024, 120, 1000, threads),
+        ),
+        Row("step of small VGG, batch 64", lambda: _training().small_vgg(64, 64)),
+        Row("step of ResNet block, batch 64", lambda: _training().resnet_block(64, 64)),
+        *(
+            Row(f"step of sparse layer, {density:.0%}", partial(sparse_layer, density))
+            for density in (0.1, 0.02)
+        ),
+    ]
+
+
+def _training() -> Any:
+    try:
+        from espalier.cli.gains import training
+    except ImportError:
+        raise MissingExtraError("torch", "train", "training") from None
+    return training
+
+
+def _measure(row: Row, seconds: float) -> Gain | MissingExtraError:
+    start = time.perf_counter()
+    try:
+        with progress(f"preparing: {row.what}", "steps"):
+            workload = row.prepare()
+    except MissingExtraError as error:
+        return error
+    with progress(row.what, "rounds") as update:
+        return workload.measure(start + seconds - time.perf_counter(), update)
+
+
+@contextmanager
+def _torch_threads(threads: int) -> Iterator[None]:
+    """PyTorch, where it is installed, computes with so many threads."""
+    try:
+        import torch
+    except ImportError:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _print_table(found: Results) -> None:
+    cells = []
+    for what, gain in found.items():
+        if isinstance(gain, MissingExtraError):
+            cells.append([what, "-", "-", "-", "-"])
+            continue
+        times = [format.seconds(gain.seconds[name]) for name in gain.gains]
+        ratios = [f"{format.quantity(each)}x" for each in gain.gains.values()]
+        first = [what, *textwrap.wrap(gain.advice, WIDTH)]
+        columns = first, [format.seconds(gain.seconds[OURS])], gain.gains, times, ratios
+        cells.append(list(map("\n".join, columns)))
+    header = ["what", OURS, "peer", "its time", "gain"]
+    print_rows("what you gain on this machine", header, cells)
+    for what, gain in found.items():
+        if isinstance(gain, MissingExtraError):
+            print_text(f"{what}: {gain}")
+
+
+def _describe(threads: int) -> dict[str, Any]:
+    machine = describe_machine()
+    return {
+        "processor": machine["processor"],
+        "instruction_set": machine["instruction_set"]["name"],
+        "threads": threads,
+        "versions": {name: machine["versions"][name] for name in PACKAGES},
+    }
+
+
+def _to_json(gain: Gain | MissingExtraError) -> dict[str, Any]:
+    return {"missing": str(gain)} if isinstance(gain, MissingExtraError) else gain._asdict()
