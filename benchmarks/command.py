@@ -62,16 +62,14 @@ def challenge(
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples of the random networks.")] = 4096,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each candidate.")] = 7,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:N: what to measure.")] = "cpu",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
+        int | None, typer.Option(min=1, help="Threads of all candidates; all by default.")
     ] = None,
     limit: Annotated[
         float,
-        typer.Option(
-            min=0.1, help="Seconds of all rounds of one contestant; slower ones run less."
-        ),
+        typer.Option(min=0.1, help="Seconds of all rounds of one candidate; slower ones run less."),
     ] = 120.0,
     peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Run scipy, torch and GraphBLAS too.")
@@ -150,9 +148,9 @@ def sparsetrain(
     train_steps: Annotated[
         int, typer.Option(min=1, help="Steps of training before zeros are captured.")
     ] = 100,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each candidate.")] = 7,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
+        int | None, typer.Option(min=1, help="Threads of all candidates; all by default.")
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A few layers, rounds and steps: about a minute.")
@@ -229,7 +227,7 @@ def fssl(
     lenet5_epochs: Annotated[
         int | None, typer.Option(min=1, help="Of the trainings of LeNet-5; --epochs by default.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each candidate.")] = 7,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of trainings; all by default. Times are of one and two."),
@@ -307,7 +305,7 @@ def partition(
     deep: Annotated[int | None, typer.Option(min=1, help="Layers of it.  [default: 120]")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples of it.  [default: 256]")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Timed rounds of each contestant.  [default: 7]")
+        int | None, typer.Option(min=1, help="Timed rounds of each candidate.  [default: 7]")
     ] = None,
     quick: Annotated[
         bool,

@@ -1,4 +1,4 @@
-"""espalier as a contestant: plans with some or all shortcuts."""
+"""espalier as a candidate: plans with some or all shortcuts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.challenge.contest import Contestant, Work
+from benchmarks.challenge.comparison import Candidate, Work
 from espalier.inference import Plan
 from espalier.inference.options import Filter
 
 
-def plan_contestant(name: str, plan: Plan, filter: Filter) -> Contestant:
+def plan_candidate(name: str, plan: Plan, filter: Filter) -> Candidate:
     """A plan run from the caller's matrix to the categories."""
 
     def prepare(batch: Any) -> Work:
@@ -21,4 +21,4 @@ def plan_contestant(name: str, plan: Plan, filter: Filter) -> Contestant:
     def outputs(batch: Any) -> NDArray[np.float32]:
         return np.asarray(plan.run(batch, filter).activations)
 
-    return Contestant(name, prepare, outputs)
+    return Candidate(name, prepare, outputs)

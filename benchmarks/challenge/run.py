@@ -41,7 +41,7 @@ def run(
     Raises:
         InputError: a section of that name does not exist.
         MissingExtraError: a plot is wanted, but matplotlib is not installed.
-        EspalierError: a contestant computes something else than the others.
+        EspalierError: a candidate computes something else than the others.
     """
     chosen = choose(SECTIONS, sections)
     if output is not None:

@@ -46,9 +46,9 @@ class Settings:
         truth: list of categories to check the run of every network against.
         structureless: sizes of the networks without structure.
         batch: samples they run.
-        rounds: timed rounds of each contestant.
-        threads: threads of every contestant.
-        limit: seconds the rounds of one contestant may take; slower ones run fewer rounds, or
+        rounds: timed rounds of each candidate.
+        threads: threads of every candidate.
+        limit: seconds the rounds of one candidate may take; slower ones run fewer rounds, or
             fewer samples, and the tables say so.
         peers: measure scipy, torch and GraphBLAS too.
         memory: budget in bytes of espalier's plans, None for half of the memory free.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from benchmarks.challenge.alone import measure_alone
-from benchmarks.challenge.contest import LEAST_ROUNDS
+from benchmarks.challenge.comparison import LEAST_ROUNDS
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
 from benchmarks.harness.process import peak_memory

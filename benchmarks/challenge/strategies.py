@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.challenge.contest import Contestant, Work, compete
+from benchmarks.challenge.comparison import Candidate, Work, compare
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
 from benchmarks.harness.process import too_large
@@ -44,9 +44,9 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     inputs = settings.inputs(network.inputs, watch)
     with watch(f"{title}: converting weights", "steps"):
         plan = StrategyPlan(network, STRATEGIES[0], settings.threads)
-    contestants = [_contestant(plan, strategy) for strategy in STRATEGIES]
+    candidates = [_contestant(plan, strategy) for strategy in STRATEGIES]
     with watch(f"{title}: strategies interleaved", "runs") as progress:
-        contest = compete(contestants, network, inputs, settings, progress)
+        comparison = compare(candidates, network, inputs, settings, progress)
     size = (network.inputs, len(network))
     operations = network.connections * inputs.shape[0]
     return [
@@ -55,13 +55,13 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
             "neurons": size[0],
             "layers": size[1],
             "strategy": strategy,
-            "rate": operations / contest.times[strategy].seconds.median,
+            "rate": operations / comparison.times[strategy].seconds.median,
             "published_seconds": {
                 device: published.FSSL_SECONDS[device, PAPER_NAMES[strategy]].get(size)
                 for device in DEVICES
             },
         }
-        | contest.times[strategy].to_record()
+        | comparison.times[strategy].to_record()
         for strategy in STRATEGIES
     ]
 
@@ -77,7 +77,7 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     ]
 
 
-def _contestant(plan: StrategyPlan, strategy: Any) -> Contestant:
+def _contestant(plan: StrategyPlan, strategy: Any) -> Candidate:
     variant = copy.copy(plan)  # the weights are held once
     variant.strategy = strategy
 
@@ -87,7 +87,7 @@ def _contestant(plan: StrategyPlan, strategy: Any) -> Contestant:
     def outputs(batch: Any) -> NDArray[np.float32]:
         return np.asarray(variant.run(batch, output="dense").activations)
 
-    return Contestant(strategy, prepare, outputs)
+    return Candidate(strategy, prepare, outputs)
 
 
 def _paper_seconds(device: published.Device) -> Column:

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.challenge.contest import Contest, compete
-from benchmarks.challenge.engine import plan_contestant
-from benchmarks.challenge.peer_contestants import enter_peers
+from benchmarks.challenge.comparison import Comparison, compare
+from benchmarks.challenge.engine import plan_candidate
+from benchmarks.challenge.peer_candidates import installed_peers
 from benchmarks.challenge.settings import Settings, Size
 from benchmarks.harness import text
 from benchmarks.harness.process import too_large
@@ -25,34 +25,36 @@ BYTES_PER_CONNECTION = 8 * 6  # the network, espalier's plan and one copy for ea
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Everybody on one network, interleaved."""
+    """All candidates on one network, interleaved."""
     return [partial(measure, settings, size) for size in settings.structureless]
 
 
 def measure(settings: Settings, size: Size, watch: Watch) -> list[Record]:
-    """A record for each contestant and each peer that is not installed."""
+    """A record for each candidate and each peer that is not installed."""
     name = str(size)
     lazy = random_network(*size)
     if reason := too_large(lazy.connections, BYTES_PER_CONNECTION):
         return [skipped(name, "all", reason)]
     batch = rectified_noise(settings.batch, size.neurons)
-    with watch(f"{name}: preparing everybody", "steps"):
+    with watch(f"{name}: preparing all candidates", "steps"):
         network = Network(list(lazy))
         plan = compile(network, threads=settings.threads, memory=settings.memory)
-        entries, missing = enter_peers(network, settings.batch, settings, filters=(False,))
-    with watch(f"{name}: everybody interleaved", "runs") as progress:
-        contestants = [plan_contestant(OURS, plan, "unique")]
-        contestants += [entry.contestant for entry in entries]
-        contest = compete(contestants, network, batch, settings, progress)
+        entries, missing = installed_peers(network, settings.batch, settings, filters=(False,))
+    with watch(f"{name}: all candidates interleaved", "runs") as progress:
+        candidates = [plan_candidate(OURS, plan, "unique")]
+        candidates += [entry.candidate for entry in entries]
+        comparison = compare(candidates, network, batch, settings, progress)
     multiply_adds = network.connections * settings.batch
     facts = {"network": name, "neurons": size.neurons, "layers": size.layers}
     records = [
-        facts | {"name": OURS, "peer": None, "slab": None} | _figures(contest, OURS, multiply_adds)
+        facts
+        | {"name": OURS, "peer": None, "slab": None}
+        | _figures(comparison, OURS, multiply_adds)
     ]
     records += [
         facts
-        | {"name": entry.contestant.name, "peer": entry.peer, "slab": entry.slab}
-        | _figures(contest, entry.contestant.name, multiply_adds)
+        | {"name": entry.candidate.name, "peer": entry.peer, "slab": entry.slab}
+        | _figures(comparison, entry.candidate.name, multiply_adds)
         for entry in entries
     ]
     return records + [record | {"network": name} for record in missing]
@@ -68,11 +70,11 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "is a loop of multiply-adds in registers, measured in every round beside the others.",
     ]
     for network in dict.fromkeys(record["network"] for record in records):
-        field = [
+        peers_measured = [
             record for record in records if record["network"] == network and record.get("peer")
         ]
-        if field:
-            best = min(field, key=lambda record: record["seconds"]["median"])
+        if peers_measured:
+            best = min(peers_measured, key=lambda record: record["seconds"]["median"])
             said.append(
                 f"{network}: the best peer is {best['name']}; espalier is "
                 f"{text.ratios(best['over_ours'])} as fast."
@@ -86,15 +88,15 @@ def rectified_noise(samples: int, neurons: int) -> NDArray[np.float32]:
     return np.maximum(noise, 0.0, out=noise)
 
 
-def _figures(contest: Contest, name: str, multiply_adds: int) -> Record:
-    times = contest.times[name]
+def _figures(comparison: Comparison, name: str, multiply_adds: int) -> Record:
+    times = comparison.times[name]
     return {
         **times.to_record(),
         "multiply_adds": multiply_adds,
         "multiply_adds_per_second": multiply_adds / times.seconds.median,
-        "ceiling": contest.ceiling.to_dict(),
-        "share_of_peak": contest.share_of_peak(name, multiply_adds).to_dict(),
-        "over_ours": times.seconds.over(contest.times[OURS].seconds).to_dict(),
+        "ceiling": comparison.ceiling.to_dict(),
+        "share_of_peak": comparison.share_of_peak(name, multiply_adds).to_dict(),
+        "over_ours": times.seconds.over(comparison.times[OURS].seconds).to_dict(),
     }
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+from benchmarks.challenge.device_comparison import Seconds, compare_on_device
 from benchmarks.challenge.settings import Settings
-from benchmarks.challenge_gpu.contest import Seconds, compete_on_device
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.errors import EspalierError
@@ -51,7 +51,7 @@ def measure(settings: Settings, density: float, dtype: str, watch: Watch) -> lis
         who: partial(_step, layer, *sides[who]) for who, layer in layers.items()
     }
     with watch(f"{title}: interleaved", "runs") as progress:
-        times = compete_on_device(runs, settings.rounds, settings.limit, progress)
+        times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     dense = times[DENSE].layers
     return [
         {

@@ -37,7 +37,7 @@ def run(
     Raises:
         InputError: a section of that name does not exist.
         DeviceError: no such GPU.
-        EspalierError: a contestant computes something else than the others.
+        EspalierError: a candidate computes something else than the others.
     """
     chosen = choose(SECTIONS, sections)
     open_device(parse_device(settings.device) or 0)  # before anything takes time

@@ -8,8 +8,13 @@ from functools import partial
 
 import numpy as np
 
+from benchmarks.challenge.device_comparison import (
+    Seconds,
+    compare_on_device,
+    published_over,
+    seconds_of,
+)
 from benchmarks.challenge.settings import Settings, label
-from benchmarks.challenge_gpu.contest import Seconds, compete_on_device, published_over, seconds_of
 from benchmarks.harness import published, text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from espalier.cuda import open_device, parse_device
@@ -45,7 +50,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
         _check(f"{title}, {variant}", plan.run(inputs).categories, expected.categories)
         runs[variant] = partial(_run, plan, inputs)
     with watch(f"{title}: interleaved", "runs") as progress:
-        times = compete_on_device(runs, settings.rounds, settings.limit, progress)
+        times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     size = network.inputs, len(network)
     comparable = inputs.shape[0] == published.INPUTS
     best = published.BEST_GPU.get(size) if comparable else None

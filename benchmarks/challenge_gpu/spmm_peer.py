@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.challenge_gpu.contest import Seconds
+from benchmarks.challenge.device_comparison import Seconds
 from espalier.cuda import Device, Event, Memory, arguments
 from espalier.inference.strategies.cusparse import Cusparse, DenseProduct, load_library
 from espalier.network import Network

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.challenge.contest import check, pilot_samples, reference
+from benchmarks.challenge.comparison import check, pilot_samples, reference
+from benchmarks.challenge.device_comparison import Seconds, compare_on_device, seconds_of
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.challenge.strategies import DEVICES, PAPER_NAMES
-from benchmarks.challenge_gpu.contest import Seconds, compete_on_device, seconds_of
 from benchmarks.harness import published, text
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.cuda import open_device, parse_device
@@ -51,7 +51,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
             check(who, np.asarray(each.run(few, output="dense").activations), expected)
     runs = {who: partial(_run, each, inputs) for who, each in plans.items()}
     with watch(f"{title}: interleaved", "runs") as progress:
-        times = compete_on_device(runs, settings.rounds, settings.limit, progress)
+        times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     return [
         {
             "network": title,

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.challenge.contest import check, pilot_samples, reference
-from benchmarks.challenge.settings import Settings, Size
-from benchmarks.challenge.structureless import rectified_noise
-from benchmarks.challenge_gpu.contest import (
+from benchmarks.challenge.comparison import check, pilot_samples, reference
+from benchmarks.challenge.device_comparison import (
     Seconds,
-    compete_on_device,
+    compare_on_device,
     measure_bandwidth,
     seconds_of,
 )
+from benchmarks.challenge.settings import Settings, Size
+from benchmarks.challenge.structureless import rectified_noise
 from benchmarks.challenge_gpu.spmm_peer import SpmmPeer
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
@@ -39,7 +39,7 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure(settings: Settings, size: Size, watch: Watch) -> list[Record]:
-    """A record for each contestant."""
+    """A record for each candidate."""
     name, device = str(size), open_device(parse_device(settings.device) or 0)
     network = Network(list(random_network(*size)))
     batch = rectified_noise(settings.batch, size.neurons)
@@ -58,7 +58,7 @@ def measure(settings: Settings, size: Size, watch: Watch) -> list[Record]:
         bandwidth = measure_bandwidth(device)
     runs: dict[str, Callable[[], Seconds]] = {OURS: partial(_run, plan, batch), PEER: peer.run}
     with watch(f"{name}: interleaved", "runs") as progress:
-        times = compete_on_device(runs, settings.rounds, settings.limit, progress)
+        times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     work = network.connections * settings.batch
     least = _least_bytes(network, settings.batch)
     return [

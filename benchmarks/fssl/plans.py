@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.fssl import baselines_shape, baselines_ssl, baselines_units
 from benchmarks.fssl.baselines_shape import Kept
-from benchmarks.fssl.goals import NORM, RANDOM, SCRATCH, SSL, WIDTH
+from benchmarks.fssl.methods import NORM, RANDOM, SCRATCH, SSL, WIDTH
 from benchmarks.fssl.trial import Trial
 from espalier.errors import InputError
 from espalier.training.context import TrainingContext
@@ -30,7 +30,7 @@ def plan_of(trial: Trial, context: TrainingContext, found: Kept | None) -> list[
 def _phases(trial: Trial, context: TrainingContext, found: Kept | None) -> list[Phase] | None:
     """Those of a baseline; None for a method of `espalier.training`."""
     method, settings = trial.method, context.settings
-    value = 0.0 if trial.goal is None else trial.goal.value
+    value = 0.0 if trial.target is None else trial.target.value
     if method == SCRATCH:
         if found is None:
             raise InputError(f"{trial.label} wants the shape that FSSL found, came none")

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.harness.report import Answer, Report
-from benchmarks.harness.section import Asked, Section
+from benchmarks.harness.section import Section, SettingsT
 from espalier.errors import InputError
 from espalier.progress import Watch
 
 
-def choose(known: Mapping[str, Section[Asked]], names: Sequence[str]) -> list[Section[Asked]]:
+def choose(
+    known: Mapping[str, Section[SettingsT]], names: Sequence[str]
+) -> list[Section[SettingsT]]:
     """The sections of these names, each once; ``all`` means every one.
 
     Raises:
@@ -25,8 +27,8 @@ def choose(known: Mapping[str, Section[Asked]], names: Sequence[str]) -> list[Se
 
 def measure_sections(
     report: Report,
-    sections: Sequence[Section[Asked]],
-    settings: Asked,
+    sections: Sequence[Section[SettingsT]],
+    settings: SettingsT,
     watch: Watch,
     *,
     output: Path | None,

@@ -76,25 +76,25 @@ class Case(NamedTuple):
 
 def main() -> None:
     """Check, time and print every density."""
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
+    options = arguments()
+    torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", UserWarning)  # torch's CSR: "beta state"
-    machine = measure_machine(asked.threads)
-    cache = peak_bandwidth(asked.threads, PANEL)
+    machine = measure_machine(options.threads)
+    cache = peak_bandwidth(options.threads, PANEL)
     print(
         f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
         f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {cache / 1e9:.1f} GB/s from L2"
     )
     for density in DENSITIES:
-        case = draw(asked.size, asked.batch, density)
-        versions = [*torch_csr(case), *ours(case, asked.threads)]
+        case = draw(options.size, options.batch, density)
+        versions = [*torch_csr(case), *ours(case, options.threads)]
         check(case, versions)
         spreads = time_interleaved(
-            {version.name: version.run for version in versions}, rounds=asked.rounds, settle=0.0
+            {version.name: version.run for version in versions}, rounds=options.rounds, settle=0.0
         )
-        size = f"{asked.size} x {asked.size}, batch {asked.batch}"
-        print(f"\n{size}, {density:.0%} density, checked; median of {asked.rounds}")
-        work = float(len(case.values) * asked.batch)
+        size = f"{options.size} x {options.size}, batch {options.batch}"
+        print(f"\n{size}, {density:.0%} density, checked; median of {options.rounds}")
+        work = float(len(case.values) * options.batch)
         for version in versions:
             print_rung(version, spreads[version.name], work, machine, cache)
     print(f"\n{LOST}")
@@ -108,10 +108,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    asked = parser.parse_args()
-    if asked.smoke:
-        asked.size, asked.batch, asked.rounds = 67, 33, 1
-    return asked
+    options = parser.parse_args()
+    if options.smoke:
+        options.size, options.batch, options.rounds = 67, 33, 1
+    return options
 
 
 def draw(size: int, batch: int, density: float) -> Case:

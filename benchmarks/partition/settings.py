@@ -26,7 +26,7 @@ class Settings:
         wide: neurons of its network.
         deep: layers of it.
         batch: samples of it.
-        rounds: timed rounds of each contestant.
+        rounds: timed rounds of each candidate.
     """
 
     neurons: tuple[int, ...] = (1024, 4096, 16384)

@@ -32,8 +32,8 @@ FORMAT = 4
 ROUNDS = 5
 # Bytes of the panels a thread carries through a layer before the next one. Few stay in the L2
 # cache; many let the living lanes of dying samples fill whole panels.
-GROUP_BYTES = 2 << 20
-DYING_GROUP_BYTES = 16 << 20
+PANEL_BYTES = 2 << 20
+DYING_PANEL_BYTES = 16 << 20
 _MOST_PANELS = 8
 _CONNECTIONS = 32
 _MEASURED_ROWS = 1024
@@ -121,7 +121,7 @@ class CostModel:
 
 
 def panels_in(size: int, width: int, tile: int) -> int:
-    """How many panels of a network as wide as that make a group of `size` bytes."""
+    """How many panels of a network as wide as that take `size` bytes."""
     return int(np.clip(size // (max(width, 1) * tile * 4), 1, _MOST_PANELS))
 
 
@@ -171,7 +171,7 @@ def _sums(width: int, fan_out: int) -> Layer:
 def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     """Seconds per non-zero of samples of which a tenth is not zero."""
     tile = TILES[1]
-    panels = panels_in(DYING_GROUP_BYTES, width, tile)
+    panels = panels_in(DYING_PANEL_BYTES, width, tile)
     count = 4 * panels * tile
     offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
     columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.inference.deduplicate import SATURATED, Rows, Slots
+from espalier.inference.row_map import SATURATED, RowMap, Rows
 from espalier.simplify.fold import Expansion
 
 
@@ -26,7 +26,7 @@ class Shortcut:
 
 @dataclass(frozen=True)
 class Report:
-    """The account of one run.
+    """What one run did and saved.
 
     Attributes:
         nominal_operations: connections of the network times samples, the challenge's count.
@@ -80,14 +80,14 @@ class Report:
 class Batch:
     """The outputs of some consecutive samples, as the engine left them."""
 
-    slots: Slots
+    row_map: RowMap
     rows: Rows
-    alive: NDArray[np.bool_]  # per slot: whether any unit is not 0
+    alive: NDArray[np.bool_]  # per row: whether any unit is not 0
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Final activations, stored once per distinct slot and expanded on demand."""
+    """Final activations, each distinct row stored once and expanded on demand."""
 
     batches: list[Batch]
     expansion: Expansion
@@ -95,7 +95,7 @@ class Outputs:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return sum(len(batch.slots.of_sample) for batch in self.batches), len(self.expansion.unit)
+        return sum(len(batch.row_map.of_sample) for batch in self.batches), len(self.expansion.unit)
 
     def categories(self) -> NDArray[np.int64]:
         """Samples with any output that is not 0."""
@@ -108,7 +108,7 @@ class Outputs:
         result = np.zeros(self.shape, np.float32)
         start = 0
         for batch in self.batches:
-            of_sample = batch.slots.of_sample
+            of_sample = batch.row_map.of_sample
             self._fill(result[start : start + len(of_sample)], batch)
             start += len(of_sample)
         return result
@@ -118,8 +118,8 @@ class Outputs:
         step = 1024
         parts = []
         for batch in self.batches:
-            for start in range(0, len(batch.slots.of_sample), step):
-                some = Slots(batch.slots.of_sample[start : start + step])
+            for start in range(0, len(batch.row_map.of_sample), step):
+                some = RowMap(batch.row_map.of_sample[start : start + step])
                 block = np.zeros((len(some.of_sample), self.shape[1]), np.float32)
                 self._fill(block, Batch(some, batch.rows, batch.alive))
                 parts.append(sp.csr_array(block))
@@ -131,7 +131,7 @@ class Outputs:
     def _fill(self, result: NDArray[np.float32], batch: Batch) -> None:
         unit, constant = self.expansion.unit, self.expansion.constant
         computed = unit >= 0
-        of_sample = batch.slots.of_sample
+        of_sample = batch.row_map.of_sample
         result[:, ~computed] = constant[~computed]
         lives = np.flatnonzero(of_sample >= 0)
         rows = batch.rows.matrix[batch.rows.index[of_sample[lives]]]
@@ -146,7 +146,7 @@ class Outputs:
 
 
 def _alive(batch: Batch) -> NDArray[np.bool_]:
-    of_sample = batch.slots.of_sample
+    of_sample = batch.row_map.of_sample
     alive = np.asarray(of_sample == SATURATED)
     lives = of_sample >= 0
     alive[lives] = batch.alive[of_sample[lives]]

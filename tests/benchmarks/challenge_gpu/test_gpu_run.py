@@ -10,9 +10,9 @@ import pytest
 
 import espalier as esp
 from benchmarks import challenge_gpu as gpu
-from benchmarks.challenge import Settings, Size
-from benchmarks.challenge_gpu import contest, layers, shortcuts
-from benchmarks.challenge_gpu.contest import Seconds, compete_on_device
+from benchmarks.challenge import Settings, Size, device_comparison
+from benchmarks.challenge.device_comparison import Seconds, compare_on_device
+from benchmarks.challenge_gpu import layers, shortcuts
 from benchmarks.harness.published import BEST_EXACT_GPU, BEST_GPU
 from benchmarks.harness.report import Report
 from tests.support.gpu import emulated_gpu
@@ -36,7 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def report(folder: Path) -> Report:
     pytest.importorskip("sklearn")
-    with emulated_gpu(), patch.object(contest, "_COPIED_BYTES", 1000):
+    with emulated_gpu(), patch.object(device_comparison, "_COPIED_BYTES", 1000):
         return gpu.run(TINY, ("all",), output=folder)
 
 
@@ -96,12 +96,12 @@ def test_a_slow_contestant_runs_fewer_rounds() -> None:
         calls[name] += 1
         return Seconds(1.0, 2.0)
 
-    with patch.object(contest, "perf_counter", iter(range(1000)).__next__):
+    with patch.object(device_comparison, "perf_counter", iter(range(1000)).__next__):
         runs = {name: (lambda name=name: run(name)) for name in calls}
-        times = compete_on_device({"slow": runs["slow"]}, rounds=7, limit=3.5)
+        times = compare_on_device({"slow": runs["slow"]}, rounds=7, limit=3.5)
     assert calls["slow"] == 3  # of a second each, the warm-up among them
     assert len(times["slow"].layers.rounds) == 2
-    assert compete_on_device({"fast": runs["fast"]}, 7, 100.0)["fast"].whole.median == 2.0
+    assert compare_on_device({"fast": runs["fast"]}, 7, 100.0)["fast"].whole.median == 2.0
 
 
 def test_exact_times_are_never_below_the_best() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from benchmarks.fssl import METHODS, SECTIONS, Settings, run
-from benchmarks.fssl.claims_size import weights_goal, zeros_goal
-from benchmarks.fssl.goals import FSSL, MAGNITUDE, SCRATCH, SSL, WIDTH
+from benchmarks.fssl.claims_size import weights_target, zeros_target
+from benchmarks.fssl.methods import FSSL, MAGNITUDE, SCRATCH, SSL, WIDTH
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.workshop import Workshop
+from benchmarks.fssl.trial_trainer import TrialTrainer
 from benchmarks.harness.report import Report
 from espalier import InputError
 from espalier.errors import TrainingError
@@ -53,14 +53,14 @@ def test_every_method_is_compared(tiny: Settings, tmp_path: Path) -> None:
 def test_a_training_that_fails_is_skipped_by_name(
     tiny: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = Workshop.train
+    train = TrialTrainer.train
 
-    def fail(self: Workshop, trial: Trial, *rest: Any) -> Any:
+    def fail(self: TrialTrainer, trial: Trial, *rest: Any) -> Any:
         if trial.method == SSL:
             raise TrainingError("the loss is nan")
         return train(self, trial, *rest)
 
-    monkeypatch.setattr(Workshop, "train", fail)
+    monkeypatch.setattr(TrialTrainer, "train", fail)
     report = run(replace(tiny, seeds=1, methods=(SSL,)), ["pareto"])
     dense, skipped = records_of(report, "pareto")
     assert dense["method"] == "dense" and "the loss is nan" in skipped["skipped"]
@@ -96,8 +96,8 @@ def test_predictions_are_compared_with_times(tiny: Settings) -> None:
 
 
 def test_goals_of_the_claims() -> None:
-    assert weights_goal(26_000).value * 266_200 == pytest.approx(26_000)
-    kept = round((1.0 - zeros_goal(56).value) * 266_200)
+    assert weights_target(26_000).value * 266_200 == pytest.approx(26_000)
+    kept = round((1.0 - zeros_target(56).value) * 266_200)
     assert 266_200 / kept >= 56.0
 
 

@@ -47,15 +47,15 @@ def test_networks_add_up(tiny: Settings, tmp_path: Path) -> None:
     (record,) = records_of(run(tiny, ["networks"], output=tmp_path), "networks")
     assert len(record["layers"]) == 3 * len(PASSES)
     assert record["all"]["dense_seconds"] == pytest.approx(
-        sum(entry["dense_seconds"] for entry in record["passes"].values())
+        sum(candidate["dense_seconds"] for candidate in record["passes"].values())
     )
     first, second, third = (record["layers"][start : start + 3] for start in (0, 3, 6))
-    assert {variant for entry in first for variant in entry["zeros"]} == {
+    assert {variant for candidate in first for variant in candidate["zeros"]} == {
         "input",
         "gradient",
         "needed",
     }
-    measured_once = [entry | {"layer": "second"} for entry in third]
+    measured_once = [candidate | {"layer": "second"} for candidate in third]
     assert measured_once == second
     assert (tmp_path / "sparsetrain-networks.png").exists()
 

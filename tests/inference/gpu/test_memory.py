@@ -58,7 +58,7 @@ def test_networks_the_host_cannot_hold_are_packed_anew(monkeypatch: pytest.Monke
     plan = GpuPlan(NET, Options(), emulated_device(), memory=140_000, tile=32)
     for _ in range(2):
         np.testing.assert_allclose(plan.run(x).activations, expected, rtol=1e-5, atol=1e-6)
-    assert plan._held is None
+    assert plan.program.packed is None
 
 
 @pytest.mark.parametrize("as_csr", [False, True])

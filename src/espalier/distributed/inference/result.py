@@ -6,37 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.distributed.inference.microbatch import Microbatch, Run
 from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix, name_bad_sample
-
-if TYPE_CHECKING:
-    from espalier.distributed.inference.microbatch import Microbatch, Run
-    from espalier.distributed.inference.plan import DistributedPlan
-
-
-@dataclass
-class Counters:
-    """Counts of one part and one run, by layer.
-
-    Attributes:
-        processed: samples multiplied.
-        words: activations sent.
-        messages: parts that something was sent to, each time.
-    """
-
-    processed: NDArray[np.int64]
-    words: NDArray[np.int64]
-    messages: NDArray[np.int64]
-
-    @classmethod
-    def empty(cls, layers: int) -> Counters:
-        """Nothing yet."""
-        return cls(*(np.zeros(layers, np.int64) for _ in range(3)))
 
 
 @dataclass(frozen=True)
@@ -93,7 +70,6 @@ class DistributedResult:
     categories: NDArray[np.int64]
     samples: NDArray[np.int64]
     rows: NDArray[np.int64]
-    _plan: DistributedPlan
     _run: Run
     _microbatches: Sequence[Microbatch]
     _report: DistributedReport
@@ -101,53 +77,63 @@ class DistributedResult:
     @classmethod
     def collect(
         cls,
-        plan: DistributedPlan,
         run: Run,
         microbatches: Sequence[Microbatch],
-        matrix: Matrix,
+        samples: Matrix,
         start: float,
+        compile_seconds: float,
+        transport: str,
     ) -> DistributedResult:
         """Put together what the microbatches of this rank and the other replicas found.
+
+        Arguments:
+            start: of the run, by `perf_counter`.
 
         Raises:
             InputError: samples that are not finite, or outputs beyond what float32 holds, on
                 whichever rank.
         """
-        world = plan.world
+        world = run.world
         world.timeout.enter("collecting the categories")
         if world.largest([int(run.bad)])[0]:
-            raise name_bad_sample(matrix)
+            raise name_bad_sample(samples)
         nothing = np.empty(0, np.int64)
-        found = np.concatenate(
-            [each for s in microbatches for each in (s.alive, s.saturated)] + [nothing]
-        )
-        everywhere = world.gather(np.sort(found), world.across)
+        found = [each for m in microbatches for each in (m.alive, m.saturated)]
+        everywhere = world.gather(np.sort(np.concatenate([*found, nothing])), world.across)
         categories = np.sort(np.concatenate(everywhere))
         seconds = float(np.max(world.gather(np.array([perf_counter() - start]))))
         own = np.concatenate([*(microbatch.samples for microbatch in microbatches), nothing])
-        report = _report(plan, run, matrix.shape[0], seconds, len(categories))
-        return cls(categories, own, plan.rows, plan, run, microbatches, report)
+        report = _report(
+            run,
+            samples=samples.shape[0],
+            seconds=seconds,
+            compile_seconds=compile_seconds,
+            transport=transport,
+            categories=len(categories),
+        )
+        return cls(categories, own, run.program.rows, run, microbatches, report)
 
     @cached_property
     def local_activations(self) -> NDArray[np.float32]:
         """What this part computed: float32 ``[samples of this replica, rows of this part]``."""
+        program = self._run.program
         result = np.zeros((len(self.samples), len(self.rows)), np.float32)
         first = self.samples[0] if len(self.samples) else 0
         for microbatch in self._microbatches:
             if len(microbatch.outputs):
-                result[microbatch.lanes - first] = microbatch.outputs[:, self._plan.units]
-            result[microbatch.saturated - first] = 0.0 if self._run.clip is None else self._run.clip
+                result[microbatch.lanes - first] = microbatch.outputs[:, program.units]
+            result[microbatch.saturated - first] = program.exits.clip or 0.0
         return result
 
     def gather(self) -> NDArray[np.float32] | None:
         """All activations ``[samples, outputs]`` on rank 0, None on the others, who all call it."""
-        world = self._plan.world
+        world, width = self._run.world, self._run.program.network.outputs
         world.timeout.enter("gathering the activations")
         pieces = world.collect(self.local_activations.reshape(-1))
         columns, rows = world.collect(self.rows), world.collect(self.samples)
         if pieces is None or columns is None or rows is None:
             return None
-        whole = np.zeros((sum(map(len, rows[:: world.parts])), self._plan.network.outputs), "f4")
+        whole = np.zeros((sum(map(len, rows[:: world.parts])), width), np.float32)
         for piece, inside, which in zip(pieces, columns, rows, strict=True):
             whole[which[:, None], inside] = piece.reshape(len(which), len(inside))
         return whole
@@ -162,30 +148,35 @@ class DistributedResult:
 
 
 def _report(
-    plan: DistributedPlan, run: Run, samples: int, seconds: float, categories: int
+    run: Run,
+    *,
+    samples: int,
+    seconds: float,
+    compile_seconds: float,
+    transport: str,
+    categories: int,
 ) -> DistributedReport:
-    world, counters = plan.world, run.counters
-    done = sum(
-        int(count) * step.packed.multiply_adds
-        for count, step in zip(counters.processed, run.steps, strict=True)
-    )
+    """Add up the counters of all ranks."""
+    world, counters, steps = run.world, run.counters, run.program.steps
+    costs = [step.packed.multiply_adds for step in steps]
+    done = sum(int(count) * cost for count, cost in zip(counters.processed, costs, strict=True))
     mine = np.array([done, counters.words.sum(), counters.messages.sum()], np.int64)
     all_of = np.array(world.gather(mine))
-    connections = plan.network.connections
+    connections = run.program.network.connections
     return DistributedReport(
         samples=samples,
-        layers=len(run.steps),
+        layers=len(steps),
         connections=connections,
         replicas=world.replicas,
         parts=world.parts,
-        transport=plan.transport.name if world.parts > 1 else "none",
+        transport=transport if world.parts > 1 else "none",
         nominal_operations=connections * samples,
         effective_operations=int(all_of[:, 0].sum()),
         words=int(all_of[:, 1].sum()),
         most_words=int(all_of[:, 1].max()),
         messages=int(all_of[:, 2].sum()),
         seconds=seconds,
-        compile_seconds=plan.compile_seconds,
+        compile_seconds=compile_seconds,
         threads=run.threads,
         instruction_set=instruction_set(),
         categories=categories,

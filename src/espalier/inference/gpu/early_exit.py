@@ -8,35 +8,28 @@ from numpy.typing import NDArray
 from espalier.cuda import Device, Event
 
 
-class Glances:
-    """Pinned memory and an event by which the host learns a count without waiting."""
+class SurvivorPoll:
+    """Asks the device how many samples of a batch are left, and goes on until the answer comes."""
 
     def __init__(self, device: Device) -> None:
-        self.device = device
-        self.count: NDArray[np.int32] = device.allocate_pinned(1)
-        self.event = Event(device)
+        self._device, self._event = device, Event(device)
+        self._count: NDArray[np.int32] = device.allocate_pinned(1)
+        self._asked = self._empty = False
 
+    def begin(self) -> None:
+        """A new batch: what was known before no longer holds."""
+        self._asked = self._empty = False
 
-class Glance:
-    """Whether samples are left in this batch, as far as the host knows without waiting."""
-
-    def __init__(self, glances: Glances, stream: int) -> None:
-        self._glances, self._stream = glances, stream
-        self._asked = self._nobody = False
-
-    def look(self, count: int) -> None:
-        """Ask for the number of living slots at an address, if no answer is due."""
-        glances = self._glances
-        if self._nobody or (self._asked and not glances.event.has_come()):
+    def ask(self, count: int, stream: int) -> None:
+        """Ask for the number of samples left, at an address, if no answer is due."""
+        if self.nobody_is_left() or (self._asked and not self._event.has_come()):
             return
-        self.nobody_is_left()
-        glances.device.copy_out_later(glances.count, count, self._stream)
-        glances.event.record(self._stream)
+        self._device.copy_out_later(self._count, count, stream)
+        self._event.record(stream)
         self._asked = True
 
     def nobody_is_left(self) -> bool:
         """True once an answer has come that says so; dead and finished samples stay so."""
-        glances = self._glances
-        if self._asked and not self._nobody and glances.event.has_come():
-            self._nobody = int(glances.count[0]) == 0
-        return self._nobody
+        if self._asked and not self._empty and self._event.has_come():
+            self._empty = int(self._count[0]) == 0
+        return self._empty

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espalier.errors import DeviceMemoryError
-from espalier.inference.gpu.segments import Outline
+from espalier.inference.program import SegmentShape
 
 # Fewer samples at a time than this leave a large GPU idle; then streaming weights is better.
 GOOD_BATCH = 4096
 MOST_SLOTS = 65_535 * 32  # the second extent of a grid, whose blocks take 32 samples or more
-SLOT_BYTES = 4 * 6  # notes, two lists of samples, source, fate, survivors
+SLOT_BYTES = 4 * 6  # flags, two lists of samples, source, sample state, survivors
 STAGING_BYTES = 64 << 20
 _ENTRY_BYTES = 12  # the most a non-zero of a sample takes
 
@@ -24,12 +24,12 @@ class Widths:
     second: int
 
     @classmethod
-    def of(cls, segments: Sequence[Outline], checkpoints: Sequence[bool]) -> Widths:
+    def of(cls, segments: Sequence[SegmentShape], moves: Sequence[bool]) -> Widths:
         """What a run needs that moves the samples behind the marked segments, and at the end."""
         held = [segments[0].inputs, 0]
         side = 0
-        for segment, moves in zip(segments, checkpoints, strict=True):
-            for _ in range(2 if moves else 1):
+        for segment, moved in zip(segments, moves, strict=True):
+            for _ in range(2 if moved else 1):
                 side = 1 - side
                 held[side] = max(held[side], segment.outputs)
         return cls(*(max(each, segments[-1].outputs) for each in held))

@@ -1,4 +1,4 @@
-"""The methods that are compared, by name, and how small each is asked to make a network."""
+"""The methods that are compared, by name, and how small each shall make a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 Measure = Literal["time", "weights", "zeros", "strength"]
 
 
-class Goal(NamedTuple):
+class Target(NamedTuple):
     """How small a network shall become.
 
     Attributes:
@@ -22,9 +22,9 @@ class Goal(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The goal in a table.
+        """The target in a table.
 
-        >>> Goal("time", 0.13).label, Goal("zeros", 0.98).label
+        >>> Target("time", 0.13).label, Target("zeros", 0.98).label
         ('time 0.13', 'zeros 0.98')
         """
         return f"{self.measure} {self.value:.4g}"
@@ -35,13 +35,13 @@ class Method(NamedTuple):
 
     Attributes:
         label: in tables.
-        measure: of its goals; None for one without any.
-        told: one sentence for the notes.
+        measure: of its targets; None for one without any.
+        description: one sentence for the notes.
     """
 
     label: str
     measure: Measure | None
-    told: str
+    description: str
 
 
 DENSE, WIDTH, SCRATCH, RANDOM, NORM = "dense", "width", "scratch", "random", "norm"

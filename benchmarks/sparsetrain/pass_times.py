@@ -25,7 +25,7 @@ from espalier.progress import Progress
 from espalier.timing.interleave import time_interleaved
 from espalier.timing.spread import Spread
 
-DENSE, LOOK = "dense", "look"
+DENSE, MASK = "dense", "mask"
 
 # Rounding in float32 of sums over all pixels, as a part of the largest result.
 TOLERANCE = 1e-3
@@ -33,79 +33,79 @@ TOLERANCE = 1e-3
 DENSE_SHARE = 0.7
 
 
-class Entry(NamedTuple):
-    """A zero-skip contestant: how it skips, and in what."""
+class Candidate(NamedTuple):
+    """A zero-skip candidate: how it skips, and in what."""
 
     variant: Variant
     operands: Operands
 
 
 @dataclass(frozen=True)
-class Race:
+class PassTimes:
     """The times of one pass.
 
     Arguments:
         dense: PyTorch's kernel, which does not care about zeros.
-        look: making a mask and counting it, what a layer does now and then to decide.
-        skips: zero-skip by entry, with the masks a step makes in that pass.
+        mask: making a mask and counting it, what a layer does now and then to decide.
+        skips: zero-skip by candidate, with the masks a step makes in that pass.
     """
 
     dense: Spread
-    look: Spread
+    mask: Spread
     skips: dict[str, Spread]
 
-    def speedup(self, entry: str) -> Spread:
+    def speedup(self, candidate: str) -> Spread:
         """Dense time over zero-skip time, round by round."""
-        return self.dense.over(self.skips[entry])
+        return self.dense.over(self.skips[candidate])
 
-    def chosen_seconds(self, entry: str) -> float:
+    def chosen_seconds(self, candidate: str) -> float:
         """What a layer takes that runs the faster kernel, and looks at the zeros now and then."""
         from espalier.nn.zeroskip.autotune import SAMPLE_EVERY
 
-        sampling = self.look.median / SAMPLE_EVERY
-        return sampling + min(self.skips[entry].median, self.dense.median)
+        masking = self.mask.median / SAMPLE_EVERY
+        return masking + min(self.skips[candidate].median, self.dense.median)
 
-    def to_record(self, entry: str) -> Record:
-        """One entry as JSON values."""
+    def to_record(self, candidate: str) -> Record:
+        """One candidate as JSON values."""
         return {
-            "seconds": self.skips[entry].to_dict(),
-            "speedup": self.speedup(entry).to_dict(),
-            "chosen_speedup": self.dense.median / self.chosen_seconds(entry),
+            "seconds": self.skips[candidate].to_dict(),
+            "speedup": self.speedup(candidate).to_dict(),
+            "chosen_speedup": self.dense.median / self.chosen_seconds(candidate),
         }
 
 
-def race(
+def time_pass(
     shape: LayerShape,
     name: Pass,
     dense: Operands,
-    entries: Mapping[str, Entry],
+    candidates: Mapping[str, Candidate],
     settings: Settings,
     progress: Progress | None = None,
-) -> Race:
-    """Check every entry against PyTorch, then time all, interleaved.
+) -> PassTimes:
+    """Check every candidate against PyTorch, then time all, interleaved.
 
     Arguments:
         dense: what PyTorch computes with.
 
     Raises:
-        EspalierError: an entry computes something else.
+        EspalierError: an candidate computes something else.
     """
     import torch
 
     with torch.inference_mode():
         work: dict[str, Work] = {DENSE: dense_pass(shape, name, dense)}
-        for label, (variant, operands) in entries.items():
+        for label, (variant, operands) in candidates.items():
             work[label] = zeroskip_pass(shape, name, variant, operands, settings.threads)
             wanted = as_array(shape, name, dense_pass(shape, name, operands)())
             if variant == "needed":
                 wanted = np.where(operands.x != 0, wanted, np.float32(0))
             _check(f"{shape.label}, {name}, {label}", work[label](), wanted)
-        looked_at = dense.dy if name == "BWI" else dense.x
-        work[LOOK] = lambda: zeroskip.count_nonzero(
-            zeroskip.nonzero_mask(looked_at, threads=settings.threads)
+        masked = dense.dy if name == "BWI" else dense.x
+        work[MASK] = lambda: zeroskip.count_nonzero(
+            zeroskip.nonzero_mask(masked, threads=settings.threads)
         )
         spreads = time_interleaved(work, rounds=settings.rounds, settle=0.0, progress=progress)
-    return Race(spreads.pop(DENSE), spreads.pop(LOOK), spreads)
+    return PassTimes(spreads.pop(DENSE), spreads.pop(MASK), spreads)
 
 
 @cache

@@ -1,6 +1,6 @@
-"""One training step of a sparse layer, forward and backward, by everybody who can do it.
+"""One training step of a sparse layer, forward and backward, by all candidates that can do it.
 
-Each contestant is given its operands as it likes them best, made beforehand.
+Each candidate is given its operands as it likes them best, made beforehand.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Problem(NamedTuple):
         x, dy = torch.randn(batch, size), torch.randn(batch, size)
         return cls(layer.to_dense().detach(), torch.randn(size), x, dy)
 
-    def check(self, name: str, contestant: Contestant) -> None:
+    def check(self, name: str, candidate: Candidate) -> None:
         """Raise where it computes something else, beyond rounding.
 
         Raises:
             EspalierError: naming what differs.
         """
-        if contestant.results is None:
+        if candidate.results is None:
             return
         wanted = (
             self.x @ self.weight.t() + self.bias,
@@ -56,20 +56,20 @@ class Problem(NamedTuple):
             (self.dy.t() @ self.x)[self.weight != 0],
         )
         what = "output", "gradient by x", "gradient by the non-zeros"
-        for part, mine, theirs in zip(what, contestant.results(), wanted, strict=True):
+        for part, mine, theirs in zip(what, candidate.results(), wanted, strict=True):
             error = float((mine - theirs).abs().max())
             if not error <= TOLERANCE * float(theirs.abs().max()):
                 raise EspalierError(f"{name}: {part} is off by {error:.3g}; it is not timed")
 
 
-class Contestant(NamedTuple):
+class Candidate(NamedTuple):
     """A training step, and its results; None where the problem is not just this one."""
 
     step: Callable[[], object]
     results: Callable[[], Results] | None
 
 
-def dense(problem: Problem) -> Contestant:
+def dense(problem: Problem) -> Candidate:
     """PyTorch's layer, zeros and all."""
     from torch import nn
 
@@ -78,7 +78,7 @@ def dense(problem: Problem) -> Contestant:
     return _module(layer, problem.x, problem.dy, layer.weight, problem.weight != 0)
 
 
-def espalier(problem: Problem, travelling: bool) -> Contestant:
+def espalier(problem: Problem, travelling: bool) -> Candidate:
     """`SparseLinear`: with input and gradient in rows, or in the layout its neighbours leave."""
     from espalier.nn import SparseLinear
 
@@ -89,7 +89,7 @@ def espalier(problem: Problem, travelling: bool) -> Contestant:
     return _module(layer, x, dy, layer.values)
 
 
-def torch_csr(problem: Problem) -> Contestant:
+def torch_csr(problem: Problem) -> Candidate:
     """PyTorch's sparse products: CSR, a transposed CSR stored beside it, `sampled_addmm`.
 
     It pays for no transpose: inputs come and results go as columns, and the values of the stored
@@ -114,10 +114,10 @@ def torch_csr(problem: Problem) -> Contestant:
         y, dx, gradient = step()
         return y + problem.bias, dx, gradient
 
-    return Contestant(step, results)
+    return Candidate(step, results)
 
 
-def sparselab(problem: Problem) -> Contestant:
+def sparselab(problem: Problem) -> Candidate:
     """SparseLab's layer, with a pattern of its own drawn at the same density.
 
     Raises:
@@ -130,12 +130,12 @@ def sparselab(problem: Problem) -> Contestant:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # "beta state"
         layer = peer.SparseLinear(inputs, outputs, sparsity=1.0 - density)
-    return Contestant(_step(layer, problem.x, problem.dy), None)
+    return Candidate(_step(layer, problem.x, problem.dy), None)
 
 
 def _module(
     layer: nn.Module, x: Tensor, dy: Tensor, weight: Tensor, kept: Tensor | None = None
-) -> Contestant:
+) -> Candidate:
     """A layer; of the gradient by `weight` it is the entries `kept` that count."""
     x = x.detach().requires_grad_()
 
@@ -147,7 +147,7 @@ def _module(
         assert gradients[0] is not None and gradients[1] is not None
         return y.detach(), gradients[0], gradients[1] if kept is None else gradients[1][kept]
 
-    return Contestant(_step(layer, x, dy), results)
+    return Candidate(_step(layer, x, dy), results)
 
 
 def _step(layer: nn.Module, x: Tensor, dy: Tensor) -> Callable[[], object]:

@@ -1,6 +1,6 @@
-"""Slots: which row of activations each sample's state lives in, while filters merge rows.
+"""Which row of activations holds each sample's state, while filters drop and share rows.
 
-A filter never moves a sample; it redirects it. Samples of equal state share a slot, samples that
+A filter never moves a sample; it redirects it. Samples of equal state share a row, samples that
 are all zero for good point at `ZERO`, samples at the fixed point at `SATURATED`.
 """
 
@@ -25,7 +25,7 @@ SATURATED = -2
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of activations picked from a matrix: slot ``s`` is ``matrix[index[s]]``."""
+    """Rows of activations picked from a matrix: row ``r`` is ``matrix[index[r]]``."""
 
     matrix: NDArray[np.float32]
     index: NDArray[np.int64]
@@ -34,20 +34,21 @@ class Rows:
         return len(self.index)
 
 
-class Slots:
-    """Where each sample of a batch lives; redirections are composed when somebody asks."""
+class RowMap:
+    """The row of each sample of a batch; redirections are composed when somebody asks."""
 
     def __init__(self, of_sample: NDArray[np.int64]) -> None:
         self._of_sample = of_sample
         self._redirections: list[NDArray[np.int64]] = []
 
     @classmethod
-    def one_each(cls, samples: int) -> Slots:
+    def one_each(cls, samples: int) -> RowMap:
+        """A row for each sample."""
         return cls(np.arange(samples, dtype=np.int64))
 
     @property
     def of_sample(self) -> NDArray[np.int64]:
-        """int64 ``[samples]``: a slot, or `ZERO`, or `SATURATED`."""
+        """int64 ``[samples]``: a row, or `ZERO`, or `SATURATED`."""
         if self._redirections:
             combined = self._redirections.pop()
             while self._redirections:
@@ -55,15 +56,15 @@ class Slots:
             self._of_sample = combined[self._of_sample]
         return self._of_sample
 
-    def redirect(self, new_slot: NDArray[np.int64]) -> None:
-        """Slot ``s`` becomes ``new_slot[s]``; samples without a slot stay as they are.
+    def redirect(self, new_row: NDArray[np.int64]) -> None:
+        """Row ``r`` becomes ``new_row[r]``; samples without a row stay as they are.
 
         `ZERO` and `SATURATED` count from the end of an array, so two more entries keep them.
         """
-        self._redirections.append(np.concatenate([new_slot, [SATURATED, ZERO]]))
+        self._redirections.append(np.concatenate([new_row, [SATURATED, ZERO]]))
 
     def drop(self, rows: Rows) -> Rows:
-        """Slots whose row index is -1 died for good: forget them."""
+        """Rows whose index is -1 died for good: forget them."""
         kept = rows.index >= 0
         if kept.all():
             return rows
@@ -73,7 +74,7 @@ class Slots:
     def share(
         self, rows: Rows, filter: Filter, saturated: float | None, threads: int
     ) -> tuple[Rows, dict[str, int]]:
-        """Give equal rows one slot, and rows at the fixed point none.
+        """Leave one of equal rows, and none at the fixed point.
 
         Arguments:
             filter: ``"zero"`` lets all-zero rows share, ``"unique"`` all equal rows.
@@ -83,7 +84,7 @@ class Slots:
             The rows left, and how many each reason saved.
         """
         count = len(rows)
-        slot = np.arange(count, dtype=np.int64)
+        first = np.arange(count, dtype=np.int64)
         saved = {"zero": 0, "unique": 0, "fixed point": 0}
         if not count:
             return rows, saved
@@ -91,15 +92,15 @@ class Slots:
             rows.matrix, rows.index, 0.0 if saturated is None else saturated, threads
         )
         if filter == "unique":
-            slot = first_equal_samples(rows.matrix, rows.index, threads)
+            first = first_equal_samples(rows.matrix, rows.index, threads)
         elif filter == "zero" and (kind == ALL_ZERO).any():
-            slot[kind == ALL_ZERO] = np.flatnonzero(kind == ALL_ZERO)[0]
-        shared = slot != np.arange(count)
+            first[kind == ALL_ZERO] = np.flatnonzero(kind == ALL_ZERO)[0]
+        shared = first != np.arange(count)
         saved["zero"] = int((shared & (kind == ALL_ZERO)).sum())
         saved["unique"] = int((shared & (kind != ALL_ZERO)).sum())
         frozen = np.zeros(count, bool) if saturated is None else kind == ALL_CONSTANT
         saved["fixed point"] = int((frozen & ~shared).sum())
         kept = ~shared & ~frozen
-        new_slot = np.where(frozen, SATURATED, (np.cumsum(kept) - 1)[slot])
-        self.redirect(new_slot)
+        new_row = np.where(frozen, SATURATED, (np.cumsum(kept) - 1)[first])
+        self.redirect(new_row)
         return Rows(rows.matrix, rows.index[kept]), saved

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.fssl.goals import DENSE, METHODS, Goal
+from benchmarks.fssl.methods import DENSE, METHODS, Target
 from benchmarks.fssl.settings import LENET_5, Settings
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.trials import Made, Trials
+from benchmarks.fssl.trials import TrialResult, Trials
 from espalier.errors import InputError
 from espalier.progress import Watch
 
@@ -28,24 +28,24 @@ def methods_of(settings: Settings) -> list[str]:
     return list(dict.fromkeys((DENSE, *settings.methods)))
 
 
-def goals_of(settings: Settings, method: str) -> list[Goal | None]:
-    """How small a method is asked to make the network."""
+def targets_of(settings: Settings, method: str) -> list[Target | None]:
+    """How small a method shall make the network."""
     measure = METHODS[method].measure
     if measure is None:
         return [None]
     values = {"time": settings.times, "zeros": settings.zeros, "strength": settings.strengths}
-    return [Goal(measure, value) for value in values[measure]]
+    return [Target(measure, value) for value in values[measure]]
 
 
 def trial(
-    settings: Settings, method: str, goal: Goal | None, seed: int, model: str | None = None
+    settings: Settings, method: str, target: Target | None, seed: int, model: str | None = None
 ) -> Trial:
     """One training, of the network of the settings or another."""
     model = settings.model if model is None else model
     lenet_epochs = settings.lenet5_epochs if model == LENET_5 else None
     return Trial(
         method=method,
-        goal=goal,
+        target=target,
         seed=seed,
         model=model,
         data="digits" if settings.mnist is None else settings.mnist,
@@ -60,12 +60,12 @@ def every_seed(
     settings: Settings,
     trials: Trials,
     method: str,
-    goal: Goal | None,
+    target: Target | None,
     watch: Watch,
     model: str | None = None,
-) -> list[Made]:
-    """The trainings of one method with one goal, a seed each."""
+) -> list[TrialResult]:
+    """The trainings of one method with one target, a seed each."""
     return [
-        trials.make(trial(settings, method, goal, seed, model), watch)
+        trials.make(trial(settings, method, target, seed, model), watch)
         for seed in range(settings.seeds)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from benchmarks.fssl.goals import UNSTRUCTURED
+from benchmarks.fssl.methods import UNSTRUCTURED
 from espalier.fssl.compaction.resize import replace_module
 from espalier.nn import SparseLinear
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     from espalier.fssl import Groups, TimeModel
 
 
-def run_form(method: str, model: nn.Module) -> nn.Module:
+def with_backend(method: str, model: nn.Module) -> nn.Module:
     """How a network that a method made is run."""
-    return sparse_form(model) if method in UNSTRUCTURED else model
+    return with_sparse_linear(model) if method in UNSTRUCTURED else model
 
 
-def sparse_form(model: nn.Module) -> nn.Module:
+def with_sparse_linear(model: nn.Module) -> nn.Module:
     """A copy with a `SparseLinear` for every linear layer; no unit is cut out."""
     from torch import nn
 
     return _with(model, nn.Linear, lambda layer: SparseLinear.from_dense(layer.weight, layer.bias))
 
 
-def torch_csr_form(model: nn.Module) -> nn.Module:
+def with_torch_csr(model: nn.Module) -> nn.Module:
     """A copy with PyTorch's CSR for every linear layer, for inference."""
     from torch import nn
 
     return _with(model, nn.Linear, lambda layer: _torch_csr()(layer))
 
 
-def dense_form(model: nn.Module) -> nn.Module:
+def with_linear(model: nn.Module) -> nn.Module:
     """A copy with a linear layer, zeros and all, for every sparse one."""
     return _with(model, SparseLinear, _linear)
 
 
 def predicted_seconds(model: nn.Module, groups: Groups, time: TimeModel) -> float:
-    """Predicted time of one batch of a network in the form it is run in.
+    """Predicted time of one batch of a network in the backend it is run in.
 
     Arguments:
         groups: of the dense network that it came from.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,9 +14,7 @@ from espalier.cuda import Device, Event, Memory, arguments
 from espalier.errors import DeviceMemoryError
 from espalier.inference.strategies.cusparse import Cusparse
 from espalier.network import Layer
-
-if TYPE_CHECKING:
-    from espalier.inference.strategies.gpu import GpuStrategyPlan
+from espalier.progress import Progress
 
 _THREADS, _SCAN_THREADS, _WARPS = 256, 1024, 8
 _FEWEST_SAMPLES = 64
@@ -76,11 +75,20 @@ class StrategyRun:
         seconds: of loading, of all layers, of storing, by events.
     """
 
-    def __init__(self, plan: GpuStrategyPlan, x: Any, progress: Any) -> None:
-        self.plan, self.x, self.progress = plan, x, progress
-        self.device, self.stream = plan.device, plan.stream
-        self.library = Cusparse(plan.library, plan.device, plan.stream)
-        self.drop = plan.strategy == "filter"
+    def __init__(
+        self,
+        device: Device,
+        stream: int,
+        library: Any,
+        layers: Sequence[DeviceLayer],
+        strategy: str,
+        x: Any,
+        progress: Progress | None,
+    ) -> None:
+        self.device, self.stream, self.layers = device, stream, layers
+        self.x, self.progress = x, progress
+        self.library = Cusparse(library, device, stream)
+        self.drop, self.keep = strategy == "filter", strategy != "no-buffer"
         self.parts: list[Any] = []
         self.left: list[NDArray[np.int64]] = []
         self.operations = 0.0
@@ -89,7 +97,7 @@ class StrategyRun:
 
     def batch(self, start: int, stop: int) -> None:
         """Samples `start` to `stop`, in halves where memory is short."""
-        pool = _Pool(self.device, keep=self.plan.strategy != "no-buffer")
+        pool = _Pool(self.device, keep=self.keep)
         operations, seconds = self.operations, list(self.seconds)
         try:
             self._run(pool, start, stop)
@@ -111,13 +119,13 @@ class StrategyRun:
         rows, entries = self._load(pool, start, stop)
         loaded.record(stream)
         side = 0
-        for done, layer in enumerate(self.plan.layers, 1):
+        for done, layer in enumerate(self.layers, 1):
             if rows and entries:
                 self.operations += entries * layer.nonzeros / max(layer.inputs, 1)
                 rows, entries = self._multiply(pool, layer, side, rows, entries)
                 side = 1 - side
             if self.progress is not None and stop == self.x.shape[0]:
-                self.progress(done, len(self.plan.layers))
+                self.progress(done, len(self.layers))
         multiplied.record(stream)
         self._fetch(pool, side, rows, entries, start)
         stored.record(stream)
@@ -202,7 +210,7 @@ class StrategyRun:
         return int(found[0]), int(found[1])
 
     def _fetch(self, pool: _Pool, side: int, rows: int, entries: int, start: int) -> None:
-        width = self.plan.layers[-1].outputs
+        width = self.layers[-1].outputs
         if not rows or not entries:
             self.parts.append(sp.csr_array((0, width), dtype=np.float32))
             self.left.append(np.zeros(0, np.int64))

@@ -1,4 +1,4 @@
-"""A contest on a GPU: all interleaved, timed by events on the device and by the host as well."""
+"""A comparison on a GPU: all interleaved, timed by events on the device and by the host as well."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Seconds(NamedTuple):
 
 
 class DeviceTimes(NamedTuple):
-    """The runs of one contestant."""
+    """The runs of one candidate."""
 
     layers: Spread
     whole: Spread
@@ -40,23 +40,23 @@ class DeviceTimes(NamedTuple):
         }
 
 
-def compete_on_device(
-    contestants: Mapping[str, Callable[[], Seconds]],
+def compare_on_device(
+    candidates: Mapping[str, Callable[[], Seconds]],
     rounds: int,
     limit: float,
     progress: Progress | None = None,
 ) -> dict[str, DeviceTimes]:
-    """Time all contestants interleaved.
+    """Time all candidates interleaved.
 
     Arguments:
         rounds: of each, after one to warm up.
-        limit: seconds one contestant may take in all; a slow one runs fewer rounds, one at least.
+        limit: seconds one candidate may take in all; a slow one runs fewer rounds, one at least.
     """
-    spent = dict.fromkeys(contestants, 0.0)
+    spent = dict.fromkeys(candidates, 0.0)
 
     def measure(name: str) -> Seconds:
         start = perf_counter()
-        seconds = contestants[name]()
+        seconds = candidates[name]()
         spent[name] += perf_counter() - start
         return seconds
 
@@ -65,7 +65,7 @@ def compete_on_device(
         return bool(runs) and spent[name] * (1.0 + 1.0 / (len(runs) + WARM_UPS)) > limit
 
     found = interleave(
-        {name: partial(measure, name) for name in contestants},
+        {name: partial(measure, name) for name in candidates},
         rounds,
         warm_ups=WARM_UPS,
         is_done=is_done,

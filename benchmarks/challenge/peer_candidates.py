@@ -1,4 +1,4 @@
-"""The peers as contestants: every library at its best slab size, and on the whole batch."""
+"""The peers as candidates: every library at its best slab size, and on the whole batch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.challenge.contest import Contestant, Work
+from benchmarks.challenge.comparison import Candidate, Work
 from benchmarks.challenge.settings import Settings
 from benchmarks.harness.section import Record, skipped
 from benchmarks.peers import PEERS, Peer
@@ -22,18 +22,18 @@ Loaded = dict[tuple[int, int], list[Any]]  # by slab size and number of samples
 
 
 @dataclass(frozen=True)
-class PeerEntry:
-    """A contestant and what is special about it."""
+class PeerCandidate:
+    """A candidate and what is special about it."""
 
-    contestant: Contestant
+    candidate: Candidate
     peer: str
     filter: str
     slab: int | None  # None: the whole batch
 
 
-def enter_peers(
+def installed_peers(
     network: Network, samples: int, settings: Settings, *, filters: Iterable[bool]
-) -> tuple[list[PeerEntry], list[Record]]:
+) -> tuple[list[PeerCandidate], list[Record]]:
     """All peers that are installed, in every setting, and records of those that are not.
 
     Arguments:
@@ -41,7 +41,7 @@ def enter_peers(
         samples: of the whole batch.
         filters: whether to drop dead rows.
     """
-    entries: list[PeerEntry] = []
+    entries: list[PeerCandidate] = []
     missing: list[Record] = []
     for peer_class in PEERS if settings.peers else ():
         try:
@@ -59,7 +59,7 @@ def enter_peers(
     return entries, missing
 
 
-def _entry(peer: Peer, in_slabs: bool, most: int, loaded: Loaded) -> PeerEntry:
+def _entry(peer: Peer, in_slabs: bool, most: int, loaded: Loaded) -> PeerCandidate:
     filter = "zero" if peer.drop_dead_rows else "none"
     slab = peer.slab if in_slabs else None
     where = "whole batch" if slab is None else f"slabs of {slab:,}"
@@ -77,4 +77,4 @@ def _entry(peer: Peer, in_slabs: bool, most: int, loaded: Loaded) -> PeerEntry:
         return peer.activations(peer.run(slabs), slabs)
 
     name = f"{peer.name}, {where}, filter {filter}"
-    return PeerEntry(Contestant(name, prepare, outputs, most), peer.name, filter, slab)
+    return PeerCandidate(Candidate(name, prepare, outputs, most), peer.name, filter, slab)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.fssl.backends import with_backend, with_linear
 from benchmarks.fssl.baselines_shape import Kept, kept_units
-from benchmarks.fssl.forms import dense_form, run_form
-from benchmarks.fssl.goals import DENSE, TAUGHT, UNSTRUCTURED
+from benchmarks.fssl.methods import DENSE, TAUGHT, UNSTRUCTURED
 from benchmarks.fssl.plans import plan_of
 from benchmarks.fssl.trial import Trial
 from espalier.fssl import TimeModel, find_groups
@@ -35,7 +35,7 @@ Start = tuple[
 ]  # weights after the dense phase, and its records
 
 
-class Workshop:
+class TrialTrainer:
     """What the trainings of one benchmark share."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Workshop:
         """Train one network.
 
         Arguments:
-            found: the shape that FSSL found with this goal and seed, for the method that trains
+            found: the shape that FSSL found with this target and seed, for the method that trains
                 it from scratch.
 
         Returns:
@@ -103,7 +103,7 @@ class Workshop:
             self._begin(trial, training, plan, watch)
             training.run(watch)
             model = _kept(trial, training)
-            return model, _said(trial, training, model)
+            return model, _figures(trial, training, model)
 
     def _begin(
         self, trial: Trial, training: MethodTraining, plan: list[Phase], watch: Watch
@@ -150,13 +150,13 @@ class Workshop:
 def _kept(trial: Trial, training: MethodTraining) -> nn.Module:
     """The network that is kept: compact, or whole with its zeros."""
     if trial.method in (DENSE, *UNSTRUCTURED):
-        return dense_form(training.trainer.model).eval()
+        return with_linear(training.trainer.model).eval()
     return training.trainer.compact().eval()
 
 
-def _said(trial: Trial, training: MethodTraining, model: nn.Module) -> dict[str, Any]:
+def _figures(trial: Trial, training: MethodTraining, model: nn.Module) -> dict[str, Any]:
     context = training.context
-    running = run_form(trial.method, model)
+    running = with_backend(trial.method, model)
     size = size_of(running, context.example)
     compact = find_report(model) is not None
     return {

@@ -1,4 +1,4 @@
-"""Contestants are checked, then share a limit of time."""
+"""Candidates are checked, then share a limit of time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.challenge.contest import (
+from benchmarks.challenge.comparison import (
     LEAST_ROUNDS,
-    Contestant,
+    Candidate,
     allot,
-    compete,
+    compare,
     reference,
 )
-from benchmarks.challenge.engine import plan_contestant
+from benchmarks.challenge.engine import plan_candidate
 from benchmarks.challenge.settings import Settings
 from espalier import EspalierError, compile, random_network
 from espalier.kernels.reference import infer
@@ -39,48 +39,48 @@ def test_the_reference_is_the_kernels_own() -> None:
 
 def test_a_contest_times_everybody_on_all_samples() -> None:
     plan = compile(NETWORK, threads=1)
-    contest = compete([plan_contestant("plan", plan, "unique")], NETWORK, BATCH, SETTINGS)
-    times = contest.times["plan"]
+    comparison = compare([plan_candidate("plan", plan, "unique")], NETWORK, BATCH, SETTINGS)
+    times = comparison.times["plan"]
     assert (times.samples, times.measured_samples) == (300, 300)
-    assert len(times.seconds.rounds) == len(contest.ceiling.rounds) == 5
-    share = contest.share_of_peak("plan", NETWORK.connections * 300)
+    assert len(times.seconds.rounds) == len(comparison.ceiling.rounds) == 5
+    share = comparison.share_of_peak("plan", NETWORK.connections * 300)
     assert all(0.0 < part < 1.0 for part in share.rounds)
 
 
 def test_who_computes_something_else_is_not_timed() -> None:
-    wrong = Contestant("wrong", lambda batch: lambda: None, lambda batch: outputs(batch) + 1.0)
+    wrong = Candidate("wrong", lambda batch: lambda: None, lambda batch: outputs(batch) + 1.0)
     with pytest.raises(EspalierError, match="wrong: activations differ by 1 "):
-        compete([wrong], NETWORK, BATCH, SETTINGS)
+        compare([wrong], NETWORK, BATCH, SETTINGS)
 
 
 def test_not_a_number_is_something_else() -> None:
-    wrong = Contestant("wrong", lambda batch: lambda: None, lambda batch: outputs(batch) * np.nan)
+    wrong = Candidate("wrong", lambda batch: lambda: None, lambda batch: outputs(batch) * np.nan)
     with pytest.raises(EspalierError, match="differ by nan"):
-        compete([wrong], NETWORK, BATCH, SETTINGS)
+        compare([wrong], NETWORK, BATCH, SETTINGS)
 
 
 def test_a_slow_contestant_runs_fewer_samples_and_its_time_is_scaled() -> None:
     """2 ms for a sample: all 300 take 0.6 s, of which three rounds exceed the limit."""
-    asked = []
+    requested = []
 
     def prepare(batch: Any) -> Any:
-        asked.append(batch.shape[0])
+        requested.append(batch.shape[0])
         return lambda: time.sleep(0.002 * batch.shape[0])
 
-    slow = Contestant("slow", prepare, outputs)
-    contest = compete([slow], NETWORK, BATCH, replace(SETTINGS, limit=0.8))
-    times = contest.times["slow"]
-    assert times.measured_samples == asked[-1] < 300
+    slow = Candidate("slow", prepare, outputs)
+    comparison = compare([slow], NETWORK, BATCH, replace(SETTINGS, limit=0.8))
+    times = comparison.times["slow"]
+    assert times.measured_samples == requested[-1] < 300
     assert len(times.seconds.rounds) == LEAST_ROUNDS
     record = times.to_record()
-    assert record["samples"] == 300 and record["measured_samples"] == asked[-1]
+    assert record["samples"] == 300 and record["measured_samples"] == requested[-1]
     assert times.seconds.low >= 0.6
 
 
 def test_a_contestant_without_room_for_all_samples() -> None:
     plan = compile(NETWORK, threads=1)
-    entry = replace(plan_contestant("plan", plan, "none"), most_samples=150)
-    assert compete([entry], NETWORK, BATCH, SETTINGS).times["plan"].measured_samples == 150
+    entry = replace(plan_candidate("plan", plan, "none"), most_samples=150)
+    assert compare([entry], NETWORK, BATCH, SETTINGS).times["plan"].measured_samples == 150
 
 
 @given(

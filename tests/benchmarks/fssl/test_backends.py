@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.fssl.forms import (
-    dense_form,
+from benchmarks.fssl.backends import (
     predicted_seconds,
-    run_form,
-    sparse_form,
-    torch_csr_form,
+    with_backend,
+    with_linear,
+    with_sparse_linear,
+    with_torch_csr,
 )
 from espalier import fssl
 from espalier.nn import SparseLinear
@@ -30,16 +30,20 @@ def test_all_forms_agree(pruned: nn.Module) -> None:
     x = torch.randn(5, 3, 4)
     with torch.inference_mode():
         wanted = pruned(x)
-        for form in (sparse_form, torch_csr_form, lambda model: dense_form(sparse_form(model))):
-            torch.testing.assert_close(form(pruned)(x), wanted)
+        for backend in (
+            with_sparse_linear,
+            with_torch_csr,
+            lambda model: with_linear(with_sparse_linear(model)),
+        ):
+            torch.testing.assert_close(backend(pruned)(x), wanted)
     assert isinstance(pruned[1], nn.Linear), "the network itself stays as it is"
 
 
 def test_unstructured_methods_are_run_sparse(pruned: nn.Module) -> None:
-    sparse = run_form("magnitude", pruned)
+    sparse = with_backend("magnitude", pruned)
     assert isinstance(sparse[1], SparseLinear)
     assert sparse[1].nonzeros == int(torch.count_nonzero(pruned[1].weight))
-    assert run_form("fssl", pruned) is pruned
+    assert with_backend("fssl", pruned) is pruned
 
 
 def test_predictions_follow_the_form(pruned: nn.Module) -> None:
@@ -47,7 +51,7 @@ def test_predictions_follow_the_form(pruned: nn.Module) -> None:
     time = fssl.TimeModel.from_macs(groups, 16)
     full = time.seconds(groups.full_widths)
     assert predicted_seconds(pruned, groups, time) == pytest.approx(full)
-    sparse = predicted_seconds(sparse_form(pruned), groups, time)
+    sparse = predicted_seconds(with_sparse_linear(pruned), groups, time)
     csr = [
         time.layer_seconds(layer, layer.in_width, layer.out_width, count, backend="csr")
         for layer, count in zip(groups.layers, groups.nonzeros(), strict=True)

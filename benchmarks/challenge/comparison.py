@@ -1,6 +1,6 @@
-"""A fair contest: everyone is checked first, then all run interleaved within a limit of time.
+"""A fair comparison: everyone is checked first, then all run interleaved within a limit of time.
 
-Each contestant is tried on a few samples. One that would take longer than its limit runs fewer
+Each candidate is tried on a few samples. One that would take longer than its limit runs fewer
 rounds, and one that is slower still runs fewer samples, whose time is scaled up to all of them.
 """
 
@@ -35,7 +35,7 @@ Work = Callable[[], object]
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Candidate:
     """Somebody who can do the job.
 
     Arguments:
@@ -51,7 +51,7 @@ class Contestant:
 
 
 class Timed(NamedTuple):
-    """The time of one contestant for all samples; scaled where it ran fewer."""
+    """The time of one candidate for all samples; scaled where it ran fewer."""
 
     seconds: Spread
     samples: int
@@ -67,8 +67,8 @@ class Timed(NamedTuple):
         }
 
 
-class Contest(NamedTuple):
-    """Times by contestant, and the multiply-add ceiling as measured in the same rounds."""
+class Comparison(NamedTuple):
+    """Times by candidate, and the multiply-add ceiling as measured in the same rounds."""
 
     times: dict[str, Timed]
     ceiling: Spread
@@ -79,31 +79,31 @@ class Contest(NamedTuple):
         return Spread(tuple(multiply_adds / seconds / peak for seconds, peak in pairs))
 
 
-def compete(
-    contestants: list[Contestant],
+def compare(
+    candidates: list[Candidate],
     network: Network,
     batch: Any,
     settings: Settings,
     progress: Progress | None = None,
-) -> Contest:
-    """Check all contestants against float64, then time them, interleaved.
+) -> Comparison:
+    """Check all candidates against float64, then time them, interleaved.
 
     Raises:
-        EspalierError: a contestant computes something else.
+        EspalierError: a candidate computes something else.
     """
     few = batch[: pilot_samples(network, batch.shape[0])]
     expected = reference(network, few)
     work: dict[str, Work] = {}
     rounds: dict[str, int] = {}
     measured: dict[str, int] = {}
-    for contestant in contestants:
-        name = contestant.name
-        check(name, contestant.outputs(few), expected)
-        most = min(batch.shape[0], contestant.most_samples or batch.shape[0])
-        per_sample = _try_out(contestant, batch, few.shape[0], most, settings)
+    for candidate in candidates:
+        name = candidate.name
+        check(name, candidate.outputs(few), expected)
+        most = min(batch.shape[0], candidate.most_samples or batch.shape[0])
+        per_sample = _try_out(candidate, batch, few.shape[0], most, settings)
         samples, rounds[name] = allot(per_sample, most, settings.rounds, settings.limit)
         whole = samples == batch.shape[0]
-        work[name] = contestant.prepare(batch if whole else batch[:samples])
+        work[name] = candidate.prepare(batch if whole else batch[:samples])
         measured[name] = samples
     peaks: list[float] = []
     work[CEILING] = lambda: peaks.append(kernels.peak_multiply_adds(settings.threads))
@@ -114,7 +114,7 @@ def compete(
         name: Timed(spreads[name].times(total / max(samples, 1)), total, samples)
         for name, samples in measured.items()
     }
-    return Contest(times, Spread(tuple(peaks[-rounds[CEILING] :])))
+    return Comparison(times, Spread(tuple(peaks[-rounds[CEILING] :])))
 
 
 def allot(per_sample: float, samples: int, rounds: int, limit: float) -> tuple[int, int]:
@@ -166,11 +166,11 @@ def check(name: str, found: NDArray[np.float32], expected: NDArray[np.float64]) 
 
 
 def _try_out(
-    contestant: Contestant, batch: Any, samples: int, most: int, settings: Settings
+    candidate: Candidate, batch: Any, samples: int, most: int, settings: Settings
 ) -> float:
     """Seconds per sample, from few samples where those show that there is time for all."""
     while True:
-        seconds = _second_run(contestant.prepare(batch[:samples]))
+        seconds = _second_run(candidate.prepare(batch[:samples]))
         enough = seconds / samples * most * (settings.rounds + 1) <= settings.limit
         if enough or samples == most or seconds > settings.limit / 50:
             return seconds / samples

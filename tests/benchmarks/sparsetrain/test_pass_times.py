@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.sparsetrain import race as racing
+from benchmarks.sparsetrain import pass_times
 from benchmarks.sparsetrain.layers import break_even
 from benchmarks.sparsetrain.operands import dense_operands, zeros_in
+from benchmarks.sparsetrain.pass_times import Candidate, images_per_call, time_pass
 from benchmarks.sparsetrain.passes import as_array, dense_pass, zeroskip_pass
-from benchmarks.sparsetrain.race import Entry, images_per_call, race
 from benchmarks.sparsetrain.settings import Settings
 from benchmarks.sparsetrain.shapes import LayerShape
 from benchmarks.sparsetrain.variants import PASSES, Pass, variants
@@ -29,16 +29,16 @@ SETTINGS = Settings(rounds=1)
 def test_every_way_to_skip_is_checked_and_timed(shape: LayerShape, name: Pass) -> None:
     rng = np.random.default_rng(0)
     dense = dense_operands(shape, 3, rng)
-    entries = {
-        variant: Entry(variant, dense.with_zeros(0.6, variant, rng))
+    candidates = {
+        variant: Candidate(variant, dense.with_zeros(0.6, variant, rng))
         for variant in variants(name, sparse_gradient=True)
     }
-    times = race(shape, name, dense, entries, SETTINGS)
-    assert set(times.skips) == set(entries)
-    for entry in entries:
-        record = times.to_record(entry)
-        assert record["speedup"]["median"] == times.dense.median / times.skips[entry].median
-        assert times.chosen_seconds(entry) <= times.dense.median + times.look.median
+    times = time_pass(shape, name, dense, candidates, SETTINGS)
+    assert set(times.skips) == set(candidates)
+    for candidate in candidates:
+        record = times.to_record(candidate)
+        assert record["speedup"]["median"] == times.dense.median / times.skips[candidate].median
+        assert times.chosen_seconds(candidate) <= times.dense.median + times.look.median
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.label)
@@ -55,10 +55,12 @@ def test_passes_agree_on_dense_operands(shape: LayerShape, name: Pass) -> None:
 def test_a_wrong_kernel_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     right = zeroskip.zeroskip_forward
     monkeypatch.setattr(zeroskip, "zeroskip_forward", lambda *a, **k: right(*a, **k) + 1.0)
-    monkeypatch.setattr(racing, "time_interleaved", lambda *_, **__: pytest.fail("it was timed"))
+    monkeypatch.setattr(
+        pass_times, "time_interleaved", lambda *_, **__: pytest.fail("it was timed")
+    )
     operands = dense_operands(SHAPES[0], 1, np.random.default_rng(0))
     with pytest.raises(EspalierError, match="3x3 5>7 @6 /2, FWD, mine: zero-skip differs by"):
-        race(SHAPES[0], "FWD", operands, {"mine": Entry("input", operands)}, SETTINGS)
+        time_pass(SHAPES[0], "FWD", operands, {"mine": Candidate("input", operands)}, SETTINGS)
 
 
 def test_random_zeros_are_as_many_as_asked_for() -> None:
