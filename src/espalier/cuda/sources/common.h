@@ -40,7 +40,7 @@ struct Response {
   const float* bias;    // [outputs]
   float lower, upper;   // clamp of the outputs
   float saturated;      // the fixed point, where a slot full of it is to be noted
-  unsigned* notes;      // [slots], or null where nobody asks
+  unsigned* flags;      // [slots], or null where nobody asks
   int* status;
 };
 
@@ -69,9 +69,9 @@ struct SlotFlags {
   __device__ void store(const Response& response, int slot, int count) const {
     if (slot >= count) return;
     if (overflowed) atomicOr(response.status, overflow);
-    if (response.notes == nullptr) return;
+    if (response.flags == nullptr) return;
     for (int v = 0; v < V; ++v) {
-      if (slot + v < count && bits[v]) atomicOr(response.notes + slot + v, bits[v]);
+      if (slot + v < count && bits[v]) atomicOr(response.flags + slot + v, bits[v]);
     }
   }
 };

@@ -11,28 +11,28 @@ constexpr int slots_of_block = 256;
 struct Compact {
   const int* count;       // living slots before
   int* count_after;
-  const unsigned* notes;  // [slots]
+  const unsigned* flags;  // [slots]
   const int* sample;      // [slots], whose slot it is, before
   int* sample_after;
   int* source;            // [slots], the old slot of each new one
-  int* fate;              // [samples], written for those that leave
+  int* sample_state;      // [samples], written for those that leave
   int* survivors;         // [blocks], how many of a block stay
   int drop;               // samples that are all zero leave
   int freeze;             // samples at the fixed point leave
-  int turn;               // how often samples left before
+  int move;               // how often samples left before
 };
 
 // What becomes of a sample that leaves: odd codes died, even ones are at the fixed point, and half
-// of the code says at which turn.
-__device__ inline int fate_of(const Compact& a, int slot) {
-  return (a.notes[slot] & alive ? -2 : -1) - 2 * a.turn;
+// of the code says at which move.
+__device__ inline int state_of(const Compact& a, int slot) {
+  return (a.flags[slot] & alive ? -2 : -1) - 2 * a.move;
 }
 
 __device__ inline bool stays(const Compact& a, int slot, int count) {
   if (slot >= count) return false;
-  const unsigned note = a.notes[slot];
-  if (!(note & alive)) return !a.drop;
-  return !a.freeze || (note & unsaturated);
+  const unsigned seen = a.flags[slot];
+  if (!(seen & alive)) return !a.drop;
+  return !a.freeze || (seen & unsaturated);
 }
 
 // How many threads before this one, and in the whole block, say yes.
@@ -77,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(256) place(const Compact a) {
     a.source[first + rank] = slot;
     a.sample_after[first + rank] = a.sample[slot];
   } else if (slot < count) {
-    a.fate[a.sample[slot]] = fate_of(a, slot);
+    a.sample_state[a.sample[slot]] = state_of(a, slot);
   }
   if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) *a.count_after = first + total;
 }
@@ -107,8 +107,8 @@ extern "C" __global__ void __launch_bounds__(256) gather(const Gather a) {
 }
 
 struct Begin {
-  int* sample;  // [slots]
-  int* fate;    // [samples]
+  int* sample;        // [slots]
+  int* sample_state;  // [samples]
   int* count;
   int samples;
 };
@@ -119,14 +119,14 @@ extern "C" __global__ void __launch_bounds__(256) begin(const Begin a) {
   if (slot == 0) *a.count = a.samples;
   if (slot < a.samples) {
     a.sample[slot] = slot;
-    a.fate[slot] = slot;
+    a.sample_state[slot] = slot;
   }
 }
 
-// What is left at the end: every sample's fate becomes its slot.
+// What is left at the end: the state of every sample becomes its slot.
 extern "C" __global__ void __launch_bounds__(256) settle(const Compact a) {
   const int slot = blockIdx.x * blockDim.x + threadIdx.x;
-  if (slot < *a.count) a.fate[a.sample[slot]] = slot;
+  if (slot < *a.count) a.sample_state[a.sample[slot]] = slot;
 }
 
 }  // namespace espalier

@@ -109,7 +109,7 @@ class LayerSegment:
             lower=self.lower,
             upper=self.upper,
             saturated=_saturated(exits),
-            notes=io.flags if io.flags_read else None,
+            flags=io.flags if io.flags_read else None,
             status=io.status,
         )
         panels = io.slots // io.tile
@@ -183,7 +183,7 @@ class ResidentSegment:
             y=io.y,
             count=io.count,
             layers=base,
-            notes=io.flags,
+            flags=io.flags,
             processed=io.processed + 4 * self.shape.begin,
             status=io.status,
             depth=self.shape.depth,
