@@ -97,8 +97,8 @@ def check_original(model: nn.Module, original: Mapping[str, Entry]) -> None:
         ours, theirs = came.get(name), original.get(name)
         if ours is None or theirs is None or not _alike(ours, theirs):
             raise FileError(
-                f"{name or 'the model'} is {_in_words(ours)}, and was {_in_words(theirs)} in the original; "
-                f"{WRONG_MODEL}"
+                f"{name or 'the model'} is {_words(ours)}, and was {_words(theirs)} in the "
+                f"original; {WRONG_MODEL}"
             )
 
 
@@ -107,5 +107,5 @@ def _alike(ours: Entry, theirs: Entry) -> bool:
     return ours.kind in MADE_OF[theirs.kind] and (ours.inputs, ours.outputs) == sizes
 
 
-def _in_words(entry: Entry | None) -> str:
+def _words(entry: Entry | None) -> str:
     return "absent" if entry is None else f"{entry.kind} {entry.outputs} x {entry.inputs}"
