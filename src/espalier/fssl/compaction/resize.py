@@ -153,4 +153,4 @@ def _adopt_sizes(module: Any) -> None:
     elif is_norm(module) and module.running_mean is not None:
         module.num_features = len(module.running_mean)
     if isinstance(module, ZeroSkipLayer):
-        module.adopt(module.passes)  # what it measured was for other sizes
+        module.reset_tuner(module.passes)  # what it measured was for other sizes

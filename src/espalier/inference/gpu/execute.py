@@ -22,7 +22,7 @@ from espalier.inference.gpu.early_exit import SurvivorPoll
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult, count_batch
 from espalier.inference.gpu.segments import Io
-from espalier.inference.gpu.upload import Samples, read_samples
+from espalier.inference.gpu.upload import SampleSource, read_samples
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import DeviceMemory, Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
@@ -44,7 +44,7 @@ class Run:
     program: GpuProgram
     device: Device
     stream: int
-    samples: Samples
+    samples: SampleSource
     drops: bool
     workspace: Workspace
     weights: HeldWeights | StreamedWeights
@@ -120,11 +120,10 @@ def execute(
 def begin_run(memory: DeviceMemory, x: Any, drops: bool, keep_outputs: bool, stream: Any) -> Run:
     """Find the samples, the stream to work on, and memory on the device."""
     device, program = memory.device, memory.program
-    asked = None if stream is None else as_stream(stream)
-    usual = memory.stream if asked is None else asked
+    usual = memory.stream if stream is None else as_stream(stream)
     samples = read_samples(x, program.inputs, device, usual)
     theirs = samples.stream
-    used = usual if asked is not None or theirs is None else theirs
+    used = usual if stream is not None or theirs is None else theirs
     if theirs is not None and theirs != used:
         ready = Event(device)
         ready.record(theirs)
@@ -162,7 +161,7 @@ def load(run: Run, first: int, last: int) -> BatchState:
     run.device.clear(*workspace.counters, run.stream)
     argument = arguments.Begin(
         sample=workspace.samples[0],
-        fate=workspace.sample_state,
+        sample_state=workspace.sample_state,
         count=workspace.counts,
         samples=count,
     )
@@ -212,17 +211,17 @@ def move_together(run: Run, state: BatchState, drop: bool, freeze: bool) -> None
     argument = arguments.Compact(
         count=workspace.counts + 4 * state.moves,
         count_after=workspace.counts + 4 * (state.moves + 1),
-        notes=workspace.flags,
+        flags=workspace.flags,
         sample=workspace.samples[state.moves % 2],
         sample_after=workspace.samples[1 - state.moves % 2],
         source=workspace.source,
-        fate=workspace.sample_state,
+        sample_state=workspace.sample_state,
         survivors=workspace.survivors,
         drop=drop,
         freeze=freeze,
-        turn=state.moves,
+        moves=state.moves,
     )
-    for kernel in ("survivors", "place"):
+    for kernel in ("count_survivors", "place_survivors"):
         run.launch(kernel, state.blocks, argument)
     state.moves += 1
     moved = arguments.Gather(
@@ -244,7 +243,7 @@ def settle(run: Run, state: BatchState) -> None:
     argument = arguments.Compact(
         count=workspace.counts + 4 * state.moves,
         sample=workspace.samples[state.moves % 2],
-        fate=workspace.sample_state,
+        sample_state=workspace.sample_state,
     )
     run.launch("settle", state.blocks, argument)
 
@@ -309,7 +308,7 @@ class DeviceOutputs:
         argument = arguments.Expand(
             panels=run.workspace.buffers[state.side],
             y=self._address + 4 * first * self._width,
-            fate=run.workspace.sample_state,
+            sample_state=run.workspace.sample_state,
             unit=self._expansion.address,
             constant=self._expansion.address + 4 * self._width,
             saturated=np.nan if clip is None else clip,

@@ -15,11 +15,11 @@ from espalier.errors import InputError
 from espalier.inference.gpu.workspace import Workspace
 from espalier.kernels.samples import check_samples, name_bad_sample
 
-_TURN = 32  # samples and inputs that a block of `load_dense` turns at a time
+_TRANSPOSED = 32  # samples and inputs that a block of `load_dense` transposes at a time
 _CSR_WARPS = 8
 
 
-class Samples:
+class SampleSource:
     """Some samples; subclasses say where they lie.
 
     Attributes:
@@ -42,7 +42,7 @@ class Samples:
         raise NotImplementedError
 
 
-class HostDense(Samples):
+class HostDense(SampleSource):
     """numpy rows."""
 
     def __init__(self, x: NDArray[np.float32]) -> None:
@@ -52,7 +52,7 @@ class HostDense(Samples):
     def load(
         self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
     ) -> None:
-        """Copy and turn some panels at a time."""
+        """Copy and transpose some panels at a time."""
         at_once = max(space.staging_bytes // max(4 * self.width * tile, 1), 1) * tile
         for begin in range(start, stop, at_once):
             piece = self._x[begin : min(begin + at_once, stop)]
@@ -60,13 +60,13 @@ class HostDense(Samples):
             panels = space.buffers[0] + 4 * (begin - start) * self.width
             strides = self.width, 1
             view = DeviceView(space.staging, piece.shape, strides, piece.dtype, stream, None)
-            _turn(device, view, panels, space.status, tile, stream)
+            _transpose(device, view, panels, space.status, tile, stream)
 
     def name_bad(self) -> InputError:
         return name_bad_sample(self._x)
 
 
-class HostCsr(Samples):
+class HostCsr(SampleSource):
     """scipy CSR."""
 
     def __init__(self, x: Any) -> None:
@@ -114,7 +114,7 @@ class HostCsr(Samples):
             begin = end
 
 
-class DeviceDense(Samples):
+class DeviceDense(SampleSource):
     """Rows on the device, read in place whatever their strides."""
 
     def __init__(self, view: DeviceView) -> None:
@@ -124,17 +124,17 @@ class DeviceDense(Samples):
     def load(
         self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
     ) -> None:
-        """Turn them."""
+        """Transpose them."""
         view = self._view
         address = view.address + 4 * start * view.strides[0]
         piece = replace(view, address=address, shape=(stop - start, self.width))
-        _turn(device, piece, space.buffers[0], space.status, tile, stream)
+        _transpose(device, piece, space.buffers[0], space.status, tile, stream)
 
     def name_bad(self) -> InputError:
         return InputError("x holds a number that is not finite in float32")
 
 
-class DeviceCsr(Samples):
+class DeviceCsr(SampleSource):
     """CSR whose three arrays lie on the device, as CuPy's does."""
 
     def __init__(self, x: Any, device: Device, stream: int) -> None:
@@ -191,7 +191,7 @@ class DeviceCsr(Samples):
         return InputError("x holds a number that is not finite, or a column outside its matrix")
 
 
-def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
+def read_samples(x: Any, width: int, device: Device, stream: int) -> SampleSource:
     """Samples wherever they lie, checked as far as their shape.
 
     Arguments:
@@ -218,7 +218,9 @@ def _check_shape(shape: tuple[int, ...], width: int) -> None:
         raise InputError(f"x has shape {tuple(shape)}, wanted [samples, {width}]")
 
 
-def _turn(device: Device, x: DeviceView, panels: int, status: int, tile: int, stream: int) -> None:
+def _transpose(
+    device: Device, x: DeviceView, panels: int, status: int, tile: int, stream: int
+) -> None:
     samples, inputs = x.shape
     argument = arguments.LoadDense(
         x=x.address,
@@ -231,7 +233,7 @@ def _turn(device: Device, x: DeviceView, panels: int, status: int, tile: int, st
         status=status,
     )
     slots = -(-samples // tile) * tile
-    grid = -(-inputs // _TURN), slots // _TURN
+    grid = -(-inputs // _TRANSPOSED), slots // _TRANSPOSED
     device.launch("load_dense", grid, 8 * 32, argument, stream)
 
 
