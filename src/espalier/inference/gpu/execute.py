@@ -22,7 +22,7 @@ from espalier.inference.gpu.early_exit import SurvivorPoll
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult, count_batch
 from espalier.inference.gpu.segments import Io
-from espalier.inference.gpu.upload import SampleSource, read_samples
+from espalier.inference.gpu.upload import PanelWriter, SampleSource, read_samples
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
 from espalier.inference.gpu.workspace import DeviceMemory, Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
@@ -166,7 +166,8 @@ def load(run: Run, first: int, last: int) -> BatchState:
         samples=count,
     )
     run.launch("begin", (-(-count // _THREADS), 1), argument)
-    run.samples.load(run.device, workspace, first, last, tile, run.stream)
+    panels = PanelWriter(run.device, workspace, tile, run.program.inputs, run.stream)
+    run.samples.load(panels, first, last)
     run.poll.begin()
     return state
 
