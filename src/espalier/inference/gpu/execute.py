@@ -18,13 +18,12 @@ from espalier.cuda import Device, Event, arguments
 from espalier.cuda.arrays import DeviceArray, as_stream
 from espalier.errors import InputError
 from espalier.inference.counters import Counters
-from espalier.inference.gpu.early_exit import SurvivorPoll
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult, count_batch
 from espalier.inference.gpu.segments import Io
 from espalier.inference.gpu.upload import PanelWriter, SampleSource, read_samples
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
-from espalier.inference.gpu.workspace import DeviceMemory, Workspace
+from espalier.inference.gpu.workspace import DeviceMemory, SurvivorPoll, Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.result import Batch, Outputs
 from espalier.inference.row_map import SATURATED, ZERO, RowMap, Rows
