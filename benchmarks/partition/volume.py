@@ -12,7 +12,7 @@ from benchmarks.harness.section import Column, Job, Record, Section, Table, skip
 from benchmarks.partition.settings import Settings
 from espalier.distributed import Simulation
 from espalier.errors import EspalierError
-from espalier.partitioning.report import Figures, PartitionReport
+from espalier.partitioning.report import Statistics
 from espalier.progress import Watch
 
 METHODS = ("hypergraph", "random", "hash", "block")
@@ -53,11 +53,11 @@ def _measure(settings: Settings, name: str, make: Any, parts: int, watch: Watch)
                     progress=progress,
                 )
             seconds = time.perf_counter() - start
-            report = PartitionReport.of(made, net, peers=())
+            report = made.report(net, peers=())
         except EspalierError as error:
             records.append(skipped(name, method, error))
             continue
-        total = Figures.over(report.layers[method])
+        total = Statistics.over(report.layers[method])
         words[method] = total.words
         merged = None
         if method == "hypergraph":

@@ -15,7 +15,7 @@ from espalier.cli.options import Bias, Clip, Json, Layers, NetworkSource, Neuron
 from espalier.cli.sources import GeneratedNetwork, open_network, parse_network
 from espalier.partitioning import Partition, PartitionReport, predict
 from espalier.partitioning.partitioners import checked
-from espalier.partitioning.plot import plot_report
+from espalier.partitioning.report import plot_report
 
 
 def partition(
@@ -32,7 +32,7 @@ def partition(
         ),
     ] = None,
     sweeps: Annotated[
-        int, typer.Option(min=0, help="Times every layer is cut again with its neighbours fixed.")
+        int, typer.Option(min=0, help="Times every layer is refined with its neighbours fixed.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the method.")] = 0,
     output: Annotated[

@@ -121,18 +121,13 @@ def train(
         return training.history
 
 
-def run_directory(output: Path) -> RunDirectory:
-    """The directory of a training on several ranks, as one process sees it."""
-    return RunDirectory(output, ON_RANKS)
-
-
 def read_settings(output: Path) -> Settings:
     """The settings of a training that was begun in a directory.
 
     Raises:
         FileError: there is none, or its description is damaged.
     """
-    return run_directory(output).settings()
+    return RunDirectory(output, ON_RANKS).settings()
 
 
 def network_to_cut(settings: Settings) -> Network:

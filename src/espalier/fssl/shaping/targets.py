@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from espalier.fssl.groups.groups import Groups
-from espalier.fssl.shaping.penalty import Times
+
+
+class Times(Protocol):
+    """What shaping asks of a `TimeModel`."""
+
+    def seconds(self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None) -> float:
+        """Predicted seconds of a batch."""
+        ...
+
+    def marginals(self, widths: Sequence[int]) -> list[float]:
+        """Seconds saved by each unit removed, for each family."""
+        ...
 
 
 class Measure(Protocol):

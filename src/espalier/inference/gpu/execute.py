@@ -219,9 +219,9 @@ def move_together(run: Run, state: BatchState, drop: bool, freeze: bool) -> None
         survivors=workspace.survivors,
         drop=drop,
         freeze=freeze,
-        move=state.moves,
+        moves=state.moves,
     )
-    for kernel in ("survivors", "place"):
+    for kernel in ("count_survivors", "place_survivors"):
         run.launch(kernel, state.blocks, argument)
     state.moves += 1
     moved = arguments.Gather(

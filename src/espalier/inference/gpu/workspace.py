@@ -104,7 +104,7 @@ class DeviceMemory:
 
     def __init__(self, device: Device, program: GpuProgram, budget: int | None) -> None:
         self.device, self.program, self.budget = device, program, budget
-        self.stream = device.lend_stream(self)
+        self.stream = device.stream_for(self)
         self.poll = SurvivorPoll(device)
         self._buffers = _buffer_widths(program)
         self._weights: HeldWeights | StreamedWeights | None = None

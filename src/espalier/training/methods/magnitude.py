@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espalier.fssl.shaping.schedule import cubic_sparsity
 from espalier.training.context import TrainingContext
 from espalier.training.learning_rate import Schedule, cosine, recipe, steady_then_tenth
 from espalier.training.methods.dense import pruning_phases
@@ -122,8 +123,7 @@ class PruningTrainer(MaskedTrainer):
     def _weights_left(self) -> int:
         target = self.context.settings.target
         assert target is not None
-        t = self._done / self._steps
-        zeros = target.value * (1.0 - (1.0 - t) ** 3)
+        zeros = cubic_sparsity(target.value, self._done / self._steps)
         return self.context.weights - round(zeros * self.context.weights)
 
 
