@@ -122,7 +122,7 @@ class ValueNumbering(ChannelTracer[Channels]):
         if keeps_channels(name, channels.axis, source.dim()) and result.dim() == source.dim():
             if _is_random(name, given, result):
                 return None
-            return channels.apart() if fixed else channels
+            return channels.distinct() if fixed else channels
         if name in RESHAPING:
             return behind_reshape(channels, source, result)
         if name in AVERAGING:
