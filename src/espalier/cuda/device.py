@@ -151,8 +151,8 @@ class Device:
         weakref.finalize(numbers, _release, self, "cuMemFreeHost", address)
         return np.ctypeslib.as_array(numbers)
 
-    def lend_stream(self, owner: Any) -> int:
-        """A stream that waits for no other, and is lent again once its owner is gone.
+    def stream_for(self, owner: Any) -> int:
+        """A stream that waits for no other, and goes to another owner once this one is gone.
 
         It stays valid for ever: results on the device may outlive who computed them.
         """
