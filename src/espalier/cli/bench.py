@@ -46,7 +46,7 @@ def bench(
     Networks of 120 layers of 1024 neurons: the Graph Challenge's, where shortcuts are proven, and
     one without structure, beside scipy's and PyTorch's sparse products. Training steps:
     convolutions that skip zeros, and a sparse layer of 2048 x 2048 weights at two densities,
-    beside PyTorch's. All results are checked equal before they are timed in turns.
+    beside PyTorch's. All results are checked equal before they are timed, interleaved.
     """
     count = kernels.thread_count(threads)
     end = time.perf_counter() + seconds
@@ -66,7 +66,7 @@ def bench(
     print_text(
         f"{machine['processor']}, {machine['instruction_set']['name']}, {count} threads; "
         f"{', '.join(f'{name} {each}' for name, each in versions.items() if each)}. "
-        "Medians of rounds in turns; scipy's products use one thread."
+        "Medians of interleaved rounds; scipy's products use one thread."
     )
 
 

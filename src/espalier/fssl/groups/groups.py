@@ -39,6 +39,11 @@ class Units:
     kind: str
     slices: tuple[ParameterSlice, ...]
 
+    @property
+    def members(self) -> tuple[ParameterSlice, ...]:
+        """Another name of `slices`."""
+        return self.slices
+
     def norms(self) -> Tensor:
         """The Euclidean norm of each group, ``[size]``."""
         squares = torch.zeros(self.size)
