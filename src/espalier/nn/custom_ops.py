@@ -1,8 +1,8 @@
 """Our layers as operators of `torch.library`, which a compiled program calls as they are.
 
 In eager mode a layer calls its kernels directly: a dispatched operator costs some microseconds
-more, and has nowhere to leave a mask. An operator takes tensors and numbers alone, so it finds what
-belongs to its layer by a handle.
+more, and has nothing to attach a mask to. An operator takes tensors and numbers alone, so it finds
+what belongs to its layer by a handle.
 """
 
 from __future__ import annotations
@@ -61,18 +61,20 @@ def register(
     """Define the operator of a layer, ``espalier::name``, and that of its backward pass.
 
     Arguments:
-        arguments: what stands behind x, weight and bias in the operator's schema.
-        forward: the output, from all arguments.
+        arguments: what stands between the bias and the handle in the operator's schema.
+        forward: the output, from all that the operator takes.
         fake_forward: an empty output with the same shape and strides.
-        backward: the gradients by x, weight and bias, from (dy, x, weight, the other arguments,
-            which of the three are needed).
-        dense_backward: the same by PyTorch's operators alone, for the gradient of the gradient.
+        backward: the gradients by x, weight and bias, from (dy, x, weight, the arguments, the
+            handle, which of the three are needed).
+        dense_backward: the same by PyTorch's operators alone, and without a handle: for the
+            gradient of the gradient.
         empty_like: an empty tensor with the strides of the gradient by this one.
     """
-    _LIBRARY.define(f"{name}(Tensor x, Tensor weight, Tensor? bias, {arguments}) -> Tensor")
+    rest = f"{arguments}int handle"
+    _LIBRARY.define(f"{name}(Tensor x, Tensor weight, Tensor? bias, {rest}) -> Tensor")
     _LIBRARY.define(
-        f"{name}_backward(Tensor dy, Tensor x, Tensor weight, {arguments},"
-        " bool[3] needs_input_grad) -> (Tensor, Tensor, Tensor)"
+        f"{name}_backward(Tensor dy, Tensor x, Tensor weight, {rest}, bool[3] needs_input_grad)"
+        " -> (Tensor, Tensor, Tensor)"
     )
 
     def whole_backward(dy: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> tuple[Tensor, ...]:
@@ -101,11 +103,13 @@ def register(
 
     def differentiate(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
         needed = ctx.needs_input_grad[:3]
-        inputs = dy, *ctx.saved_tensors, *ctx.others, needed
+        *others, handle = ctx.others
+        inputs = dy, *ctx.saved_tensors, *others
         if torch.is_grad_enabled():
-            gradients: Any = dense_backward(*inputs)
+            gradients: Any = dense_backward(*inputs, needed)
         else:
-            gradients = getattr(torch.ops.espalier, f"{name}_backward")(*inputs)
+            operator = getattr(torch.ops.espalier, f"{name}_backward")
+            gradients = operator(*inputs, handle, needed)
         asked = (each if wanted else None for each, wanted in zip(gradients, needed, strict=True))
         return *asked, *(None for _ in range(ctx.count))
 

@@ -64,18 +64,13 @@ class RanksDirectory:
         self.world.timeout.enter("writing the checkpoint")
         if self.world.rank == 0:
             self._directory.add_metrics(metrics)
-        rest = {name: value for name, value in state.items() if name != "tensors"}
-        folder = self._directory.checkpoints
-        checkpoint.write(folder, epochs, rest, state["tensors"], self.shards, self.world)
+        checkpoint.write(self._directory.checkpoints, epochs, state, self.shards, self.world)
 
     def newest(self) -> tuple[Checkpoint | None, list[FileError]]:
         """The newest checkpoint that is whole on every rank, and why newer ones were refused."""
         folder = self._directory.checkpoints
         self._on_first_rank(lambda: checkpoint.remove_drafts(folder))
-        found, refused = checkpoint.read_newest(folder, self.shards, self.world)
-        if found is None:
-            return None, refused
-        return Checkpoint(found.epochs, {**found.state, "tensors": found.tensors}), refused
+        return checkpoint.read_newest(folder, self.shards, self.world)
 
     def changes(self) -> list[str]:
         """What is not as it was when the training began, on rank 0."""

@@ -1,8 +1,8 @@
-"""The product of a sparse layer: by our kernels where they take the tensors, else by PyTorch.
+"""The passes of a sparse layer: by our kernels where they take the tensors, else by PyTorch.
 
 The output of the kernels is ``[batch, outputs]`` with the samples side by side in memory (strides
 ``(1, batch)``), as channels-last images are: element-wise operations keep that layout, so that in
-a chain of sparse layers only the first input and the last gradient are ever turned.
+a chain of sparse layers only the first input and the last gradient are ever transposed.
 """
 
 from __future__ import annotations
@@ -193,20 +193,8 @@ def _operator_backward(
     needed: NeedsInputGrad,
 ) -> Gradients:
     if not is_supported(dy, x, values):
-        return _operator_dense_backward(dy, x, values, row_offsets, column_indices, handle, needed)
+        return dense_backward(dy, x, values, row_offsets, column_indices, needed)
     return _backward(dy, x, values, _pattern(handle, row_offsets, column_indices, x), needed)
-
-
-def _operator_dense_backward(
-    dy: Tensor,
-    x: Tensor,
-    values: Tensor,
-    row_offsets: Tensor,
-    column_indices: Tensor,
-    _: int,
-    needed: NeedsInputGrad,
-) -> Gradients:
-    return dense_backward(dy, x, values, row_offsets, column_indices, needed)
 
 
 def _pattern(handle: int, row_offsets: Tensor, column_indices: Tensor, x: Tensor) -> Pattern:
@@ -216,10 +204,10 @@ def _pattern(handle: int, row_offsets: Tensor, column_indices: Tensor, x: Tensor
 
 register(
     "sparse_linear",
-    "Tensor row_offsets, Tensor column_indices, int handle",
+    "Tensor row_offsets, Tensor column_indices, ",
     forward=_operator_forward,
     fake_forward=_fake_forward,
     backward=_operator_backward,
-    dense_backward=_operator_dense_backward,
+    dense_backward=dense_backward,
     empty_like=_empty_like,
 )

@@ -1,4 +1,4 @@
-"""The product of a sparse layer on a GPU: our kernels on CUDA tensors, on torch's own stream."""
+"""The passes of a sparse layer on a GPU: our kernels on CUDA tensors, on torch's own stream."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def operands(
     """The operands as the kernels take them, under autocast in its type; None where they do not."""
     given = x, values, bias
     if torch.is_autocast_enabled("cuda"):
-        wanted = torch.get_autocast_dtype("cuda")
-        given = x.to(wanted), values.to(wanted), None if bias is None else bias.to(wanted)
+        dtype = torch.get_autocast_dtype("cuda")
+        given = x.to(dtype), values.to(dtype), None if bias is None else bias.to(dtype)
     return given if is_supported_on_gpu(*given) else None
 
 

@@ -27,8 +27,8 @@ class SparseLinear(nn.Module):
     gradients, ``W`` is made dense and PyTorch answers.
 
     The output ``[batch, out_features]`` has the samples side by side in memory (strides
-    ``(1, batch)``), which the next layer and element-wise operations keep; ``.contiguous()`` turns
-    it where an operation asks for that.
+    ``(1, batch)``), which the next layer and element-wise operations keep; ``.contiguous()``
+    transposes it where an operation asks for that.
 
     Arguments:
         in_features, out_features: width of an input and of an output.

@@ -40,10 +40,10 @@ def accelerate(
     """Let the convolutions and linear layers of a ReLU network skip zeros, with the same numbers.
 
     Runs the model forward and backward on the example, finds the layers whose input or output
-    gradient has zeros, measures what skipping them would gain on this machine, and turns those that
-    can gain into `ZeroSkipConv2d` and `ZeroSkipLinear`, and the ReLUs beside them into
-    `ZeroSkipReLU`. Every other module stays as it is: subclasses, quantised, pruned, parametrised
-    or weight-normed ones too. Decisions are made at run time, from the densities of training.
+    gradient has zeros, measures what skipping them would gain on this machine, and makes those that
+    can gain `ZeroSkipConv2d` and `ZeroSkipLinear`, and the ReLUs beside them `ZeroSkipReLU`. Every
+    other module stays as it is: subclasses, quantised, pruned, parametrised or weight-normed ones
+    too. Decisions are made at run time, from the densities of training.
 
     The model is changed in place: modules and parameters stay the same objects with their hooks,
     gradients and optimisers; batch-norm statistics and random numbers are as before. Hooks run in
@@ -57,14 +57,14 @@ def accelerate(
     input's gradient. A pre-hook on a node of the autograd graph may see zeros where a ReLU's output
     is 0 (see `espalier.nn.zeroskip.layers.ZeroSkipLayer`); all other hooks see whole gradients.
 
-    Costs are measured once and kept in ``$XDG_CACHE_HOME/espalier`` (``~/.cache/espalier``), in
+    Latencies are measured once and kept in ``$XDG_CACHE_HOME/espalier`` (``~/.cache/espalier``), in
     files ``layers-*``; delete them to measure anew.
 
     Arguments:
         model: on the CPU.
         example_input: what the model is called with: a tensor, a tuple of positional or a dict of
             keyword arguments, of the shapes of training.
-        progress: called with (done, total) while costs are measured.
+        progress: called with (done, total) while latencies are measured.
 
     Returns:
         The model.

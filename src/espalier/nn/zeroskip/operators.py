@@ -50,19 +50,19 @@ def _register(name: str, kind: type[Convolution] | type[Linear], options: str) -
         return _empty_like(op_of(rest[:-1]).dense_forward(x, weight, bias))
 
     def backward(dy: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Gradients:
-        *_, handle, needed = rest
-        dispatch = _dispatch(handle, BACKWARD, op_of(rest[:-2]), x, weight, None, dy)
+        *fields, handle, needed = rest
+        dispatch = _dispatch(handle, BACKWARD, op_of(fields), x, weight, None, dy)
         if dispatch is None:
-            return dense_backward(dy, x, weight, *rest)
+            return dense_backward(dy, x, weight, *fields, needed)
         return dispatch.backward(dy, dispatch.masked(x, None), weight, needed)
 
     def dense_backward(dy: Tensor, x: Tensor, weight: Tensor, *rest: Any) -> Gradients:
-        *fields, _, needed = rest
+        *fields, needed = rest
         return op_of(fields).dense_backward(dy, x, weight, needed)
 
     register(
         name,
-        f"{options}int handle",
+        options,
         forward=forward,
         fake_forward=fake_forward,
         backward=backward,

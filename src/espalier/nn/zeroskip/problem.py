@@ -70,8 +70,8 @@ class ProblemShape:
     @property
     def multiply_adds(self) -> float:
         """Those of one dense pass, up to the padding."""
-        places = self.images * math.prod(self.size) / math.prod(self._stride)
-        return places * math.prod(self.kernel) * self.channels * self.filters
+        pixels = self.images * math.prod(self.size) / math.prod(self._stride)
+        return pixels * math.prod(self.kernel) * self.channels * self.filters
 
     @property
     def _stride(self) -> Pair:
