@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.challenge.comparison import Comparison, compare
-from benchmarks.challenge.engine import plan_candidate
+from benchmarks.challenge.comparison import Comparison, compare, plan_candidate
 from benchmarks.challenge.peer_candidates import installed_peers
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.challenge.comparison import compare
-from benchmarks.challenge.engine import plan_candidate
+from benchmarks.challenge.comparison import compare, plan_candidate
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table

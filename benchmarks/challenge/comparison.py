@@ -18,6 +18,8 @@ from benchmarks.challenge.settings import Settings
 from benchmarks.harness.section import Record
 from espalier import kernels
 from espalier.errors import EspalierError
+from espalier.inference import Plan
+from espalier.inference.options import Filter
 from espalier.kernels.reference import activate
 from espalier.network import Network
 from espalier.progress import Progress
@@ -48,6 +50,18 @@ class Candidate:
     prepare: Callable[[Any], Work]
     outputs: Callable[[Any], NDArray[np.float32]]
     most_samples: int | None = None
+
+
+def plan_candidate(name: str, plan: Plan, filter: Filter) -> Candidate:
+    """A plan run from the caller's matrix to the categories."""
+
+    def prepare(batch: Any) -> Work:
+        return lambda: plan.run(batch, filter)
+
+    def outputs(batch: Any) -> NDArray[np.float32]:
+        return np.asarray(plan.run(batch, filter).activations)
+
+    return Candidate(name, prepare, outputs)
 
 
 class Timed(NamedTuple):

@@ -87,7 +87,7 @@ def seconds_of(result: GpuResult) -> Seconds:
 def measure_bandwidth(device: Device, size: int = _COPIED_BYTES, rounds: int = 5) -> float:
     """Bytes per second that a copy on the device reads and writes: the ceiling of its memory."""
     first, second = device.allocate(size), device.allocate(size)
-    stream = device.lend_stream(first)
+    stream = device.stream_for(first)
     begin, end = Event(device), Event(device)
     best = float("inf")
     for _ in range(rounds):

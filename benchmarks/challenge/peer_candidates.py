@@ -55,11 +55,11 @@ def installed_peers(
         for drop in filters:
             for slab in slabs:
                 variant = peer.variant(drop_dead_rows=drop, slab=slab)
-                entries.append(_entry(variant, slab < samples, most, loaded))
+                entries.append(_candidate(variant, slab < samples, most, loaded))
     return entries, missing
 
 
-def _entry(peer: Peer, in_slabs: bool, most: int, loaded: Loaded) -> PeerCandidate:
+def _candidate(peer: Peer, in_slabs: bool, most: int, loaded: Loaded) -> PeerCandidate:
     filter = "zero" if peer.drop_dead_rows else "none"
     slab = peer.slab if in_slabs else None
     where = "whole batch" if slab is None else f"slabs of {slab:,}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.fssl import baselines_shape, baselines_ssl, baselines_units
 from benchmarks.fssl.backends import with_backend, with_linear
 from benchmarks.fssl.baselines_shape import Kept, kept_units
-from benchmarks.fssl.methods import DENSE, TAUGHT, UNSTRUCTURED
-from benchmarks.fssl.plans import plan_of
+from benchmarks.fssl.methods import DENSE, NORM, RANDOM, SCRATCH, SSL, TAUGHT, UNSTRUCTURED, WIDTH
 from benchmarks.fssl.trial import Trial
+from espalier.errors import InputError
 from espalier.fssl import TimeModel, find_groups
 from espalier.fssl.compaction.report import find_report
 from espalier.nn.networks import image_side
@@ -22,7 +23,7 @@ from espalier.training.footprint import size_of
 from espalier.training.loop import accuracy
 from espalier.training.method_training import MethodTraining
 from espalier.training.methods import phases_of
-from espalier.training.phases import Phase, check_steps
+from espalier.training.phases import Phase, check_steps, divide
 from espalier.training.settings import TimeSource
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class TrialTrainer:
         with torch_threads(trial.threads):
             context = self.context(trial, watch)
             check_batch(context.data, context.settings.batch)
-            plan = plan_of(trial, context, found)
+            plan = _phases_of(trial, context, found)
             check_steps(plan, context.steps)
             training = MethodTraining(context, plan, None)
             self._begin(trial, training, plan, watch)
@@ -179,3 +180,39 @@ def _widths(model: nn.Module, context: TrainingContext) -> list[int]:
 
 def _plain(kept: Any) -> list[int] | None:
     return None if kept is None else list(kept)
+
+
+def _phases_of(trial: Trial, context: TrainingContext, found: Kept | None) -> list[Phase]:
+    """The phases of a trial with their epochs, the same number for every method.
+
+    Arguments:
+        found: the shape that FSSL found, for the method that trains it from scratch.
+
+    Raises:
+        InputError: too few epochs, or a shape that is not there.
+    """
+    phases = _baseline_phases(trial, context, found)
+    return (
+        phases_of(context.settings) if phases is None else divide(phases, context.settings.epochs)
+    )
+
+
+def _baseline_phases(
+    trial: Trial, context: TrainingContext, found: Kept | None
+) -> list[Phase] | None:
+    """Those of a baseline; None for a method of `espalier.training`."""
+    method, settings = trial.method, context.settings
+    value = 0.0 if trial.target is None else trial.target.value
+    if method == SCRATCH:
+        if found is None:
+            raise InputError(f"{trial.label} wants the shape that FSSL found, came none")
+        return baselines_shape.phases(found)
+    if method == WIDTH:
+        return baselines_shape.phases(baselines_shape.narrowed(context.start, context.time, value))
+    if method == SSL:
+        return baselines_ssl.phases(settings, value)
+    if method == RANDOM:
+        return baselines_units.random_phases(settings)
+    if method == NORM:
+        return baselines_units.norm_phases(settings)
+    return None

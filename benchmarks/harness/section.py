@@ -23,6 +23,10 @@ class Settings(Protocol):
     def rounds(self) -> int:
         """Timed rounds of each candidate."""
 
+    @property
+    def threads(self) -> int:
+        """Threads of every candidate."""
+
     def public(self) -> dict[str, Any]:
         """The settings as JSON values for a report that others read."""
 

@@ -1,6 +1,6 @@
 """The ladder of a sparse layer's training step: products with a fixed pattern of non-zeros.
 
-    python benchmarks/ladder/sparse_linear.py [--size 1024] [--batch 128] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.sparse_linear [--size 1024] [--batch 128] [--threads 1] [--smoke]
 
 Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against two ceilings of the machine as measured in the same run: multiply-adds in registers,
@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -145,11 +145,11 @@ def torch_csr(case: Case) -> list[Version]:
     ]
 
 
-def tensor_of(matrix: patterns.Pattern) -> torch.Tensor:
+def tensor_of(matrix: Any) -> torch.Tensor:
     """With indices of 32 bits, which MKL wants."""
-    arrays = (np.asarray(each, np.int32) for each in (matrix.indptr, matrix.indices))
-    parts = [torch.from_numpy(each.copy()) for each in arrays]
-    return torch.sparse_csr_tensor(*parts, torch.from_numpy(matrix.data.copy()), matrix.shape)
+    arrays = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.copy()
+    offsets, columns, values = map(torch.from_numpy, arrays)
+    return torch.sparse_csr_tensor(offsets, columns, values, size=matrix.shape)
 
 
 def ours(case: Case, threads: int) -> list[Version]:
@@ -162,6 +162,7 @@ def ours(case: Case, threads: int) -> list[Version]:
         gradients = pattern.backward(
             values, x, dy, needs_input_grad=(True, True, False), dx=dx, **over
         )
+        assert gradients.x is not None and gradients.values is not None
         return gradients.x, gradients.values
 
     def forward(x: Samples, y: Samples) -> tuple[Samples, ...]:

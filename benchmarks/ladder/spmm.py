@@ -1,6 +1,6 @@
 """The ladder of `spmm`: sparse weights times a batch, from the plain reference to the kernels used.
 
-    python benchmarks/ladder/spmm.py [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.spmm [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
 
 Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against the machine's two ceilings as measured in the same run. Steps:

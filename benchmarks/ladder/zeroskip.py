@@ -1,6 +1,6 @@
 """The ladder of zero-skipping: the three passes of a layer, at several fractions of zeros.
 
-    python benchmarks/ladder/zeroskip.py [--channels 256] [--side 28] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.zeroskip [--channels 256] [--side 28] [--threads 1] [--smoke]
 
 Every version is checked against float64 on a few images first and only then timed, interleaved with
 the others, and printed against the machine's two ceilings as measured in the same run. Useful
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ def ladder(options: argparse.Namespace, taps: int, zeros: float) -> list[Version
     shape = (options.images, options.side, options.side, options.channels)
     weight = rng.standard_normal((options.channels, taps, taps, options.channels), dtype=np.float32)
     x, dy = (with_zeros(rng, shape, zeros) for _ in range(2))
-    over = {"padding": (taps // 2, taps // 2)}
+    over: dict[str, Any] = {"padding": (taps // 2, taps // 2)}
     size, kernel, threads = shape[1:3], (taps, taps), options.threads
     mask, dy_mask = nonzero_mask(x), nonzero_mask(dy)
     nominal = float(np.prod(shape)) * options.channels * taps * taps
@@ -117,7 +117,8 @@ def ladder(options: argparse.Namespace, taps: int, zeros: float) -> list[Version
         reference.zeroskip_forward(x[few], weight, **over),
     )
     needed = nonzero_mask(x[few])
-    for given in ({}, {"needed": needed}):
+    masks: tuple[dict[str, Any], ...] = ({}, {"needed": needed})
+    for given in masks:
         check(
             skip.zeroskip_backward_input(dy[few], weight, size, **over, **given),
             reference.zeroskip_backward_input(dy[few], weight, size, **over, **given),

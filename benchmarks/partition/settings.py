@@ -41,6 +41,11 @@ class Settings:
     batch: int = 256
     rounds: int = ROUNDS
 
+    @property
+    def threads(self) -> int:
+        """Threads of every process."""
+        return 1
+
     def __post_init__(self) -> None:
         for name in ("layers", "sweeps", "ranks", "wide", "deep", "batch", "rounds"):
             if getattr(self, name) < (0 if name == "sweeps" else 1):

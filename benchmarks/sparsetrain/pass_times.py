@@ -60,9 +60,9 @@ class PassTimes:
 
     def chosen_seconds(self, candidate: str) -> float:
         """What a layer takes that runs the faster kernel, and looks at the zeros now and then."""
-        from espalier.nn.zeroskip.autotune import LOOK_EVERY
+        from espalier.nn.zeroskip.autotune import SAMPLE_EVERY
 
-        masking = self.mask.median / LOOK_EVERY
+        masking = self.mask.median / SAMPLE_EVERY
         return masking + min(self.skips[candidate].median, self.dense.median)
 
     def to_record(self, candidate: str) -> Record:

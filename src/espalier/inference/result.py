@@ -24,14 +24,13 @@ class Shortcut:
     used: bool
 
 
-@dataclass(frozen=True)
-class Report:
-    """What one run did and saved.
+@dataclass(frozen=True, kw_only=True)
+class RunTotals:
+    """What every report of a run holds, on whatever device or ranks.
 
     Attributes:
         nominal_operations: connections of the network times samples, the challenge's count.
         effective_operations: multiply-adds done, zeros inside dense blocks included.
-        live_operations: those of them done for samples that were not all zero.
         seconds: from the caller's samples to categories, without compiling.
     """
 
@@ -40,15 +39,11 @@ class Report:
     connections: int
     nominal_operations: int
     effective_operations: int
-    live_operations: int
     seconds: float
     compile_seconds: float
     threads: int
     instruction_set: str
-    strategy: str
-    filter: str
     categories: int
-    shortcuts: list[Shortcut] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -58,6 +53,20 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as plain numbers and strings."""
         return {**asdict(self), "rate": self.rate}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(RunTotals):
+    """What one run did and saved.
+
+    Attributes:
+        live_operations: multiply-adds done for samples that were not all zero.
+    """
+
+    live_operations: int
+    strategy: str
+    filter: str
+    shortcuts: list[Shortcut] = field(default_factory=list)
 
     def __str__(self) -> str:
         share = self.effective_operations / max(self.nominal_operations, 1)

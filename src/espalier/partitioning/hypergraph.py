@@ -1,4 +1,4 @@
-"""One layer as a hypergraph: what is cut costs exactly the words that are sent.
+"""One layer as a hypergraph, whose cut is exactly the words that are sent.
 
 Vertices are rows, weighted by their non-zeros; nets are columns, joining the rows that read them
 and the part that owns the input, which is a vertex nobody may move. The connectivity of a net less
@@ -103,7 +103,7 @@ class Hypergraph:
         return len(self.costs)
 
     def words(self, part_of_vertex: NDArray[np.integer], parts: int) -> int:
-        """Connectivity less one, summed over nets with their costs: the words a cut sends."""
+        """Connectivity less one, summed over nets with their costs: the words sent."""
         every = np.arange(self.nets)
         moved = np.repeat(every, np.diff(self.offsets)) * parts
         held = np.repeat(every, np.diff(self.fixed_offsets)) * parts

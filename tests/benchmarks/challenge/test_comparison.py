@@ -17,9 +17,9 @@ from benchmarks.challenge.comparison import (
     Candidate,
     allot,
     compare,
+    plan_candidate,
     reference,
 )
-from benchmarks.challenge.engine import plan_candidate
 from benchmarks.challenge.settings import Settings
 from espalier import EspalierError, compile, random_network
 from espalier.kernels.reference import infer
@@ -37,7 +37,7 @@ def test_the_reference_is_the_kernels_own() -> None:
     np.testing.assert_allclose(reference(NETWORK, BATCH), infer(NETWORK, BATCH), atol=1e-9)
 
 
-def test_a_contest_times_everybody_on_all_samples() -> None:
+def test_a_comparison_times_all_candidates_on_all_samples() -> None:
     plan = compile(NETWORK, threads=1)
     comparison = compare([plan_candidate("plan", plan, "unique")], NETWORK, BATCH, SETTINGS)
     times = comparison.times["plan"]
@@ -59,7 +59,7 @@ def test_not_a_number_is_something_else() -> None:
         compare([wrong], NETWORK, BATCH, SETTINGS)
 
 
-def test_a_slow_contestant_runs_fewer_samples_and_its_time_is_scaled() -> None:
+def test_a_slow_candidate_runs_fewer_samples_and_its_time_is_scaled() -> None:
     """2 ms for a sample: all 300 take 0.6 s, of which three rounds exceed the limit."""
     requested = []
 
@@ -77,7 +77,7 @@ def test_a_slow_contestant_runs_fewer_samples_and_its_time_is_scaled() -> None:
     assert times.seconds.low >= 0.6
 
 
-def test_a_contestant_without_room_for_all_samples() -> None:
+def test_a_candidate_without_room_for_all_samples() -> None:
     plan = compile(NETWORK, threads=1)
     entry = replace(plan_candidate("plan", plan, "none"), most_samples=150)
     assert compare([entry], NETWORK, BATCH, SETTINGS).times["plan"].measured_samples == 150

@@ -55,7 +55,7 @@ def test_sparselab_takes_part_where_it_is_installed() -> None:
     entries[SPARSELAB].step()
 
 
-def test_a_contestant_that_is_wrong_is_not_timed(
+def test_a_candidate_that_is_wrong_is_not_timed(
     no_sparselab: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def wrong(problem: Problem) -> layer_candidates.Candidate:

@@ -127,7 +127,7 @@ def test_fit_prefers_weights_that_stay() -> None:
 def test_late_streams_show_a_wait_that_is_missing() -> None:
     """The check of the check."""
     device = emulated_device(lazy=frozenset({1}))
-    late, early = device.lend_stream(device), device.lend_stream(device)
+    late, early = device.stream_for(device), device.stream_for(device)
     memory, found = device.allocate(4), np.zeros(1, np.float32)
     device.copy_in(memory.address, np.ones(1, np.float32), late)
     device.copy_out(found, memory.address, early)

@@ -38,9 +38,9 @@ def test_opcheck(dtype, turned):
             leaf = x.detach().requires_grad_()
             opcheck(torch.ops.espalier.sparse_linear, (leaf, layer.values, bias, *tensors, handle))
         dy, values = torch.randn(6, 4, dtype=dtype), layer.values.detach()
-        for wanted in ([True, True, True], [False, True, False], [True, False, False]):
+        for needed in ([True, True, True], [False, True, False], [True, False, False]):
             backward = torch.ops.espalier.sparse_linear_backward
-            opcheck(backward, (dy, x, values, *tensors, handle, wanted))
+            opcheck(backward, (dy, x, values, *tensors, handle, needed))
 
 
 def test_operators_check_the_pattern():

@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-constexpr int quad = 4;            // samples a thread holds
+constexpr int quad = 4;  // samples a thread holds
 constexpr int slice_rows = 32;
 
 struct ResidentLayer {
@@ -18,7 +18,7 @@ struct ResidentLayer {
   float lower, upper;
   float saturated;  // the fixed point, where all later layers keep it; else NaN
   int outputs;
-  int droppable;    // an all-zero sample stays so to the end
+  int droppable;  // an all-zero sample stays so to the end
 };
 
 struct Resident {

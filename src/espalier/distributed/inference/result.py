@@ -1,58 +1,37 @@
-"""What a distributed run returns: this part's activations, everybody's categories, an account."""
+"""What a distributed run returns: this part's activations, everybody's categories, a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier.distributed.inference.microbatch import Microbatch, Run
+from espalier.inference.result import RunTotals
 from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix, name_bad_sample
 
 
-@dataclass(frozen=True)
-class DistributedReport:
-    """The account of one run over all ranks.
+@dataclass(frozen=True, kw_only=True)
+class DistributedReport(RunTotals):
+    """What one run did over all ranks, whose operations are added up.
 
     Attributes:
-        nominal_operations: connections of the network times samples.
-        effective_operations: multiply-adds done by all ranks.
         words: activations sent by all ranks; the input is on every rank and not sent.
         messages: how often a rank sent something to another.
         most_words: activations sent by the rank that sent most.
     """
 
-    samples: int
-    layers: int
-    connections: int
     replicas: int
     parts: int
     transport: str
-    nominal_operations: int
-    effective_operations: int
     words: int
     most_words: int
     messages: int
-    seconds: float
-    compile_seconds: float
-    threads: int
-    instruction_set: str
-    categories: int
-
-    @property
-    def rate(self) -> float:
-        """Nominal connections times samples per second: the Graph Challenge's rate."""
-        return self.nominal_operations / self.seconds if self.seconds else float("inf")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain numbers and strings."""
-        return {**asdict(self), "rate": self.rate}
 
 
 @dataclass

@@ -60,17 +60,12 @@ class RanksDirectory(RunDirectory):
         self.world.timeout.enter("writing the checkpoint")
         if self.world.rank == 0:
             self.add_metrics(metrics)
-        rest = {name: value for name, value in state.items() if name != "tensors"}
-        tensors = state["tensors"]
-        checkpoint.write(self.checkpoints, epochs, rest, tensors, self.shards, self.world)
+        checkpoint.write(self.checkpoints, epochs, state, self.shards, self.world)
 
     def newest(self) -> tuple[Checkpoint | None, list[FileError]]:
         """The newest checkpoint that is whole on every rank, and why newer ones were refused."""
         self._on_first_rank(lambda: checkpoint.remove_drafts(self.checkpoints))
-        found, refused = checkpoint.read_newest(self.checkpoints, self.shards, self.world)
-        if found is None:
-            return None, refused
-        return Checkpoint(found.epochs, {**found.state, "tensors": found.tensors}), refused
+        return checkpoint.read_newest(self.checkpoints, self.shards, self.world)
 
     def rewrite_metrics(self, history: Sequence[Any]) -> None:
         """By rank 0."""

@@ -33,7 +33,7 @@ from espalier.timing.interleave import minimum_seconds
 FORMAT = 1
 GATHER, OVERHEAD = "gather", "gaps"  # the words of the cache
 # Least of so many rounds over everything: a slow moment shorter than a round harms nothing, and
-# where cores are shared with strangers the most are needed.
+# where cores are shared with other machines the most are needed.
 _ROUNDS = 4, 30
 _RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
 # Longer probes fill the caches with their own data soon enough.

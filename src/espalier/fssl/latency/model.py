@@ -66,7 +66,7 @@ class TimeModel(NetworkTime):
     ) -> TimeModel:
         """Time every layer at many widths on this machine and fit curves to the seconds.
 
-        Seconds are kept in the user's cache: the same layer is measured once. What a restless
+        Seconds are kept in the user's cache: the same layer is measured once. What an unsteady
         machine measured is not kept, and what does not add up (`is_consistent`) is
         measured anew. The time of one thread is its own, so that other programs disturb it
         little; the time of several is that on the wall.
@@ -175,7 +175,7 @@ class TimeModel(NetworkTime):
 
         Arguments:
             text: JSON.
-            elsewhere: whether times of another machine are welcome, to shape a network for it.
+            elsewhere: whether to take times of another machine, to shape a network for it.
 
         Raises:
             InputError: the text is damaged, of another format, or of another machine.

@@ -1,7 +1,7 @@
 """The overhead of a network, between its layers: activations, pooling, norms, the calls themselves.
 
 Timed in the model itself, between the end of one layer and the start of the next, so that nothing
-has to be known about it. A batch of one tells the part that no width changes; the rest is
+has to be known about it. A batch of one gives the part that no width changes; the rest is
 proportional to the batch and to the units of the layer before.
 """
 
@@ -70,7 +70,7 @@ def measure_overhead(
         batch: samples of a batch.
         example: inputs, as different from each other as real ones: pooling takes longer when its
             branches cannot be foretold. Without them, random numbers of the first layer's shape.
-        clock: tells seconds.
+        clock: gives seconds.
     """
     x = _input(layers[0], batch) if example is None else _repeated(example, batch)
     timer = _LayerClock(model, layers, clock)

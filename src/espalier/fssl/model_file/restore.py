@@ -22,8 +22,7 @@ from espalier.fssl.compaction.manifest import (
     read_entries,
 )
 from espalier.fssl.compaction.report import attach, report_from_json
-from espalier.fssl.compaction.resize import replace_module, resize
-from espalier.fssl.compaction.select import Select
+from espalier.fssl.compaction.resize import Select, replace_module, resize
 from espalier.fssl.groups.modules import is_sparse
 from espalier.nn import SparseLinear, networks
 

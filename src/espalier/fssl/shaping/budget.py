@@ -1,4 +1,9 @@
-"""A budget that tightens along its path; `unit_budget` and `weight_budget` say what goes for it."""
+"""A budget that tightens along its path; `unit_budget` and `weight_budget` say what goes for it.
+
+The penalty is trimmed: it leaves alone the groups that the budget of the moment has room for and
+takes the others to zero, so that what stays is not shrunk for nothing. Source of trimming: Yun,
+Lozano, Yang, "Trimming the l1 Regularizer", ICML 2019, there for single weights.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +77,7 @@ class Budget:
 
     def left(self, widths: Sequence[int]) -> float:
         """The part of the measure that is left with so many units alive."""
-        return self._measure.left(widths, self.counted(widths))
+        return self._measure(widths, self.counted(widths))
 
     @property
     def reached(self) -> bool:

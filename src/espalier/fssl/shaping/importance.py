@@ -34,7 +34,7 @@ CRITERIA: dict[str, Callable[[Units], Tensor]] = {
 
 
 def ranks(sizes: Tensor) -> Tensor:
-    """The place of each unit among its family, from the least, as a part of the family.
+    """The rank of each unit in its family, from the least, as a part of the family.
 
     Norms of several families compared with each other would empty a layer.
 

@@ -13,10 +13,10 @@ from torch.optim import Optimizer
 from espalier.errors import InputError, TrainingError
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.shaping.budget import Budget, Masks
-from espalier.fssl.shaping.importance import CRITERIA
+from espalier.fssl.shaping.importance import CRITERIA, family_prices
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import WARM_UP
-from espalier.fssl.shaping.targets import TimeLeft, Times, UnitsLeft, WeightsLeft
+from espalier.fssl.shaping.targets import Times, time_left, units_left, weights_left
 from espalier.fssl.shaping.unit_budget import UnitBudget, whole_families
 from espalier.fssl.shaping.weight_budget import WeightBudget, prunable_weights
 
@@ -299,18 +299,16 @@ def _budget(
     proximal = ProximalStep(base, groups, counts)
     if name == "zeros":
         weights = prunable_weights(groups, learnt(base), value)
-        return WeightBudget(groups, WeightsLeft(groups), 1.0 - value, proximal, weights)
+        return WeightBudget(groups, weights_left(groups), 1.0 - value, proximal, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
-    measure = UnitsLeft(groups) if name == "units" or time is None else TimeLeft(groups, time)
+    measure = units_left(groups) if name == "units" or time is None else time_left(groups, time)
     return UnitBudget(
         groups,
         measure,
         value,
         proximal,
-        counts=counts,
-        times=time,
-        mix=mix,
+        prices=lambda widths: family_prices(counts, widths, time, mix),
         criterion=criterion,
         min_width=min_width,
         whole=whole_families(groups, learnt(base)),

@@ -71,14 +71,14 @@ class WeightBudget(Budget):
 
     def _magnitude(self, left: float) -> float:
         """The size below which weights go, so that this part of all weights is left."""
-        sizes = torch.cat([_others(weight) for weight in self._weights])
+        sizes = torch.cat([_removable_sizes(weight) for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
         elsewhere = total - len(sizes)
         kept = int(left * total + _ROUNDING) - elsewhere - len(self._weights)
         if kept <= 0:
             return float(sizes.max()) + 1.0
-        place = max(0, len(sizes) - kept)
-        return float(np.partition(sizes.numpy(), place)[place])  # 40 times as fast as torch's
+        position = max(0, len(sizes) - kept)
+        return float(np.partition(sizes.numpy(), position)[position])  # 40 times as fast as torch's
 
 
 def prunable_weights(groups: Groups, learns: Container[Tensor], zeros: float) -> list[nn.Parameter]:
@@ -98,7 +98,7 @@ def _below(weight: Tensor, cut: float) -> Tensor:
     return (sizes < cut) & (sizes < sizes.max())
 
 
-def _others(weight: Tensor) -> Tensor:
+def _removable_sizes(weight: Tensor) -> Tensor:
     """The sizes of a layer's weights, with a 0 in place of the largest."""
     sizes = weight.detach().abs().flatten().float()
     sizes[sizes.argmax()] = 0.0

@@ -18,13 +18,12 @@ from espalier.cuda import Device, Event, arguments
 from espalier.cuda.arrays import DeviceArray, as_stream
 from espalier.errors import InputError
 from espalier.inference.counters import Counters
-from espalier.inference.gpu.early_exit import SurvivorPoll
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult, count_batch
 from espalier.inference.gpu.segments import Io
-from espalier.inference.gpu.upload import SampleSource, read_samples
+from espalier.inference.gpu.upload import PanelWriter, SampleSource, read_samples
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
-from espalier.inference.gpu.workspace import DeviceMemory, Workspace
+from espalier.inference.gpu.workspace import DeviceMemory, SurvivorPoll, Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.result import Batch, Outputs
 from espalier.inference.row_map import SATURATED, ZERO, RowMap, Rows
@@ -166,7 +165,8 @@ def load(run: Run, first: int, last: int) -> BatchState:
         samples=count,
     )
     run.launch("begin", (-(-count // _THREADS), 1), argument)
-    run.samples.load(run.device, workspace, first, last, tile, run.stream)
+    panels = PanelWriter(run.device, workspace, tile, run.program.inputs, run.stream)
+    run.samples.load(panels, first, last)
     run.poll.begin()
     return state
 
@@ -219,9 +219,9 @@ def move_together(run: Run, state: BatchState, drop: bool, freeze: bool) -> None
         survivors=workspace.survivors,
         drop=drop,
         freeze=freeze,
-        move=state.moves,
+        moves=state.moves,
     )
-    for kernel in ("survivors", "place"):
+    for kernel in ("count_survivors", "place_survivors"):
         run.launch(kernel, state.blocks, argument)
     state.moves += 1
     moved = arguments.Gather(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from espalier.kernels import RowBlocks
 from espalier.network import Layer
+from espalier.network.csr import entries_of
 
 ENTRY = np.dtype([("column", np.int32), ("weight", np.float32)])
 BLOCK_ROWS = 16
@@ -46,10 +47,8 @@ def pack_rows(layer: Layer, rows: NDArray[np.int32]) -> PackedRows:
     >>> packed.entries.tolist(), packed.offsets.tolist()
     ([(1, 3.0)], [0, 1])
     """
-    counts = np.diff(layer.row_offsets)[rows]
-    offsets = _offsets(counts)
-    place = np.arange(offsets[-1]) + np.repeat(layer.row_offsets[rows] - offsets[:-1], counts)
-    return PackedRows(offsets, _entries(layer, place), rows)
+    offsets, entries = entries_of(layer.row_offsets, rows)
+    return PackedRows(offsets, _entries(layer, entries), rows)
 
 
 def pack_blocks(layer: Layer, row_blocks: RowBlocks) -> PackedBlocks:

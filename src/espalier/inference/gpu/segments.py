@@ -29,7 +29,6 @@ _ALIGNMENT = 256
 _ROWS_WARPS, _ROWS_OF_WARP, _BLOCKS_WARPS, _RESIDENT_WARPS = 8, 4, 4, 16
 _WARP = 32
 _QUAD = 4
-_DESCRIPTOR = np.dtype(arguments.ResidentLayer)
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ class LayerSegment:
 
     def launch(self, device: Device, base: int, exits: EarlyExits, io: Io, stream: int) -> None:
         """Multiply, once the bytes are at `base`."""
-        response = arguments.Response(
+        epilogue = arguments.Epilogue(
             bias=base + self._bias,
             lower=self.lower,
             upper=self.upper,
@@ -113,7 +112,7 @@ class LayerSegment:
             status=io.status,
         )
         panels = io.slots // io.tile
-        common: dict[str, Any] = {"x": io.x, "y": io.y, "count": io.count, "response": response}
+        common: dict[str, Any] = {"x": io.x, "y": io.y, "count": io.count, "epilogue": epilogue}
         common |= {"inputs": self.shape.inputs, "outputs": self.shape.outputs}
         if self._row_count:
             offsets, entries, rows = (base + each for each in self._rows)
@@ -147,7 +146,7 @@ class ResidentSegment:
         self.slots = slots
         self.shared, self._second = shared_bytes(layers, slots)
         blob = Blob()
-        self._descriptors = np.zeros(len(layers), _DESCRIPTOR)
+        self._descriptors = np.zeros(len(layers), np.dtype(arguments.ResidentLayer))
         blob.add(self._descriptors)
         costs = []
         for layer, descriptor in zip(layers, self._descriptors, strict=True):

@@ -57,7 +57,7 @@ class StreamedWeights:
         self._device, self._segments, self._exits = device, segments, exits
         self._memory = device.allocate(2 * largest)
         self._halves = [self._memory.address, self._memory.address + largest]
-        self._copies = device.lend_stream(self)
+        self._copies = device.stream_for(self)
         self._copied = [Event(device), Event(device)]
         self._used = [Event(device), Event(device)]
 

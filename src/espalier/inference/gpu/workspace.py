@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from espalier.cuda import Device, Event
 from espalier.errors import DeviceMemoryError
-from espalier.inference.gpu.early_exit import SurvivorPoll
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.memory_plan import Fit, Widths, fit
 from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
@@ -62,6 +64,33 @@ class Workspace:
         self._memory.free()
 
 
+class SurvivorPoll:
+    """Asks the device how many samples of a batch are left, and goes on until the answer comes."""
+
+    def __init__(self, device: Device) -> None:
+        self._device, self._event = device, Event(device)
+        self._count: NDArray[np.int32] = device.allocate_pinned(1)
+        self._asked = self._empty = False
+
+    def begin(self) -> None:
+        """A new batch: what was known before no longer holds."""
+        self._asked = self._empty = False
+
+    def ask(self, count: int, stream: int) -> None:
+        """Ask for the number of samples left, at an address, if no answer is due."""
+        if self.nobody_is_left() or (self._asked and not self._event.has_come()):
+            return
+        self._device.copy_out_later(self._count, count, stream)
+        self._event.record(stream)
+        self._asked = True
+
+    def nobody_is_left(self) -> bool:
+        """True once an answer has come that says so; dead and finished samples stay so."""
+        if self._asked and not self._empty and self._event.has_come():
+            self._empty = int(self._count[0]) == 0
+        return self._empty
+
+
 class DeviceMemory:
     """What a program has on its device, taken at the first run and kept for the next.
 
@@ -75,7 +104,7 @@ class DeviceMemory:
 
     def __init__(self, device: Device, program: GpuProgram, budget: int | None) -> None:
         self.device, self.program, self.budget = device, program, budget
-        self.stream = device.lend_stream(self)
+        self.stream = device.stream_for(self)
         self.poll = SurvivorPoll(device)
         self._buffers = _buffer_widths(program)
         self._weights: HeldWeights | StreamedWeights | None = None

@@ -46,7 +46,7 @@ class GpuStrategyPlan:
         start = perf_counter()
         self.network, self.strategy, self.device = network, strategy, device
         self.library = load_library() if library is None else library
-        self.stream = device.lend_stream(self)
+        self.stream = device.stream_for(self)
         self.layers: list[DeviceLayer] = []
         self._connections = 0
         for index, layer in enumerate(network):

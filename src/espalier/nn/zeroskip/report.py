@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.nn.zeroskip.autotune import Choice
+from espalier.nn.zeroskip.autotune import PassTuner
 from espalier.nn.zeroskip.layers import ZeroSkipLayer
 from espalier.tables import table_lines
 
@@ -83,18 +83,18 @@ accelerated for; larger batches gain more
         name: module for name, module in model.named_modules() if isinstance(module, ZeroSkipLayer)
     }
     passes = [
-        _report(name, site.case.shape, choice, site.calls)
+        _report(name, entry.problem.shape, tuner, entry.calls)
         for name, layer in layers.items()
-        for site in layer.choices.sites
-        for choice in site.choices
-        if choice.densities
+        for entry in layer.tuner.entries
+        for tuner in entry.tuners
+        if tuner.densities
     ]
     return ModelReport(passes, len(layers))
 
 
-def _report(name: str, shape: tuple[int, ...], choice: Choice, calls: int) -> PassReport:
-    densities = dict(choice.densities)
-    return PassReport(name, shape, choice.pass_name, densities, choice.variant, choice.gain, calls)
+def _report(name: str, shape: tuple[int, ...], tuner: PassTuner, calls: int) -> PassReport:
+    densities = dict(tuner.densities)
+    return PassReport(name, shape, tuner.pass_name, densities, tuner.variant, tuner.gain, calls)
 
 
 def _row(entry: PassReport) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The pieces of a cut: shares, names, leftovers, and the partitioner's pitfalls."""
+"""Partitions of one layer: balance, blocks and their parts, and the partitioner's pitfalls."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 import espalier as esp
 from espalier import Layer, MissingExtraError, Network
 from espalier.partitioning import layer_volume, mtkahypar, predict
-from espalier.partitioning.assign_blocks import name_blocks
-from espalier.partitioning.balance import deal_out, keep_limits, nearest_parts, owned_words
-from espalier.partitioning.cut import cut_layer
+from espalier.partitioning.balance import assign_empty_rows, nearest_parts, owned_words, rebalance
 from espalier.partitioning.hypergraph import Hypergraph
+from espalier.partitioning.partition_layer import assign_blocks, partition_layer
 from tests.support.networks import cases
 
 FINGERPRINT = """
@@ -48,7 +47,7 @@ def test_one_thread_finds_what_two_find():
     assert len(found) == 1
 
 
-def test_seeds_choose_among_cuts():
+def test_seeds_choose_among_partitions():
     net = esp.random_network(128, 2, connections=5)
     partitions = [esp.partition(net, 4, seed=seed) for seed in (1, 1, 2)]
 
@@ -57,15 +56,15 @@ def test_seeds_choose_among_cuts():
 
 
 @given(case=cases(max_layers=1), parts=st.integers(1, 4), seed=st.integers(0, 99))
-def test_blocks_get_the_names_that_send_the_fewest_words(case, parts, seed):
+def test_blocks_are_assigned_for_the_fewest_words(case, parts, seed):
     layer = case.network[0]
     graph = Hypergraph.of(layer, spread(layer.inputs, parts, seed), parts)
     blocks = spread(graph.vertices, parts, seed + 1)
 
-    named = graph.words(name_blocks(graph, blocks, parts), parts)
+    assigned = graph.words(assign_blocks(graph, blocks, parts), parts)
 
-    assert named == min(
-        graph.words(np.array(names)[blocks], parts) for names in permutations(range(parts))
+    assert assigned == min(
+        graph.words(np.array(part_of)[blocks], parts) for part_of in permutations(range(parts))
     )
 
 
@@ -92,7 +91,7 @@ def test_what_does_not_fit_is_moved(weights, parts, seed):
     graph = Hypergraph.of(Layer(dense.astype(np.float32), bias=0.0), spread(9, parts), 10**6)
     limit = int(graph.weights.sum() // parts + 2 * graph.weights.max())
 
-    kept = keep_limits(graph, spread(graph.vertices, parts, seed), np.full(parts, limit))
+    kept = rebalance(graph, spread(graph.vertices, parts, seed), np.full(parts, limit))
 
     assert np.bincount(kept, graph.weights, minlength=parts).max() <= limit
 
@@ -116,10 +115,12 @@ def test_rows_without_weights_fill_up_the_parts():
 
     assert np.bincount(owners).tolist() == [8] * 5
     assert np.bincount(owners[:10]).tolist() == [2] * 5
-    assert deal_out(owners, np.ones(40, bool), 3).tolist() == [row % 3 for row in range(40)]
+    assert assign_empty_rows(owners, np.ones(40, bool), 3).tolist() == [
+        row % 3 for row in range(40)
+    ]
 
 
-def test_layers_without_weights_are_cut_too():
+def test_layers_without_weights_are_partitioned_too():
     nothing = Layer(np.zeros((8, 8), np.float32), bias=1.0)
     net = Network([nothing, Layer(np.eye(8), bias=0.0), nothing])
     partition = esp.partition(net, 4, sweeps=1)
@@ -148,9 +149,9 @@ def test_weights_beyond_32_bits_keep_their_proportions():
 
 def test_owners_that_are_moved_are_noticed(monkeypatch):
     layer = esp.radixnet(64, 1)[0]
-    monkeypatch.setattr("espalier.partitioning.cut.layer_volume", lambda *_: _Words(-1))
+    monkeypatch.setattr("espalier.partitioning.partition_layer.layer_volume", lambda *_: _Words(-1))
     with pytest.raises(esp.EspalierError, match="but -1 would be sent; please report"):
-        cut_layer(layer, spread(64, 4), 4, imbalance=None, seed=0)
+        partition_layer(layer, spread(64, 4), 4, imbalance=None, seed=0)
 
 
 def test_without_the_partitioner_the_extra_is_named(monkeypatch):

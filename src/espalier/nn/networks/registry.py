@@ -1,10 +1,9 @@
-"""Networks by a word, such as ``mlp:300-100``."""
+"""Networks by name, such as ``mlp:300-100``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 from torch import nn
@@ -32,7 +31,7 @@ class Images(NamedTuple):
 
 
 def build(spec: str, *, in_channels: int, size: int, num_classes: int) -> nn.Module:
-    """Make the network that a word names, with fresh weights.
+    """Make the network of a name, with fresh weights.
 
     Arguments:
         spec: ``mlp:300-100`` (hidden widths), ``lenet5`` (20-50-500), ``vgg-small`` with the
@@ -51,9 +50,9 @@ def build(spec: str, *, in_channels: int, size: int, num_classes: int) -> nn.Mod
     """
     images = Images(in_channels, size, num_classes)
     make = _parse(spec)
-    wanted = image_side(spec, size)
-    if size != wanted:
-        raise InputError(f"images have a side of {size}, {spec} wants {wanted}: resize them")
+    side = image_side(spec, size)
+    if size != side:
+        raise InputError(f"images have a side of {size}, {spec} wants {side}: resize them")
     return make(images)
 
 
@@ -73,52 +72,32 @@ def image_side(spec: str, side: int) -> int:
 
 
 def _parse(spec: str) -> Callable[[Images], nn.Module]:
-    for form, make in _MAKERS.items():
+    for form, make in _NETWORKS.items():
         numbers = [int(digits) for digits in re.findall(r"\d+", spec.partition(":")[2])]
         if re.fullmatch(form, spec) and all(numbers):
-            return partial(make, numbers)
+            return lambda images: make(images, *numbers)
     raise InputError(f"model is {spec!r}, wanted {FORMS}")
 
 
-def _mlp(hidden: list[int], images: Images) -> nn.Module:
-    return MLP([images.channels * images.side**2, *hidden, images.classes])
-
-
-def _lenet5(_: list[int], images: Images) -> nn.Module:
-    return lenet5_caffe(images.classes, images.channels)
-
-
-def _vgg_small(width: list[int], images: Images) -> nn.Module:
-    return vgg_small(images.classes, images.channels, *width)
-
-
-def _radixnet(sizes: list[int], images: Images) -> nn.Module:
+def _radixnet(images: Images, neurons: int, layers: int) -> nn.Module:
     if images.channels != 1:
         raise InputError(
             f"images have {images.channels} channels, radixnet wants 1: make them grey"
         )
-    return RadixNet(*sizes, side=images.side, num_classes=images.classes)
+    return RadixNet(neurons, layers, side=images.side, num_classes=images.classes)
 
 
-def _resnet34(_: list[int], images: Images) -> nn.Module:
-    return resnet34(images.classes, images.channels)
-
-
-def _resnet50(_: list[int], images: Images) -> nn.Module:
-    return resnet50(images.classes, images.channels)
-
-
-def _fixup_resnet50(_: list[int], images: Images) -> nn.Module:
-    return fixup_resnet50(images.classes, images.channels)
-
-
-# What a word looks like, and how to make a network of its numbers behind the colon.
-_MAKERS: dict[str, Callable[[list[int], Images], nn.Module]] = {
-    r"mlp:\d{1,6}(-\d{1,6})*": _mlp,
-    r"lenet5": _lenet5,
-    r"vgg-small(:\d{1,4})?": _vgg_small,
+# The form of a name, and how to make its network for such images, of the numbers behind the colon.
+_NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    r"mlp:\d{1,6}(-\d{1,6})*": lambda images, *hidden: MLP(
+        [images.channels * images.side**2, *hidden, images.classes]
+    ),
+    r"lenet5": lambda images: lenet5_caffe(images.classes, images.channels),
+    r"vgg-small(:\d{1,4})?": lambda images, *width: vgg_small(
+        images.classes, images.channels, *width
+    ),
     r"radixnet:\d{1,6}x\d{1,5}": _radixnet,
-    r"resnet34": _resnet34,
-    r"resnet50": _resnet50,
-    r"fixup-resnet50": _fixup_resnet50,
+    r"resnet34": lambda images: resnet34(images.classes, images.channels),
+    r"resnet50": lambda images: resnet50(images.classes, images.channels),
+    r"fixup-resnet50": lambda images: fixup_resnet50(images.classes, images.channels),
 }

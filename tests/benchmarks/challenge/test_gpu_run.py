@@ -9,10 +9,8 @@ from unittest.mock import patch
 import pytest
 
 import espalier as esp
-from benchmarks import challenge_gpu as gpu
-from benchmarks.challenge import Settings, Size, device_comparison
+from benchmarks.challenge import GPU, Settings, Size, device_comparison, gpu_layers, shortcuts
 from benchmarks.challenge.device_comparison import Seconds, compare_on_device
-from benchmarks.challenge_gpu import layers, shortcuts
 from benchmarks.harness.published import BEST_EXACT_GPU, BEST_GPU
 from benchmarks.harness.report import Report
 from tests.support.gpu import emulated_gpu
@@ -37,11 +35,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(folder: Path) -> Report:
     pytest.importorskip("sklearn")
     with emulated_gpu(), patch.object(device_comparison, "_COPIED_BYTES", 1000):
-        return gpu.run(TINY, ("all",), output=folder)
+        return GPU.run(TINY, ("all",), output=folder)
 
 
 def test_every_section_has_an_answer(report: Report, folder: Path) -> None:
-    assert [answer.section.name for answer in report.answers] == list(gpu.SECTIONS)
+    assert [answer.section.name for answer in report.answers] == list(GPU.sections)
     for answer in report.answers:
         assert report.notes(answer)
         for record in answer.records:
@@ -51,7 +49,7 @@ def test_every_section_has_an_answer(report: Report, folder: Path) -> None:
             assert record["rounds"] == len(record["seconds"]["rounds"]) == 2
             assert record["seconds"]["low"] > 0.0 and record["whole_seconds"]["low"] > 0.0
     written = json.loads((folder / "gpu.json").read_text())
-    assert set(written["sections"]) == set(gpu.SECTIONS)
+    assert set(written["sections"]) == set(GPU.sections)
     text = (folder / "gpu.md").read_text()
     assert "cuSPARSE SpMM" in text and "grouping and zero filter" in text
 
@@ -72,7 +70,7 @@ def test_wrong_categories_are_not_timed() -> None:
         shortcuts._check("256x6", [1], [1, 2])
 
 
-@pytest.mark.parametrize("dtype", layers.TOLERANCES)
+@pytest.mark.parametrize("dtype", gpu_layers.TOLERANCES)
 def test_layers_that_compute_something_else_are_not_timed(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     from espalier.nn import SparseLinear
@@ -80,16 +78,16 @@ def test_layers_that_compute_something_else_are_not_timed(dtype: str) -> None:
     options = {"dtype": getattr(torch, dtype)}
     sparse, dense = SparseLinear(30, 20, density=0.3, **options), torch.nn.Linear(30, 20, **options)
     sides = torch.randn(8, 30, **options).requires_grad_(), torch.randn(8, 20, **options)
-    layers.check(sparse, dense, sides, sides)
+    gpu_layers.check(sparse, dense, sides, sides)
     assert dense.weight.count_nonzero() == sparse.nonzeros
     with (
         patch.object(torch.nn.Linear, "forward", lambda self, x: 1.1 * (x @ self.weight.t())),
         pytest.raises(esp.EspalierError, match="SparseLinear: the output differs by"),
     ):
-        layers.check(sparse, dense, sides, sides)
+        gpu_layers.check(sparse, dense, sides, sides)
 
 
-def test_a_slow_contestant_runs_fewer_rounds() -> None:
+def test_a_slow_candidate_runs_fewer_rounds() -> None:
     calls = {"fast": 0, "slow": 0}
 
     def run(name: str) -> Seconds:
@@ -112,4 +110,4 @@ def test_exact_times_are_never_below_the_best() -> None:
 
 def test_unknown_sections_and_devices_are_named() -> None:
     with pytest.raises(esp.InputError, match="section is 'peers'"):
-        gpu.run(TINY, ("peers",))
+        GPU.run(TINY, ("peers",))

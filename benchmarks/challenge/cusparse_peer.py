@@ -30,7 +30,7 @@ class SpmmPeer:
         self, network: Network, batch: NDArray[np.float32], device: Device, library: Any = None
     ) -> None:
         self._device, self._samples = device, batch.shape[0]
-        self._stream = device.lend_stream(self)
+        self._stream = device.stream_for(self)
         sparse = Cusparse(library or load_library(), device, self._stream)
         self._rows = np.ascontiguousarray(batch.T)
         width = max(network.inputs, *(layer.outputs for layer in network))

@@ -1,4 +1,4 @@
-"""Networks by a word: each form builds, learns shapes from the data, and bad words are refused."""
+"""Networks by name: each form builds, takes shapes from the data, and bad names are refused."""
 
 from __future__ import annotations
 
