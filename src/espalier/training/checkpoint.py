@@ -43,14 +43,17 @@ def write(folder: Path, epochs: int, state: Mapping[str, Any]) -> Path:
     return path
 
 
-def outdated(newest_first: Sequence[Path], written: Path) -> list[Path]:
+def outdated(checkpoints: Sequence[Path], written: Path) -> list[Path]:
     """The checkpoints to remove once one is written: those after it, and old ones before it.
+
+    Arguments:
+        checkpoints: all of them, the newest first.
 
     >>> [path.name for path in outdated([Path("4"), Path("3"), Path("2"), Path("1")], Path("3"))]
     ['4', '1']
     """
-    place = newest_first.index(written)
-    return [*newest_first[:place], *newest_first[place + KEPT :]]
+    place = checkpoints.index(written)
+    return [*checkpoints[:place], *checkpoints[place + KEPT :]]
 
 
 def read(path: Path) -> Checkpoint:
@@ -61,7 +64,10 @@ def read(path: Path) -> Checkpoint:
     """
     contents = read_tensors(path, CHECKPOINT, load, _checksum_1)
     content = contents.values["state"]
-    return Checkpoint(content["epochs"], unpack(content["state"], contents.tensors))
+    try:
+        return Checkpoint(content["epochs"], unpack(content["state"], contents.tensors))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{path} is damaged: its state lacks or misuses {error}") from error
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[FileError]]:
