@@ -50,7 +50,7 @@ def test_training_takes_parts_below_the_crossover_batch_and_replicas_above():
         parts_for_training({1: 0, 2: 500}, nonzeros, 4, batch=3)
 
 
-def test_a_board_shows_the_last_step_of_every_rank(tmp_path):
+def test_a_heartbeat_shows_the_last_step_of_every_rank(tmp_path):
     HeartbeatFile.create(tmp_path / "heartbeat", 3)
     heartbeats = [HeartbeatFile(tmp_path / "heartbeat", rank) for rank in range(3)]
     heartbeats[1].write("step 1")

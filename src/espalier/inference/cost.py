@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import partial
+from math import log2
 from typing import TypeAlias
 
 import numpy as np
@@ -26,6 +27,7 @@ from espalier.timing.interleave import minimum_seconds
 
 TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
+_LOG_WIDTHS = np.log2(WIDTHS)
 BLOCK_HEIGHTS = (2, 4, 8)
 Counts: TypeAlias = "int | NDArray[np.int64]"
 FORMAT = 4
@@ -126,7 +128,7 @@ def panels_in(size: int, width: int, tile: int) -> int:
 
 
 def _at_width(seconds: list[float], width: int) -> float:
-    return float(np.interp(np.log2(max(width, 1)), np.log2(WIDTHS), seconds))
+    return float(np.interp(log2(max(width, 1)), _LOG_WIDTHS, seconds))
 
 
 def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:

@@ -1,4 +1,4 @@
-"""What a distributed run returns: this part's activations, everybody's categories, an account."""
+"""What a distributed run returns: this part's activations, everybody's categories, a report."""
 
 from __future__ import annotations
 
