@@ -33,8 +33,7 @@ class Memory:
 
     def __init__(self, device: Device, size: int) -> None:
         self.bytes = size
-        with device.current():
-            pointer = device.driver.call("cuMemAlloc", max(size, 1))
+        pointer = device.call("cuMemAlloc", max(size, 1))
         self.address = int(pointer)
         self._free = weakref.finalize(self, _release, device, "cuMemFree", pointer)
 
@@ -48,8 +47,7 @@ class Event:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        with device.current():
-            self.handle = device.driver.call("cuEventCreate", 0)
+        self.handle = device.call("cuEventCreate", 0)
         weakref.finalize(self, _release, device, "cuEventDestroy", self.handle)
 
     def record(self, stream: int) -> None:

@@ -16,6 +16,7 @@ from espalier.network import Network
 from espalier.partitioning.baselines import baseline_owners
 from espalier.partitioning.volume import Volume, layer_volume
 from espalier.progress import Progress
+from espalier.tables import table_lines
 
 PEERS = ("random", "block")
 COLORS = {"random": "#9a9a9a", "block": "#c98f2b", "hash": "#7a6fae"}
@@ -159,11 +160,7 @@ class PartitionReport:
                     f"{statistics.imbalance:.1%}",
                 )
             )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        table = "\n".join(
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in rows
-        )
+        table = "\n".join(table_lines(rows, str.rjust))
         return f"{self.parts} parts, {depth} layers\n{table}\n{self.verdict()}"
 
     def verdict(self) -> str:

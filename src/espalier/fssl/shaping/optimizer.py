@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from espalier.errors import InputError, TrainingError
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.shaping.budget import Budget, Masks
-from espalier.fssl.shaping.importance import CRITERIA
+from espalier.fssl.shaping.importance import CRITERIA, family_prices
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import WARM_UP
 from espalier.fssl.shaping.targets import Times, time_left, units_left, weights_left
@@ -308,9 +308,7 @@ def _budget(
         measure,
         value,
         proximal,
-        counts=counts,
-        times=time,
-        mix=mix,
+        prices=lambda widths: family_prices(counts, widths, time, mix),
         criterion=criterion,
         min_width=min_width,
         whole=whole_families(groups, learnt(base)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import torch
@@ -15,12 +15,11 @@ from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.importance import (
     CRITERIA,
     PRICE_POWER,
-    family_prices,
     least_important,
     ranks,
 )
 from espalier.fssl.shaping.proximal import ProximalStep
-from espalier.fssl.shaping.targets import Measure, Times
+from espalier.fssl.shaping.targets import Measure
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
 
@@ -29,9 +28,7 @@ class UnitBudget(Budget):
     """Whole units go: those least important in their family, for what the family costs.
 
     Arguments:
-        counts: entries of each group, ``[size]`` for each family.
-        times: by whose marginals families are priced; without, by their weights.
-        mix: 0 for weights alone, 1 for time alone.
+        prices: what each family costs with so many units of each.
         criterion: of `CRITERIA`, how important a unit is.
         min_width: units that each family keeps.
         whole: families that keep all their units.
@@ -44,16 +41,14 @@ class UnitBudget(Budget):
         target: float,
         proximal: ProximalStep,
         *,
-        counts: Sequence[Tensor],
-        times: Times | None,
-        mix: float,
+        prices: Callable[[Sequence[int]], list[float]],
         criterion: str,
         min_width: int,
         whole: Sequence[bool],
     ) -> None:
         super().__init__(groups, measure, target, proximal)
-        self._counts, self._times, self._mix, self._min_width = counts, times, mix, min_width
-        self._importance, self._whole = CRITERIA[criterion], whole
+        self._prices, self._importance = prices, CRITERIA[criterion]
+        self._min_width, self._whole = min_width, whole
         sizes = groups.full_widths
         self._to_prune = [torch.zeros(size, dtype=torch.bool) for size in sizes]
         self._dead_checks = [torch.zeros(size) for size in sizes]
@@ -122,7 +117,7 @@ class UnitBudget(Budget):
 
         Of a family that no gradient has reached nothing is known, and it stays.
         """
-        prices = family_prices(self._counts, self.widths, self._times, self._mix)
+        prices = self._prices(self.widths)
         scores = []
         for index, units in enumerate(self._groups.units):
             has_gradient, whole = self._has_gradient[index], self._whole[index]

@@ -8,7 +8,7 @@
 #include <optional>
 
 #include "bindings/bindings.h"
-#include "inference/engine.h"
+#include "inference/segment.h"
 #include "isa/dispatch.h"
 #include "memory/buffer.h"
 
@@ -149,7 +149,7 @@ double time_layer(const PackedLayer& layer, int tile, int rounds) {
 
 }  // namespace
 
-void bind_engine(nb::module_& module) {
+void bind_segment(nb::module_& module) {
   nb::class_<PackedLayer>(module, "PackedLayer")
       .def(
           "__init__",

@@ -1,4 +1,4 @@
-#include "inference/engine.h"
+#include "inference/segment.h"
 
 #include <omp.h>
 

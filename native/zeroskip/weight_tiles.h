@@ -63,17 +63,17 @@ struct TapMatrices {
   int64_t rows, columns, row_stride, column_stride;
 };
 
-struct Tile {
+struct WeightTile {
   const float* data;
   bool finite;
 };
 
-// Tiles by number, each written by `pack(number, tile)`, which says whether all of it is finite:
-// packed beforehand when each serves several tasks, else on demand.
+// Tiles by number, each written by `pack(number, tile)`, which says whether all of it is
+// finite: packed beforehand when each serves several tasks, else on demand.
 template <typename Pack>
-class Tiles {
+class WeightTiles {
  public:
-  Tiles(int64_t count, size_t floats, int64_t uses, int threads, const Pack& pack)
+  WeightTiles(int64_t count, size_t floats, int64_t uses, int threads, const Pack& pack)
       : floats_(floats), pack_(pack) {
     if (uses <= 1) return;
     packed_.emplace(size_t(count) * floats);
@@ -85,7 +85,7 @@ class Tiles {
   }
 
   // `own` holds a tile, for the caller alone.
-  Tile get(int64_t i, float* own) {
+  WeightTile get(int64_t i, float* own) {
     if (!packed_) return {own, pack_(i, own)};
     return {packed_->data() + size_t(i) * floats_, finite_[size_t(i)] != 0};
   }
