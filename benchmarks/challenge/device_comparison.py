@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from benchmarks.harness.section import Record
 from espalier.cuda import Device, Event
-from espalier.inference.gpu import GpuResult
+from espalier.inference import GpuPlan, GpuStrategyPlan
 from espalier.progress import Progress
 from espalier.timing.interleave import interleave
 from espalier.timing.spread import Spread
@@ -79,8 +79,9 @@ def compare_on_device(
     }
 
 
-def seconds_of(result: GpuResult) -> Seconds:
+def run_plan(plan: GpuPlan | GpuStrategyPlan, *arguments: Any) -> Seconds:
     """The times of a run of ours."""
+    result = plan.run(*arguments)
     return Seconds(result.device_seconds.layers, result.seconds)
 
 

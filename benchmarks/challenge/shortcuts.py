@@ -14,7 +14,7 @@ from benchmarks.challenge.device_comparison import (
     Seconds,
     compare_on_device,
     published_over,
-    seconds_of,
+    run_plan,
 )
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
@@ -111,7 +111,7 @@ def measure_on_gpu(settings: Settings, name: str, watch: Watch) -> list[Record]:
     runs: dict[str, Callable[[], Seconds]] = {}
     for variant, plan in plans.items():
         _check(f"{title}, {variant}", plan.run(inputs).categories, expected.categories)
-        runs[variant] = partial(_run, plan, inputs)
+        runs[variant] = partial(run_plan, plan, inputs, "zero")
     with watch(f"{title}: interleaved", "runs") as progress:
         times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     size = network.inputs, len(network)
@@ -197,10 +197,6 @@ def _plan(network: Network, variant: str, settings: Settings, progress: Progress
     )
     assert isinstance(plan, GpuPlan)
     return plan
-
-
-def _run(plan: GpuPlan, inputs: object) -> Seconds:
-    return seconds_of(plan.run(inputs, "zero"))
 
 
 def _check(name: str, found: object, expected: object) -> None:

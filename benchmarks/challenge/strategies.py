@@ -20,7 +20,7 @@ from benchmarks.challenge.comparison import (
     pilot_samples,
     reference,
 )
-from benchmarks.challenge.device_comparison import Seconds, compare_on_device, seconds_of
+from benchmarks.challenge.device_comparison import compare_on_device, run_plan
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
 from benchmarks.harness.process import too_large
@@ -107,7 +107,7 @@ def measure_on_gpu(settings: Settings, name: str, watch: Watch) -> list[Record]:
         expected = reference(network, few)
         for who, each in plans.items():
             check(who, np.asarray(each.run(few, output="dense").activations), expected)
-    runs = {who: partial(_run, each, inputs) for who, each in plans.items()}
+    runs = {who: partial(run_plan, each, inputs) for who, each in plans.items()}
     with watch(f"{title}: interleaved", "runs") as progress:
         times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     return [
@@ -159,10 +159,6 @@ def _variant(plan: PlanT, strategy: Any) -> PlanT:
     variant = copy.copy(plan)  # the weights are held once
     variant.strategy = strategy
     return variant
-
-
-def _run(plan: GpuStrategyPlan | GpuPlan, inputs: Any) -> Seconds:
-    return seconds_of(plan.run(inputs))
 
 
 def _candidate(plan: StrategyPlan, strategy: Any) -> Candidate:

@@ -22,7 +22,7 @@ from benchmarks.challenge.device_comparison import (
     Seconds,
     compare_on_device,
     measure_bandwidth,
-    seconds_of,
+    run_plan,
 )
 from benchmarks.challenge.peer_candidates import installed_peers
 from benchmarks.challenge.settings import Settings, Size
@@ -100,7 +100,10 @@ def measure_on_gpu(settings: Settings, size: Size, watch: Watch) -> list[Record]
         peer.run()
         check(GPU_PEER, peer.outputs()[:few], expected)
         bandwidth = measure_bandwidth(device)
-    runs: dict[str, Callable[[], Seconds]] = {OURS: partial(_run, plan, batch), GPU_PEER: peer.run}
+    runs: dict[str, Callable[[], Seconds]] = {
+        OURS: partial(run_plan, plan, batch),
+        GPU_PEER: peer.run,
+    }
     with watch(f"{name}: interleaved", "runs") as progress:
         times = compare_on_device(runs, settings.rounds, settings.limit, progress)
     work = network.connections * settings.batch
@@ -161,10 +164,6 @@ def rectified_noise(samples: int, neurons: int) -> NDArray[np.float32]:
     """Dense samples as a layer of such a network would leave them, ``[samples, neurons]``."""
     noise = np.random.default_rng(0).standard_normal((samples, neurons), dtype=np.float32)
     return np.maximum(noise, 0.0, out=noise)
-
-
-def _run(plan: GpuPlan, batch: Any) -> Seconds:
-    return seconds_of(plan.run(batch))
 
 
 def _outputs(plan: GpuPlan, batch: Any) -> NDArray[np.float32]:

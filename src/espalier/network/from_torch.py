@@ -177,7 +177,8 @@ def _is(step: Any, name: str) -> bool:
 
 def _weights(module: Any, dtype: DTypeLike = np.float64) -> sp.csr_array[Any, tuple[int, int]]:
     if not hasattr(module, "row_offsets"):
-        return sp.csr_array(_numbers(module.weight.flatten(1), dtype))
+        weight = module.weight.flatten(1) if module.weight.ndim > 2 else module.weight
+        return sp.csr_array(_numbers(weight, dtype))
     columns, offsets = (each.cpu().numpy() for each in (module.column_indices, module.row_offsets))
     arrays = _numbers(module.values, dtype), columns, offsets
     return sp.csr_array(

@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from espalier.timing.processor import processor_name
 from espalier.training import checkpoint
 from espalier.training.checkpoint import Checkpoint
 from espalier.training.data import Data
-from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
 
 # What `run.json` of a training in one process and of one on several ranks holds.
@@ -184,14 +183,6 @@ class RunDirectory:
         checkpoint.remove_drafts(self.checkpoints)
         with replacing_file(self._metrics) as file:
             file.write("".join(map(_line, history)).encode())
-
-    def save_result(self, result: TrainingResult, data: Data) -> TrainingResult:
-        """Write ``model.safetensors`` and ``result.json``; returns the result with its path."""
-        save_model(result.model, self.model, result.settings, data)
-        result = replace(result, path=self.model)
-        with replacing_file(self.path / "result.json") as file:
-            file.write((json.dumps(result.to_json(), indent=2) + "\n").encode())
-        return result
 
     def _check_begun(self, resume: bool) -> None:
         if resume:

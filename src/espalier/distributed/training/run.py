@@ -104,11 +104,10 @@ def train(
         world.agree("the settings", json.dumps(settings.to_json(), sort_keys=True))
         settings = settings.with_threads(threads)
         directory = None if output is None else RanksDirectory(output, world)
-        with (
-            nullcontext()
-            if directory is None
-            else directory.held(settings, data.fingerprint, resume=resume)
-        ):
+        with nullcontext() if directory is None else directory.held(resume=resume):
+            if directory is not None:
+                begin = directory.check_same if resume else directory.create
+                begin(settings, data.fingerprint)
             whole = build_start(settings, data)
             model = DistributedModel(whole, owners, world, transport=transport)
             training = _RankTraining(settings, data, model, directory)

@@ -1,6 +1,6 @@
 """The proximal step of a sparse-group lasso, for plain and for adaptive step sizes.
 
-Each function minimises ``1/2 |D^(1/2) (w - v)|^2 + |t . w|_1 + sum_g s_g |w_g|_2`` over one family
+It minimises ``1/2 |D^(1/2) (w - v)|^2 + |t . w|_1 + sum_g s_g |w_g|_2`` over one family
 of groups that do not overlap: `soft_threshold` first, then the groups. What is small enough becomes
 exactly 0. Source: for plain steps Simon et al., "A Sparse-Group Lasso", 2013; for adaptive ones Yun
 et al., "Adaptive Proximal Gradient Methods for Structured Neural Networks", NeurIPS 2021.
