@@ -78,7 +78,7 @@ def main() -> None:
         f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
         f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {machine.bandwidth / 1e9:.1f} GB/s"
     )
-    for ladder in (structureless(options), grouped(options), sparse_input(options)):
+    for ladder in (structureless(options), shared_columns(options), sparse_input(options)):
         for version in ladder.versions:
             check(ladder, version)
         spreads = time_interleaved(
@@ -117,7 +117,7 @@ def structureless(options: argparse.Namespace) -> Ladder:
     return Ladder(f"rows of their own, {network!r}", network, batch, versions)
 
 
-def grouped(options: argparse.Namespace) -> Ladder:
+def shared_columns(options: argparse.Namespace) -> Ladder:
     """Rows of a challenge network: 16 share their columns; no bias, so that all samples live."""
     network = Network(list(radixnet(options.neurons, options.layers, bias=0.0, weight=2.0**-5)))
     batch = rectified_noise(options)

@@ -1,7 +1,7 @@
 // The three passes over tiles of samples, cut among threads by non-zeros or by samples.
 //
-// By samples, each thread turns its own samples into panels and reads no others: half of a panel
-// that another core has just written comes dearer than turning it did. All threads then read the
+// By samples, each thread packs its own samples into panels and reads no others: half of a panel
+// that another core has just written costs more than packing it did. All threads then read the
 // whole pattern, so that is for patterns that stay in cache.
 #include <omp.h>
 
@@ -21,7 +21,7 @@ constexpr int64_t entries_in_cache = 1 << 17;
 // How early samples are fetched that lie behind L2, in entries.
 constexpr int64_t source_ahead = 16;
 static_assert(source_ahead <= PatternSide::ahead);
-// BatchView of so many numbers are read where they lie even if a tile is only a part of each line:
+// Batches of so many numbers are read where they lie even if a tile is only a part of each line:
 // larger ones would crowd into a part of the cache.
 constexpr int64_t most_in_place = 1 << 18;
 // Fewer multiply-adds than this are not worth waking a thread.
@@ -29,7 +29,7 @@ constexpr int64_t work_a_thread = 1 << 19;
 // Narrower tiles than this add in another order.
 constexpr int64_t least_vectors = 4;
 
-// BatchView cut into tiles of nearly equal width, each a whole number of vectors.
+// A batch cut into tiles of nearly equal width, each a whole number of vectors.
 struct BatchTiles {
   // As few tiles as there can be, or the next multiple of `threads`.
   BatchTiles(int64_t batch, const PatternKernels& kernels, int threads = 1)
@@ -95,7 +95,7 @@ struct WorkShare {
   }
 };
 
-// BatchView as panels, one for each tile: where they lie already, or copied.
+// A batch as panels, one for each tile: where they lie already, or copied.
 class BatchPanels {
  public:
   BatchPanels(const BatchView<const float>& samples, const BatchTiles& tiles,
@@ -146,7 +146,7 @@ class BatchPanels {
   Scratch copy_;
 };
 
-// BatchResults of one tile after the other: written in place, or turned to rows behind it. The copy
+// The results of one tile after the other: written in place, or turned to rows behind it. The copy
 // has one pitch for all tiles: threads are not all at the same one. By samples each has its own.
 class BatchResults {
  public:
@@ -319,7 +319,7 @@ void sum_samples(const BatchPanels& dy, const BatchTiles& tiles, const KernelTab
                                                 t > share.first_tile(), sums);
 }
 
-// SharedSums over samples: one array for all threads by rows, one for each by samples, added up
+// Sums over samples: one array for all threads by rows, one for each by samples, added up
 // later.
 class SharedSums {
  public:

@@ -2,7 +2,7 @@
 
 Between segments the filters look at the rows that are left: dead rows are gathered up, equal rows
 shared, finished rows set aside. Checkpoints lie 8, 16, 32 ... layers deep, and further apart where
-they find nothing, so looking stays cheap.
+they find nothing, so they cost little.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Run:
 
     @property
     def filters(self) -> bool:
-        """Whether rows are looked at between segments."""
+        """Whether the filters run between segments."""
         return self.drops or bool(self.program.exits.saturated[:-1].any())
 
 

@@ -9,9 +9,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.network import Layer
-from espalier.partitioning.hypergraph import Hypergraph, Ints, readers_of
-
-Owners = NDArray[np.int32]
+from espalier.partitioning.hypergraph import Hypergraph, Ints, Owners, readers_of
 
 
 def max_part_weights(weights: Ints, parts: int, imbalance: float | None) -> Ints:

@@ -12,17 +12,16 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from espalier.errors import EspalierError, MissingExtraError
-from espalier.partitioning.hypergraph import Hypergraph, Ints
+from espalier.partitioning.hypergraph import Hypergraph, Ints, Owners
 
 # Only the limits of the single parts count; the library still wants a number for all.
 EPSILON = 0.03
 MAX_TOTAL = 1 << 30  # of vertex weights, which the library adds up in 32 bits
 
 
-def partition_hypergraph(graph: Hypergraph, limits: Ints, seed: int) -> NDArray[np.int32]:
+def partition_hypergraph(graph: Hypergraph, limits: Ints, seed: int) -> Owners:
     """The part of every vertex.
 
     Arguments:
@@ -41,9 +40,7 @@ def partition_hypergraph(graph: Hypergraph, limits: Ints, seed: int) -> NDArray[
     return problem.owners(problem.hypergraph.partition(problem.context))
 
 
-def improve_partition(
-    graph: Hypergraph, vertices: NDArray[np.int32], limits: Ints, seed: int
-) -> NDArray[np.int32]:
+def improve_partition(graph: Hypergraph, vertices: Owners, limits: Ints, seed: int) -> Owners:
     """Move single vertices of a partition to where they save words.
 
     Arguments:
@@ -92,7 +89,7 @@ class _Problem:
             fixed = [-1] * self.vertices + list(range(parts))
             self.hypergraph.add_fixed_vertices(fixed, parts)
 
-    def owners(self, partitioned: Any) -> NDArray[np.int32]:
+    def owners(self, partitioned: Any) -> Owners:
         found = np.array(partitioned.get_partition(), np.int32)
         if not np.array_equal(found[self.vertices :], np.arange(self.terminals)):
             raise EspalierError(

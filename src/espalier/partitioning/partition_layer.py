@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from espalier.errors import EspalierError
@@ -28,11 +27,9 @@ from espalier.partitioning.balance import (
     rebalance,
 )
 from espalier.partitioning.baselines import block_owners
-from espalier.partitioning.hypergraph import Hypergraph, Ints
+from espalier.partitioning.hypergraph import Hypergraph, Ints, Owners
 from espalier.partitioning.mtkahypar import improve_partition, partition_hypergraph
 from espalier.partitioning.volume import layer_volume
-
-Owners = NDArray[np.int32]
 
 # A free partition is worth trying where it makes the problem this many times smaller ...
 FREE_SHRINKS = 2

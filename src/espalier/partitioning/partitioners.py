@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from espalier.errors import InputError
 from espalier.network import Network
 from espalier.partitioning.balance import assign_inputs
 from espalier.partitioning.baselines import baseline_owners
-from espalier.partitioning.hypergraph import readers_of
+from espalier.partitioning.hypergraph import Owners, readers_of
 from espalier.partitioning.partition import Partition, checked_owners
 from espalier.partitioning.partition_layer import partition_layer
 from espalier.partitioning.volume import layer_volume
@@ -19,7 +19,6 @@ from espalier.progress import Progress
 
 Method = Literal["hypergraph", "random", "hash", "block"]
 METHODS: tuple[Method, ...] = get_args(Method)
-Owners = NDArray[np.int32]
 
 
 def partition(

@@ -13,7 +13,7 @@ from espalier.cuda import Event
 from espalier.inference.gpu import GpuPlan
 from espalier.inference.gpu import memory_plan as memory_module
 from espalier.inference.gpu import plan as plan_module
-from espalier.inference.gpu.memory_plan import Widths, fit
+from espalier.inference.gpu.memory_plan import BufferWidths, plan_memory
 from espalier.inference.plan import Options
 from tests.support.devices import emulated_device
 
@@ -116,11 +116,11 @@ def test_memory_is_given_back() -> None:
 
 
 def test_fit_prefers_weights_that_stay() -> None:
-    widths = Widths(1000, 1000)
-    assert fit(1 << 30, widths, [1000] * 9, 60_000, 64, 1000).resident
-    tight = fit(40_000_000, widths, [4_000_000] * 8, 60_000, 64, 1000)
+    widths = BufferWidths(1000, 1000)
+    assert plan_memory(1 << 30, widths, [1000] * 9, 60_000, 64, 1000).resident
+    tight = plan_memory(40_000_000, widths, [4_000_000] * 8, 60_000, 64, 1000)
     assert not tight.resident and tight.slots % 64 == 0
-    pair = fit(40_000_000, widths, [4_000_000] * 2, 60_000, 64, 1000)
+    pair = plan_memory(40_000_000, widths, [4_000_000] * 2, 60_000, 64, 1000)
     assert pair.resident  # streaming two of two segments saves nothing
 
 

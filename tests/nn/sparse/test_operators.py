@@ -28,11 +28,11 @@ def chain() -> nn.Sequential:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("turned", [False, True])
-def test_opcheck(dtype, turned):
+@pytest.mark.parametrize("transposed", [False, True])
+def test_opcheck(dtype, transposed):
     layer = SparseLinear(5, 4, density=0.5, dtype=dtype)
     tensors = layer.row_offsets, layer.column_indices
-    x = torch.randn(5, 6, dtype=dtype).t() if turned else torch.randn(6, 5, dtype=dtype)
+    x = torch.randn(5, 6, dtype=dtype).t() if transposed else torch.randn(6, 5, dtype=dtype)
     for handle in (layer._cache.handle, 0):
         for bias in (layer.bias, None):
             leaf = x.detach().requires_grad_()

@@ -14,7 +14,7 @@ from espalier.nn.zeroskip.latency import DENSE, VARIANTS
 from espalier.nn.zeroskip.ops import Linear
 from tests.support.layers import MadeUpLatencies, line, thinned
 
-# Of a variant that takes twice its density: as dear as dense at one half.
+# Of a variant that takes twice its density: as slow as dense at one half.
 BREAK_EVEN_AT_HALF = {"input": 2.0, "gradient": 2.0, "needed": 2.0}
 
 

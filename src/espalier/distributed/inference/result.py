@@ -82,15 +82,31 @@ class DistributedResult:
         categories = np.sort(np.concatenate(everywhere))
         seconds = float(np.max(world.gather(np.array([perf_counter() - start]))))
         own = np.concatenate([*(microbatch.samples for microbatch in microbatches), nothing])
-        report = _report(
-            run,
+        program, counters, steps = run.program, run.counters, run.program.steps
+        costs = [step.packed.multiply_adds for step in steps]
+        done = sum(int(count) * cost for count, cost in zip(counters.processed, costs, strict=True))
+        mine = np.array([done, counters.words.sum(), counters.messages.sum()], np.int64)
+        operations, words, messages = np.array(world.gather(mine)).T
+        connections = program.network.connections
+        report = DistributedReport(
             samples=samples.shape[0],
+            layers=len(steps),
+            connections=connections,
+            replicas=world.replicas,
+            parts=world.parts,
+            transport=transport if world.parts > 1 else "none",
+            nominal_operations=connections * samples.shape[0],
+            effective_operations=int(operations.sum()),
+            words=int(words.sum()),
+            most_words=int(words.max()),
+            messages=int(messages.sum()),
             seconds=seconds,
             compile_seconds=compile_seconds,
-            transport=transport,
+            threads=run.threads,
+            instruction_set=instruction_set(),
             categories=len(categories),
         )
-        return cls(categories, own, run.program.rows, run, microbatches, report)
+        return cls(categories, own, program.rows, run, microbatches, report)
 
     @cached_property
     def local_activations(self) -> NDArray[np.float32]:
@@ -124,39 +140,3 @@ class DistributedResult:
     def report(self) -> DistributedReport:
         """Time, operations and words of all ranks."""
         return self._report
-
-
-def _report(
-    run: Run,
-    *,
-    samples: int,
-    seconds: float,
-    compile_seconds: float,
-    transport: str,
-    categories: int,
-) -> DistributedReport:
-    """Add up the counters of all ranks."""
-    world, counters, steps = run.world, run.counters, run.program.steps
-    costs = [step.packed.multiply_adds for step in steps]
-    done = sum(int(count) * cost for count, cost in zip(counters.processed, costs, strict=True))
-    mine = np.array([done, counters.words.sum(), counters.messages.sum()], np.int64)
-    all_of = np.array(world.gather(mine))
-    connections = run.program.network.connections
-    return DistributedReport(
-        samples=samples,
-        layers=len(steps),
-        connections=connections,
-        replicas=world.replicas,
-        parts=world.parts,
-        transport=transport if world.parts > 1 else "none",
-        nominal_operations=connections * samples,
-        effective_operations=int(all_of[:, 0].sum()),
-        words=int(all_of[:, 1].sum()),
-        most_words=int(all_of[:, 1].max()),
-        messages=int(all_of[:, 2].sum()),
-        seconds=seconds,
-        compile_seconds=compile_seconds,
-        threads=run.threads,
-        instruction_set=instruction_set(),
-        categories=categories,
-    )

@@ -22,7 +22,7 @@ from espalier.inference.gpu.fuse import GpuProgram, samples_move
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult, count_batch
 from espalier.inference.gpu.segments import Io
 from espalier.inference.gpu.upload import PanelWriter, SampleSource, read_samples
-from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
+from espalier.inference.gpu.weights import Weights
 from espalier.inference.gpu.workspace import DeviceMemory, SurvivorPoll, Workspace
 from espalier.inference.options import FILTERS, Filter, check_choice
 from espalier.inference.result import Batch, Outputs
@@ -46,7 +46,7 @@ class Run:
     samples: SampleSource
     drops: bool
     workspace: Workspace
-    weights: HeldWeights | StreamedWeights
+    weights: Weights
     poll: SurvivorPoll
     counters: Counters
     outputs: DeviceOutputs | None

@@ -17,14 +17,14 @@ _ENTRY_BYTES = 12  # the most a non-zero of a sample takes
 
 
 @dataclass(frozen=True)
-class Widths:
+class BufferWidths:
     """The widest activations that each of the two buffers must take, in numbers per sample."""
 
     first: int
     second: int
 
     @classmethod
-    def of(cls, segments: Sequence[SegmentShape], moves: Sequence[bool]) -> Widths:
+    def of(cls, segments: Sequence[SegmentShape], moves: Sequence[bool]) -> BufferWidths:
         """What a run needs that moves the samples behind the marked segments, and at the end."""
         held = [segments[0].inputs, 0]
         side = 0
@@ -41,7 +41,7 @@ class Widths:
 
 
 @dataclass(frozen=True)
-class Fit:
+class MemoryPlan:
     """What is on the device at a time.
 
     Attributes:
@@ -55,14 +55,14 @@ class Fit:
     staging: int
 
 
-def fit(
+def plan_memory(
     budget: int,
-    widths: Widths,
+    widths: BufferWidths,
     segment_bytes: Sequence[int],
     samples: int,
     tile: int,
     inputs: int,
-) -> Fit:
+) -> MemoryPlan:
     """Choose what is on the device: all weights where enough samples go with them.
 
     Arguments:
@@ -74,10 +74,11 @@ def fit(
     Raises:
         DeviceMemoryError: not even two segments and one panel of samples fit.
 
-    >>> fit(10_000_000, Widths(100, 100), [1000, 2000], samples=500, tile=64, inputs=9)
-    Fit(slots=512, resident=True, staging=1250000)
-    >>> fit(10_000_000, Widths(100, 100), [4_000_000] * 3, samples=500, tile=64, inputs=9)
-    Fit(slots=512, resident=False, staging=1250000)
+    >>> widths = BufferWidths(100, 100)
+    >>> plan_memory(10_000_000, widths, [1000, 2000], samples=500, tile=64, inputs=9)
+    MemoryPlan(slots=512, resident=True, staging=1250000)
+    >>> plan_memory(10_000_000, widths, [4_000_000] * 3, samples=500, tile=64, inputs=9)
+    MemoryPlan(slots=512, resident=False, staging=1250000)
     """
     wanted = -(-max(samples, 1) // tile) * tile
     panel = tile * (inputs * _ENTRY_BYTES + 8) + 64
@@ -95,10 +96,10 @@ def fit(
             f"{tile} samples need {_mebibytes(least)}: {_mebibytes(least - budget)} are missing. "
             "Free memory there, raise memory=, or run on the CPU"
         )
-    return Fit(slots, resident, staging)
+    return MemoryPlan(slots, resident, staging)
 
 
-def _slots(size: int, widths: Widths, tile: int) -> int:
+def _slots(size: int, widths: BufferWidths, tile: int) -> int:
     return max(size, 0) // (widths.bytes * tile) * tile
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import TypeAlias
 
 from espalier.cuda import Device, Event
 from espalier.inference.gpu.segments import Segment
@@ -94,3 +95,6 @@ class StreamedWeights:
         self._copied[half].wait_in(stream)
         yield placed
         self._used[half].record(stream)
+
+
+Weights: TypeAlias = "HeldWeights | StreamedWeights"

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from espalier.cuda import Device, Event
 from espalier.errors import DeviceMemoryError
 from espalier.inference.gpu.fuse import GpuProgram, samples_move
-from espalier.inference.gpu.memory_plan import Fit, Widths, fit
-from espalier.inference.gpu.weights import HeldWeights, StreamedWeights
+from espalier.inference.gpu.memory_plan import BufferWidths, MemoryPlan, plan_memory
+from espalier.inference.gpu.weights import HeldWeights, StreamedWeights, Weights
 
 _ALIGNMENT = 256
 _TRIES = 4
@@ -38,7 +38,12 @@ class Workspace:
     """
 
     def __init__(
-        self, device: Device, chosen: Fit, widths: Widths, program: GpuProgram, limited: bool
+        self,
+        device: Device,
+        chosen: MemoryPlan,
+        widths: BufferWidths,
+        program: GpuProgram,
+        limited: bool,
     ) -> None:
         self.slots, self.limited, slots = chosen.slots, limited, chosen.slots
         self.staging_bytes = chosen.staging
@@ -107,7 +112,7 @@ class DeviceMemory:
         self.stream = device.stream_for(self)
         self.poll = SurvivorPoll(device)
         self._buffers = _buffer_widths(program)
-        self._weights: HeldWeights | StreamedWeights | None = None
+        self._weights: Weights | None = None
         self._workspace: Workspace | None = None
 
     @property
@@ -115,7 +120,7 @@ class DeviceMemory:
         """Whether all weights were on the device at the last run."""
         return self._weights is None or self._weights.resident
 
-    def prepare(self, samples: int) -> tuple[Workspace, HeldWeights | StreamedWeights]:
+    def prepare(self, samples: int) -> tuple[Workspace, Weights]:
         """Memory for so many samples.
 
         Where the device has less than it said, less is taken at a time.
@@ -129,7 +134,7 @@ class DeviceMemory:
         weights = [segment.bytes for segment in program.segments]
         for tried in range(1, _TRIES + 1):
             sizes = weights, samples, program.packer.tile, program.inputs
-            chosen = fit(budget, self._buffers, *sizes)
+            chosen = plan_memory(budget, self._buffers, *sizes)
             try:
                 return self._take(chosen, limited=chosen.slots < samples)
             except DeviceMemoryError:
@@ -146,7 +151,7 @@ class DeviceMemory:
                 held.free()
         self._workspace = self._weights = None
 
-    def _take(self, chosen: Fit, limited: bool) -> tuple[Workspace, HeldWeights | StreamedWeights]:
+    def _take(self, chosen: MemoryPlan, limited: bool) -> tuple[Workspace, Weights]:
         device, program = self.device, self.program
         self._workspace = Workspace(device, chosen, self._buffers, program, limited)
         if chosen.resident:
@@ -158,11 +163,11 @@ class DeviceMemory:
         return self._workspace, self._weights
 
 
-def _buffer_widths(program: GpuProgram) -> Widths:
+def _buffer_widths(program: GpuProgram) -> BufferWidths:
     """Buffers for runs with and without the zero filter."""
     segments = program.segments
     runs = [
-        Widths.of(segments, [samples_move(program, segment, drop) for segment in segments])
+        BufferWidths.of(segments, [samples_move(program, segment, drop) for segment in segments])
         for drop in (False, True)
     ]
-    return Widths(max(run.first for run in runs), max(run.second for run in runs))
+    return BufferWidths(max(run.first for run in runs), max(run.second for run in runs))
