@@ -173,7 +173,7 @@ def test_a_directory_that_another_training_holds_is_refused_on_every_rank(
     run_ranks, start_ranks, undisturbed, tmp_path
 ):
     whole, folder, waits = undisturbed(run_ranks), tmp_path / "training", tmp_path / "waits"
-    fault = f"wait:{waits}", 0, "epoch 2, step 1,"
+    fault = f"wait:{waits}", 0, "epoch 2, step 1, forward, layer 1"
     with start_ranks("faulty.py", 2, *fault, "--", *command(folder), patience=9 * LIMIT) as holder:
         try:
             limit = time.monotonic() + LIMIT
