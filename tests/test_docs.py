@@ -23,3 +23,11 @@ def test_readme_names_every_command_and_target():
     assert all(f"make {target}" in readme for target in targets)
     commands = {"demo", "infer", "train", "compact", "generate", "convert", "bench", "info"}
     assert commands <= set(re.findall(r"(?:espalier|make) (\w+)", readme))
+
+
+def test_the_plan_of_the_house_names_rooms_that_are_there():
+    text = (REPOSITORY / "docs" / "architecture.md").read_text()
+    named = {name for name in re.findall(r"`([\w./-]+)`", text) if "/" in name and "<" not in name}
+    roots = (REPOSITORY, REPOSITORY / "src" / "espalier")
+    missing = [name for name in named if not any((root / name).exists() for root in roots)]
+    assert sorted(missing) == []
