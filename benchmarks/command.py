@@ -14,10 +14,26 @@ from espalier.cli.console import Commands, print_json, print_rows, print_text, p
 from espalier.cli.options import Debug, Json
 from espalier.cli.sources import GeneratedInputs, parse_inputs
 from espalier.cuda import parse_device
+from espalier.timing.interleave import ROUNDS
 
 app = typer.Typer(
     cls=Commands, no_args_is_help=True, help="The papers' tables on this machine, beside its peers."
 )
+
+Rounds = Annotated[int, typer.Option(min=1, help="Timed rounds of each candidate.")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Threads of all candidates; all by default.")
+]
+Mnist = Annotated[
+    Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder for the report in Markdown and JSON, for plots and single trainings; with the "
+        "same folder trainings that were interrupted go on."
+    ),
+]
 
 
 @app.callback()
@@ -62,16 +78,12 @@ def challenge(
         ),
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Samples of the random networks.")] = 4096,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    rounds: Rounds = ROUNDS,
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:N: what to measure.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
-    ] = None,
+    threads: Threads = None,
     limit: Annotated[
         float,
-        typer.Option(
-            min=0.1, help="Seconds of all rounds of one contestant; slower ones run less."
-        ),
+        typer.Option(min=0.1, help="Seconds of all rounds of one candidate; slower ones run less."),
     ] = 120.0,
     peers: Annotated[
         bool, typer.Option("--peers/--no-peers", help="Run scipy, torch and GraphBLAS too.")
@@ -79,9 +91,7 @@ def challenge(
     memory: Annotated[
         str | None, typer.Option(help="Memory budget of espalier's plans, such as 4GiB.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for challenge.md, challenge.json, challenge.png.")
-    ] = None,
+    output: Output = None,
     as_json: Json = False,
 ) -> None:
     """The Graph Challenge on this machine, beside the papers and the peers.
@@ -113,13 +123,8 @@ def challenge(
         memory=None if memory is None else format.parse_bytes(memory),
         device=device,
     )
-    measure: Any = tables
-    if parse_device(device) is not None:
-        from benchmarks import challenge_gpu as gpu
-
-        measure = gpu
-    wanted = section or measure.DEFAULT_SECTIONS
-    _print(measure.run(settings, wanted, output=output, watch=progress), as_json)
+    benchmark = tables.CHALLENGE if parse_device(device) is None else tables.GPU
+    _print(benchmark.run(settings, section, output=output, watch=progress), as_json)
 
 
 @app.command("sparsetrain")
@@ -140,9 +145,7 @@ def sparsetrain(
         list[str] | None,
         typer.Option(help="Measure layers with this in their name, such as 1x1 or @14; repeat."),
     ] = None,
-    mnist: Annotated[
-        Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
-    ] = None,
+    mnist: Mnist = None,
     batch: Annotated[
         list[int] | None,
         typer.Option(min=1, help="Images of a training step; repeat. By default 64 and 128."),
@@ -150,19 +153,15 @@ def sparsetrain(
     train_steps: Annotated[
         int, typer.Option(min=1, help="Steps of training before zeros are captured.")
     ] = 100,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
-    ] = None,
+    rounds: Rounds = ROUNDS,
+    threads: Threads = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="A few layers, rounds and steps: about a minute.")
     ] = False,
     full: Annotated[
         bool, typer.Option("--full", help="Time the training steps of the large networks too.")
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for sparsetrain.md, sparsetrain.json and plots.")
-    ] = None,
+    output: Output = None,
     as_json: Json = False,
 ) -> None:
     """Training that skips zeros, beside PyTorch's dense kernels and the SparseTrain paper.
@@ -187,8 +186,7 @@ def sparsetrain(
     )
     if quick:
         settings = settings.quick()
-    wanted = section or tuple(tables.SECTIONS)
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+    _print(tables.SPARSETRAIN.run(settings, section, output=output, watch=progress), as_json)
 
 
 @app.command("fssl")
@@ -202,9 +200,7 @@ def fssl(
     model: Annotated[
         str | None, typer.Option(help="Network of section pareto.  [default: mlp:300-100]")
     ] = None,
-    mnist: Annotated[
-        Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
-    ] = None,
+    mnist: Mnist = None,
     method: Annotated[
         list[str] | None,
         typer.Option(
@@ -229,7 +225,7 @@ def fssl(
     lenet5_epochs: Annotated[
         int | None, typer.Option(min=1, help="Of the trainings of LeNet-5; --epochs by default.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
+    rounds: Rounds = ROUNDS,
     threads: Annotated[
         int | None,
         typer.Option(min=1, help="Threads of trainings; all by default. Times are of one and two."),
@@ -237,13 +233,7 @@ def fssl(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few seeds, epochs, goals and rounds: a minute or two.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for fssl.md, fssl.json, plots and single trainings; with the same folder "
-            "a benchmark that was interrupted goes on."
-        ),
-    ] = None,
+    output: Output = None,
     as_json: Json = False,
 ) -> None:
     """Structured sparsity beside every baseline, on this machine.
@@ -270,8 +260,7 @@ def fssl(
     )
     if quick:
         settings = settings.quick()
-    wanted = section or tuple(tables.SECTIONS)
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+    _print(tables.FSSL.run(settings, section, output=output, watch=progress), as_json)
 
 
 @app.command("partition")
@@ -307,15 +296,13 @@ def partition(
     deep: Annotated[int | None, typer.Option(min=1, help="Layers of it.  [default: 120]")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Samples of it.  [default: 256]")] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Timed rounds of each contestant.  [default: 7]")
+        int | None, typer.Option(min=1, help="Timed rounds of each candidate.  [default: 7]")
     ] = None,
     quick: Annotated[
         bool,
         typer.Option("--quick", help="Small networks, few rounds, unless given: about a minute."),
     ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for partition.md, partition.json and the plot.")
-    ] = None,
+    output: Output = None,
     as_json: Json = False,
 ) -> None:
     """Partitioned networks: what parts send, beside random rows, and how fast ranks are.
@@ -343,8 +330,7 @@ def partition(
         defaults.quick() if quick else defaults,
         **{name: value for name, value in given.items() if value is not None},
     )
-    wanted = section or tuple(tables.SECTIONS)
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
+    _print(tables.PARTITION.run(settings, section, output=output, watch=progress), as_json)
 
 
 def _print(report: Report, as_json: bool) -> None:

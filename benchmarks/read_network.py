@@ -1,6 +1,6 @@
 """Time to read the official 1024 x 120 network, against numpy.loadtxt and pandas.
 
-    python benchmarks/read_network.py path/to/neuron1024.tar.gz [--rounds 7]
+    python -m benchmarks.read_network path/to/neuron1024.tar.gz [--rounds 7]
 
 Readers run interleaved, A B C A B C ..., in one process; the table shows medians, the spread from
 the fastest to the slowest round, and ratios of medians. "folder" is the unpacked tar; "safetensors,
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 
 import espalier as esp
 from espalier.timing.interleave import time_interleaved

@@ -14,12 +14,13 @@ SOURCE = REPOSITORY / "src" / "espalier"
 BENCHMARKS = REPOSITORY / "benchmarks"
 
 # A room is a folder or a file of the package. Each may call these and itself, nothing else.
-GROUND = {"errors", "progress"}
-NN = {"nn/zeroskip", "nn/sparse", "nn/networks", "nn/torch_tools", "nn"}
+GROUND = {"errors", "progress", "tables"}
+NN = {"nn/zeroskip", "nn/sparse", "nn/networks", "nn/custom_ops", "nn/torch_tools", "nn"}
 FSSL = {"fssl/groups", "fssl/latency", "fssl/shaping", "fssl/compaction", "fssl/model_file", "fssl"}
 MAY_CALL: dict[str, set[str]] = {
     "errors": set(),
     "progress": set(),
+    "tables": set(),
     "timing": set(),
     "network": set(),
     "kernels": {"network", "timing", "_native"},
@@ -31,8 +32,9 @@ MAY_CALL: dict[str, set[str]] = {
     "partitioning": {"simplify", "network", "files", "kernels"},
     "nn": NN,
     "nn/torch_tools": {"kernels"},
-    "nn/zeroskip": {"nn/torch_tools", "kernels", "timing"},
-    "nn/sparse": {"nn/torch_tools", "kernels", "cuda", "generate"},
+    "nn/custom_ops": {"nn/torch_tools"},
+    "nn/zeroskip": {"nn/custom_ops", "nn/torch_tools", "kernels", "timing"},
+    "nn/sparse": {"nn/custom_ops", "nn/torch_tools", "kernels", "cuda", "generate"},
     "nn/networks": NN - {"nn/networks"} | {"generate"},
     "fssl": FSSL,
     "fssl/groups": NN,

@@ -7,6 +7,8 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/**/*.md")])
+ROOTS = (REPOSITORY, REPOSITORY / "src" / "espalier", REPOSITORY / "native")
+SOURCES = (".py", ".cpp", ".h", ".cu")
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
 
 
@@ -25,9 +27,9 @@ def test_readme_names_every_command_and_target():
     assert commands <= set(re.findall(r"(?:espalier|make) (\w+)", readme))
 
 
-def test_the_plan_of_the_house_names_rooms_that_are_there():
-    text = (REPOSITORY / "docs" / "architecture.md").read_text()
-    named = {name for name in re.findall(r"`([\w./-]+)`", text) if "/" in name and "<" not in name}
-    roots = (REPOSITORY, REPOSITORY / "src" / "espalier")
-    missing = [name for name in named if not any((root / name).exists() for root in roots)]
-    assert sorted(missing) == []
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_files_and_rooms_that_are_named_are_there(document):
+    spans = re.findall(r"`([\w.-]+(?:/[\w.-]+)*/?)`", document.read_text())
+    named = [span for span in spans if span.endswith(SOURCES) or span.rstrip("/") != span]
+    missing = [span for span in named if not any((root / span).exists() for root in ROOTS)]
+    assert missing == []

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from benchmarks.challenge.contest import Contest, compete
-from benchmarks.challenge.engine import plan_contestant
-from benchmarks.challenge.peer_contestants import enter_peers
+from benchmarks.challenge.comparison import Comparison, compare, plan_candidate
+from benchmarks.challenge.peer_candidates import installed_peers
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text
 from benchmarks.harness.process import too_large
@@ -24,44 +23,46 @@ SAME_RULES = {"zero": "espalier, dead-row filter only", "none": "espalier, no fi
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """Everybody on one network, interleaved."""
+    """All candidates on one network, interleaved."""
     return [partial(measure, settings, name) for name in settings.names]
 
 
 def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
-    """A record for each contestant and each peer that is not installed."""
+    """A record for each candidate and each peer that is not installed."""
     title = label(name)
     lazy = settings.open(name, watch)
     if reason := too_large(lazy.connections, BYTES_PER_CONNECTION):
         return [skipped(title, "all peers", reason)]
     inputs = settings.inputs(lazy.inputs, watch)
-    with watch(f"{title}: preparing everybody", "steps"):
+    with watch(f"{title}: preparing all candidates", "steps"):
         network = Network(list(lazy))
         ours = _our_plans(network, settings)
         own = {
-            ALL: plan_contestant(ALL, ours["all"], "unique"),
-            NO_MERGING: plan_contestant(NO_MERGING, ours["no merging"], "unique"),
+            ALL: plan_candidate(ALL, ours["all"], "unique"),
+            NO_MERGING: plan_candidate(NO_MERGING, ours["no merging"], "unique"),
             **{
-                who: plan_contestant(who, ours["plain"], "none" if rule == "none" else "zero")
+                who: plan_candidate(who, ours["plain"], "none" if rule == "none" else "zero")
                 for rule, who in SAME_RULES.items()
             },
         }
-        entries, missing = enter_peers(network, inputs.shape[0], settings, filters=(True, False))
-    with watch(f"{title}: everybody interleaved", "runs") as progress:
-        contestants = [*own.values(), *(entry.contestant for entry in entries)]
-        contest = compete(contestants, network, inputs, settings, progress)
+        entries, missing = installed_peers(
+            network, inputs.shape[0], settings, filters=(True, False)
+        )
+    with watch(f"{title}: all candidates interleaved", "runs") as progress:
+        candidates = [*own.values(), *(entry.candidate for entry in entries)]
+        comparison = compare(candidates, network, inputs, settings, progress)
     size = {"network": title, "neurons": network.inputs, "layers": len(network)}
     records = [
         size
         | {"name": who, "peer": None, "filter": None, "slab": None}
-        | _times(contest, who, None)
+        | _times(comparison, who, None)
         for who in own
     ]
     records += [
         size
-        | {"name": entry.contestant.name, "peer": entry.peer}
+        | {"name": entry.candidate.name, "peer": entry.peer}
         | {"filter": entry.filter, "slab": entry.slab}
-        | _times(contest, entry.contestant.name, SAME_RULES[entry.filter])
+        | _times(comparison, entry.candidate.name, SAME_RULES[entry.filter])
         for entry in entries
     ]
     return records + [record | {"network": title} for record in missing]
@@ -71,23 +72,23 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
     """How it was measured, and the ratios to the best peers."""
     said = [
         "Same inputs, same process, same threads, interleaved; ratios are formed round by round. "
-        "Everybody's weights are converted and inputs loaded before; espalier starts from the "
+        "All candidates' weights are converted and inputs loaded before; espalier starts from the "
         "caller's sparse matrix.",
         "Peers run in slabs of samples that fit the cache, which is faster, and on the whole batch "
         "as users call them; filter zero drops dead rows after every layer. 'Same rules' is "
         "espalier with the same filter, without merging and fixed points. SpGEMM and GraphBLAS "
         "store no zeros: dead rows cost them little even with filter none.",
-        "Before timing, everybody's activations were checked against float64 on some samples.",
+        "Before timing, all candidates' activations were checked against float64 on some samples.",
     ]
     for network in dict.fromkeys(record["network"] for record in records):
         for filter in SAME_RULES:
-            field = [
+            peers_measured = [
                 record
                 for record in records
                 if record["network"] == network and record.get("filter") == filter
             ]
-            if field:
-                best = min(field, key=lambda record: record["seconds"]["median"])
+            if peers_measured:
+                best = min(peers_measured, key=lambda record: record["seconds"]["median"])
                 said.append(
                     f"{network}, filter {filter}: the best peer is {best['name']}; espalier with "
                     f"all shortcuts is {text.ratios(best['over_all_shortcuts'])} as fast, under "
@@ -113,14 +114,14 @@ def _our_plans(network: Network, settings: Settings) -> dict[str, Plan]:
     }
 
 
-def _times(contest: Contest, name: str, same_rules: str | None) -> Record:
-    times = contest.times[name]
+def _times(comparison: Comparison, name: str, same_rules: str | None) -> Record:
+    times = comparison.times[name]
     return {
         **times.to_record(),
-        "over_all_shortcuts": times.seconds.over(contest.times[ALL].seconds).to_dict(),
+        "over_all_shortcuts": times.seconds.over(comparison.times[ALL].seconds).to_dict(),
         "over_same_rules": None
         if same_rules is None
-        else times.seconds.over(contest.times[same_rules].seconds).to_dict(),
+        else times.seconds.over(comparison.times[same_rules].seconds).to_dict(),
     }
 
 

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.challenge.contest import compete
-from benchmarks.challenge.engine import plan_contestant
+from benchmarks.challenge.comparison import compare, plan_candidate
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
@@ -50,14 +49,14 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
     for (samples, batch, filter), threads in product(batches, sorted({1, settings.threads})):
         plan.threads = threads
         with watch(f"{title}: {samples}, {threads} threads", "runs") as progress:
-            contest = compete(
-                [plan_contestant(OURS, plan, filter)],
+            comparison = compare(
+                [plan_candidate(OURS, plan, filter)],
                 network,
                 batch,
                 replace(settings, threads=threads),
                 progress,
             )
-        times = contest.times[OURS]
+        times = comparison.times[OURS]
         report = plan.run(batch[: times.measured_samples], filter).report()
         live = report.live_operations * times.samples / max(times.measured_samples, 1)
         records.append(
@@ -72,8 +71,8 @@ def measure(settings: Settings, name: str, watch: Watch) -> list[Record]:
                 "effective_operations": report.effective_operations,
                 "live_operations": live,
                 "live_operations_per_second": live / times.seconds.median,
-                "ceiling": contest.ceiling.to_dict(),
-                "share_of_peak": contest.share_of_peak(OURS, live).to_dict(),
+                "ceiling": comparison.ceiling.to_dict(),
+                "share_of_peak": comparison.share_of_peak(OURS, live).to_dict(),
             }
         )
     return records

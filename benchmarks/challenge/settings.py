@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.published import INPUTS, NETWORKS
+from espalier.cuda import Device, open_device, parse_device
 from espalier.errors import InputError
 from espalier.generate import challenge_images, radixnet
 from espalier.network import Network
@@ -46,13 +47,13 @@ class Settings:
         truth: list of categories to check the run of every network against.
         structureless: sizes of the networks without structure.
         batch: samples they run.
-        rounds: timed rounds of each contestant.
-        threads: threads of every contestant.
-        limit: seconds the rounds of one contestant may take; slower ones run fewer rounds, or
+        rounds: timed rounds of each candidate.
+        threads: threads of every candidate.
+        limit: seconds the rounds of one candidate may take; slower ones run fewer rounds, or
             fewer samples, and the tables say so.
         peers: measure scipy, torch and GraphBLAS too.
         memory: budget in bytes of espalier's plans, None for half of the memory free.
-        device: ``cpu``, or the GPU that the sections of `benchmarks.challenge_gpu` measure.
+        device: ``cpu``, or the GPU that `GPU`'s sections measure.
     """
 
     networks: tuple[Size, ...] = (Size(1024, 120),)
@@ -116,6 +117,10 @@ class Settings:
             return loaded[: self.samples]
         with watch(f"making inputs of {neurons} pixels", "images") as progress:
             return challenge_images(neurons, self.samples, source=self.images, progress=progress)
+
+    def gpu(self) -> Device:
+        """The GPU that is measured."""
+        return open_device(parse_device(self.device) or 0)
 
     def categories(self) -> NDArray[np.int64] | None:
         """The truth, 0-based, or None without one."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from espalier.fssl.shaping.schedule import least_useful
-from espalier.fssl.shaping.unit_budget import ranks
+from espalier.fssl.shaping.importance import least_important, ranks
+from espalier.fssl.shaping.schedule import cubic_sparsity
 from espalier.training.learning_rate import steady_then_tenth
 from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
@@ -78,13 +78,12 @@ class UnitPruningTrainer(PhaseTrainer):
     def _choose(self) -> None:
         target = self.context.settings.target
         assert target is not None
-        t = self._done / self._steps
-        left = 1.0 - (1.0 - target.value) * (1.0 - (1.0 - t) ** 3)
+        left = 1.0 - cubic_sparsity(1.0 - target.value, self._done / self._steps)
         scores = [
             score * ~gone
             for score, gone in zip(self._criterion(self.groups), self._gone, strict=True)
         ]
-        self._gone = least_useful(scores, self._time_left, left, MIN_WIDTH)
+        self._gone = least_important(scores, self._time_left, left, MIN_WIDTH)
 
     def _time_left(self, widths: list[int]) -> float:
         return self.context.time.seconds(widths) / self.context.seconds

@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.fssl.seeds import over_seeds
 from benchmarks.fssl.settings import LENET_300_100, Settings
-from benchmarks.fssl.trials import Made
+from benchmarks.fssl.trials import TrialResult
 from benchmarks.harness.section import Record
 
 WITHIN = 0.002  # of the dense network's error: what counts as kept accuracy
@@ -32,11 +32,11 @@ def comparable(settings: Settings) -> bool:
     return settings.mnist is not None and settings.model == LENET_300_100
 
 
-def errors(made: Sequence[Made]) -> dict[str, Any]:
+def errors(made: Sequence[TrialResult]) -> dict[str, Any]:
     """Last-epoch test error over the seeds."""
-    return over_seeds([each.said["error"] for each in made])
+    return over_seeds([each.figures["error"] for each in made])
 
 
-def counts(made: Sequence[Made], name: str) -> dict[str, Any]:
+def counts(made: Sequence[TrialResult], name: str) -> dict[str, Any]:
     """A count over the seeds."""
-    return over_seeds([each.said[name] for each in made])
+    return over_seeds([each.figures[name] for each in made])

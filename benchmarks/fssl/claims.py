@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.fssl import claims_size, claims_speed, proximal
-from benchmarks.fssl.asked import trials_of
 from benchmarks.fssl.claim import comparable
 from benchmarks.fssl.settings import Settings
+from benchmarks.fssl.trial_grid import trials_of
 from benchmarks.fssl.trials import Trials
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
@@ -26,10 +26,10 @@ CLAIMS = {
 
 
 def jobs(settings: Settings) -> list[Job]:
-    """One for each kind of claim; LeNet-5 only with goals for it."""
+    """One for each kind of claim; LeNet-5 only with targets for it."""
     trials = trials_of(settings)
-    asked = [name for name in CLAIMS if name != "LeNet-5" or settings.lenet5_times]
-    return [partial(measure, settings, trials, name) for name in asked]
+    requested = [name for name in CLAIMS if name != "LeNet-5" or settings.lenet5_times]
+    return [partial(measure, settings, trials, name) for name in requested]
 
 
 def measure(settings: Settings, trials: Trials, name: str, watch: Watch) -> list[Record]:

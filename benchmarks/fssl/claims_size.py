@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.fssl.asked import every_seed
 from benchmarks.fssl.claim import WITHIN, claim, counts, errors
-from benchmarks.fssl.goals import DENSE, FSSL, Goal
+from benchmarks.fssl.methods import DENSE, FSSL, Target
 from benchmarks.fssl.seeds import over_seeds, percent
 from benchmarks.fssl.settings import Settings
+from benchmarks.fssl.trial_grid import every_seed
 from benchmarks.fssl.trials import Trials
 from benchmarks.harness.section import Record
 from espalier.progress import Watch
@@ -17,14 +17,14 @@ COMPRESSIONS = ((56, 0.019), (86, 0.017))
 ZEROS = 0.9
 
 
-def weights_goal(weights: int) -> Goal:
+def weights_target(weights: int) -> Target:
     """So many weights of LeNet-300-100, and the same part of any other network's."""
-    return Goal("weights", weights / LENET_WEIGHTS)
+    return Target("weights", weights / LENET_WEIGHTS)
 
 
-def zeros_goal(compression: float) -> Goal:
+def zeros_target(compression: float) -> Target:
     """All weights but one of so many, and a thousandth to spare for what rounding takes."""
-    return Goal("zeros", 1.0 - 1.0 / (1.001 * compression))
+    return Target("zeros", 1.0 - 1.0 / (1.001 * compression))
 
 
 def structured(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
@@ -42,14 +42,17 @@ def with_csr(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
 
 def zeros(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
     """The paper's claim: more than 90 % zeros and the accuracy kept."""
-    goals = {"units": weights_goal(MOST_WEIGHTS[0][0]), "single weights": Goal("zeros", ZEROS)}
-    return [_zeros(settings, trials, what, goal, watch) for what, goal in goals.items()]
+    targets = {
+        "units": weights_target(MOST_WEIGHTS[0][0]),
+        "single weights": Target("zeros", ZEROS),
+    }
+    return [_zeros(settings, trials, what, target, watch) for what, target in targets.items()]
 
 
 def _structured(
     settings: Settings, trials: Trials, weights: int, error: float, watch: Watch
 ) -> Record:
-    made = every_seed(settings, trials, FSSL, weights_goal(weights), watch)
+    made = every_seed(settings, trials, FSSL, weights_target(weights), watch)
     left, missed = counts(made, "weights"), errors(made)
     return claim(
         settings,
@@ -65,9 +68,11 @@ def _structured(
 def _with_csr(
     settings: Settings, trials: Trials, compression: int, error: float, watch: Watch
 ) -> Record:
-    made = every_seed(settings, trials, FSSL, zeros_goal(compression), watch)
+    made = every_seed(settings, trials, FSSL, zeros_target(compression), watch)
     missed = errors(made)
-    times = over_seeds([each.said["of_weights"] / max(1, each.said["nonzeros"]) for each in made])
+    times = over_seeds(
+        [each.figures["of_weights"] / max(1, each.figures["nonzeros"]) for each in made]
+    )
     return claim(
         settings,
         "structured and CSR: compression at error",
@@ -79,13 +84,18 @@ def _with_csr(
     )
 
 
-def _zeros(settings: Settings, trials: Trials, what: str, goal: Goal, watch: Watch) -> Record:
-    made = every_seed(settings, trials, FSSL, goal, watch)
+def _zeros(settings: Settings, trials: Trials, what: str, target: Target, watch: Watch) -> Record:
+    made = every_seed(settings, trials, FSSL, target, watch)
     dense = every_seed(settings, trials, DENSE, None, watch)
     more = over_seeds(
-        [each.said["error"] - whole.said["error"] for each, whole in zip(made, dense, strict=True)]
+        [
+            each.figures["error"] - whole.figures["error"]
+            for each, whole in zip(made, dense, strict=True)
+        ]
     )
-    share = over_seeds([1.0 - each.said["nonzeros"] / each.said["of_weights"] for each in made])
+    share = over_seeds(
+        [1.0 - each.figures["nonzeros"] / each.figures["of_weights"] for each in made]
+    )
     return claim(
         settings,
         f"zeros, {what}: more error than dense",

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import fmean
 
-from benchmarks.fssl.asked import goals_of, methods_of, trial, trials_of
-from benchmarks.fssl.forms import predicted_seconds
+from benchmarks.fssl.backends import predicted_seconds
 from benchmarks.fssl.forward import batch_of, time_forward
-from benchmarks.fssl.goals import DENSE, METHODS
+from benchmarks.fssl.methods import DENSE, METHODS
 from benchmarks.fssl.seeds import grouped, over_seeds, percent
 from benchmarks.fssl.settings import Settings
-from benchmarks.fssl.trials import Made, Trials
+from benchmarks.fssl.trial_grid import methods_of, targets_of, trial, trials_of
+from benchmarks.fssl.trials import TrialResult, Trials
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.errors import TrainingError
@@ -28,31 +28,35 @@ def jobs(settings: Settings) -> list[Job]:
 
 
 def measure(settings: Settings, trials: Trials, seed: int, watch: Watch) -> list[Record]:
-    """Train every method at every goal, then time all networks of this seed interleaved."""
-    made: list[Made] = []
+    """Train every method at every target, then time all networks of this seed interleaved."""
+    made: list[TrialResult] = []
     failures: list[Record] = []
     for method in methods_of(settings):
-        for goal in goals_of(settings, method):
-            asked = trial(settings, method, goal, seed)
+        for target in targets_of(settings, method):
+            requested = trial(settings, method, target, seed)
             try:
-                made.append(trials.make(asked, watch))
+                made.append(trials.make(requested, watch))
             except TrainingError as failure:
-                failures.append(skipped(settings.model, asked.label, failure))
+                failures.append(skipped(settings.model, requested.label, failure))
     dense = next((each for each in made if each.trial.method == DENSE), None)
     timed = [] if dense is None else _timed(settings, trials, made, dense, watch)
     return [*timed, *failures]
 
 
 def _timed(
-    settings: Settings, trials: Trials, made: Sequence[Made], dense: Made, watch: Watch
+    settings: Settings,
+    trials: Trials,
+    made: Sequence[TrialResult],
+    dense: TrialResult,
+    watch: Watch,
 ) -> list[Record]:
     records = {each.name: _record(each) for each in made}
     models = {each.name: each.model() for each in made}
-    context = trials.workshop.context(dense.trial, watch)
+    context = trials.trainer.context(dense.trial, watch)
     start = context.start
     images = batch_of(context.data.test.images, settings.batch)
     for threads in settings.forward_threads:
-        times = trials.workshop.times(dense.trial, threads, watch)
+        times = trials.trainer.times(dense.trial, threads, watch)
         seconds = time_forward(models, images, threads=threads, rounds=settings.rounds, watch=watch)
         for name, record in records.items():
             spent = seconds[name]
@@ -62,16 +66,16 @@ def _timed(
     return list(records.values())
 
 
-def _record(made: Made) -> Record:
-    goal = made.trial.goal
-    said = {name: value for name, value in made.said.items() if name not in ("kept", "seconds")}
+def _record(made: TrialResult) -> Record:
+    target = made.trial.target
+    said = {name: value for name, value in made.figures.items() if name not in ("kept", "seconds")}
     return {
         "network": made.trial.model,
         "method": made.trial.method,
-        "goal": None if goal is None else goal.label,
+        "goal": None if target is None else target.label,
         "seed": made.trial.seed,
         **said,
-        "training_seconds": made.said["seconds"],
+        "training_seconds": made.figures["seconds"],
         "predicted": {},
         "seconds": {},
         "speedup": {},
@@ -79,7 +83,7 @@ def _record(made: Made) -> Record:
 
 
 def by_method_and_goal(records: Sequence[Record]) -> list[Record]:
-    """A record for each method and goal, with the means over its seeds."""
+    """A record for each method and target, with the means over its seeds."""
     return [_over_seeds(group) for group in grouped(records, "method", "goal")]
 
 
@@ -108,7 +112,10 @@ def _over_seeds(records: Sequence[Record]) -> Record:
 
 def notes(settings: Settings, records: list[Record]) -> list[str]:
     """How it was measured."""
-    said = [f"{METHODS[method].label}: {METHODS[method].told}." for method in methods_of(settings)]
+    said = [
+        f"{METHODS[method].label}: {METHODS[method].description}."
+        for method in methods_of(settings)
+    ]
     data = "the digits of scikit-learn" if settings.mnist is None else "MNIST"
     return [
         f"{settings.model} on {data}, {settings.seeds} seeds, {settings.epochs} epochs of every "

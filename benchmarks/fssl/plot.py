@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fssl.goals import FSSL, FSSL_TIME, FSSL_WEIGHTS, METHODS
+from benchmarks.fssl.methods import FSSL, FSSL_TIME, FSSL_WEIGHTS, METHODS
 from benchmarks.fssl.pareto import NAME, by_method_and_goal
 from benchmarks.harness.report import Report
 from benchmarks.harness.section import Record

@@ -70,7 +70,7 @@ def measure(settings: Settings, name: str, threads: int, watch: Watch) -> list[R
             progress=progress,
         )
     predicted = [time.seconds(each) for each in widths]
-    off = [abs(told / spent - 1.0) for told, spent in zip(predicted, seconds, strict=True)]
+    off = [abs(expected / spent - 1.0) for expected, spent in zip(predicted, seconds, strict=True)]
     return [
         {
             "network": name,
@@ -79,8 +79,8 @@ def measure(settings: Settings, name: str, threads: int, watch: Watch) -> list[R
             "layers": {"median": statistics.median(errors), "worst": max(errors)},
             "networks": {"median": statistics.median(off), "worst": max(off)},
             "measured": [
-                {"widths": each, "predicted": told, "measured": spent}
-                for each, told, spent in zip(widths, predicted, seconds, strict=True)
+                {"widths": each, "predicted": expected, "measured": spent}
+                for each, expected, spent in zip(widths, predicted, seconds, strict=True)
             ],
             "holds": statistics.median(errors) <= LAYERS_OFF
             and statistics.median(off) <= NETWORKS_OFF,

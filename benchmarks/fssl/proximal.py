@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.fssl.asked import trial
 from benchmarks.fssl.claim import claim
-from benchmarks.fssl.goals import FSSL, Goal
+from benchmarks.fssl.methods import FSSL, Target
 from benchmarks.fssl.seeds import over_seeds
 from benchmarks.fssl.settings import Settings
+from benchmarks.fssl.trial_grid import trial
 from benchmarks.fssl.trials import Trials
 from benchmarks.harness.section import Record
 from espalier.nn.torch_tools import torch_threads
@@ -30,7 +30,7 @@ class ClockedTrainer(SparsifyTrainer):
     """Shaping with a clock on all that the optimiser does beyond its base.
 
     Attributes:
-        seconds: of the proximal steps, the looks at the target and the masks.
+        seconds: of the proximal steps, of checking the target and of the masks.
     """
 
     def __init__(self, context: TrainingContext, model: nn.Module, steps: int) -> None:
@@ -55,19 +55,19 @@ class ClockedTrainer(SparsifyTrainer):
 
 def share(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
     """Its part of the time of the phase that shapes, for units and for single weights."""
-    goals = [Goal("time", settings.times[0]), Goal("zeros", settings.zeros[0])]
-    return [_share(settings, trials, goal, watch) for goal in goals]
+    targets = [Target("time", settings.times[0]), Target("zeros", settings.zeros[0])]
+    return [_share(settings, trials, target, watch) for target in targets]
 
 
-def _share(settings: Settings, trials: Trials, goal: Goal, watch: Watch) -> Record:
-    asked = trial(settings, FSSL, goal, 0)
+def _share(settings: Settings, trials: Trials, target: Target, watch: Watch) -> Record:
+    requested = trial(settings, FSSL, target, 0)
     with torch_threads(settings.threads):
-        context = trials.workshop.context(asked, watch)
+        context = trials.trainer.context(requested, watch)
         phase = next(each for each in phases_of(context.settings) if each.name == "sparsify")
         steps, batch = (phase.end - phase.first) * context.steps, context.settings.batch
         trainer = ClockedTrainer(context, context.build(), steps)
         seconds, parts = 0.0, []
-        with watch(f"{settings.model}: shaping, {goal.label}", "epochs") as progress:
+        with watch(f"{settings.model}: shaping, {target.label}", "epochs") as progress:
             for epoch in range(phase.first, phase.end):
                 spent, started = trainer.seconds, time.perf_counter()
                 train_epoch(trainer, context.data.train, batch=batch, seed=0, epoch=epoch)
@@ -77,7 +77,7 @@ def _share(settings: Settings, trials: Trials, goal: Goal, watch: Watch) -> Reco
     part = trainer.seconds / seconds
     return claim(
         settings,
-        f"proximal step's part of shaping, {goal.label}",
+        f"proximal step's part of shaping, {target.label}",
         f"under {MOST:.0%}",
         f"{part:.1%} of {seconds:.1f} s",
         part < MOST,

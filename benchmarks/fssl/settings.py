@@ -1,4 +1,4 @@
-"""What to measure: network, seeds, epochs, methods and goals, threads, and which images."""
+"""What to measure: network, seeds, epochs, methods and targets, threads, and which images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.fssl.goals import METHODS
+from benchmarks.fssl.methods import METHODS
 from espalier.errors import InputError
 from espalier.timing.interleave import ROUNDS
 
@@ -22,16 +22,16 @@ class Settings:
     Arguments:
         model: what is trained, a word of `espalier.nn.networks.build`.
         mnist: folder of MNIST's IDX files; the digits of scikit-learn without it.
-        seeds: trainings of every method at every goal, with seeds from 0 up.
+        seeds: trainings of every method at every target, with seeds from 0 up.
         epochs: of every training, all phases together.
         methods: names out of `METHODS`.
-        times: goals of methods that remove units: parts of the dense network's predicted time.
-        zeros: goals of methods that remove weights one by one: parts of all weights.
-        strengths: of the penalty of SSL, which follows no goal.
-        lenet5_times: goals for LeNet-5, as ``times``.
+        times: targets of methods that remove units: parts of the dense network's predicted time.
+        zeros: targets of methods that remove weights one by one: parts of all weights.
+        strengths: of the penalty of SSL, which follows no target.
+        lenet5_times: targets for LeNet-5, as ``times``.
         lenet5_epochs: of the trainings of LeNet-5; ``epochs`` without it.
         threads: of every training, and of the times that shape networks.
-        rounds: timed rounds of each contestant.
+        rounds: timed rounds of each candidate.
         batch: images of a forward pass that is timed or predicted.
         time: where the times come from that shape networks, as for `espalier.training.Settings`.
         runs: folder for the results of single trainings, from which a later benchmark goes on.
@@ -87,7 +87,7 @@ class Settings:
         return self.forward_threads
 
     def quick(self) -> Settings:
-        """Few seeds, epochs, goals and rounds of these settings: a minute or two on digits."""
+        """Few seeds, epochs, targets and rounds of these settings: a minute or two on digits."""
         return replace(
             self,
             seeds=1,

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol
 
-from benchmarks.fssl import contestants
-from benchmarks.fssl.contestants import (
+from benchmarks.fssl import layer_candidates
+from benchmarks.fssl.layer_candidates import (
     DENSE,
     HAND,
     ROWS,
     SPARSELAB,
     TRAVELLING,
-    Contestant,
+    Candidate,
     Problem,
 )
 from benchmarks.harness import text
@@ -33,7 +33,7 @@ PEERS_UP_TO = 0.1
 
 
 class StepSettings(Settings, Protocol):
-    """What this section is told."""
+    """What this section reads."""
 
     @property
     def step_sizes(self) -> tuple[int, ...]:
@@ -65,14 +65,14 @@ def jobs(settings: StepSettings) -> list[Job]:
 def measure(
     settings: StepSettings, size: int, threads: int, density: float, watch: Watch
 ) -> list[Record]:
-    """Check everybody, then time all, interleaved."""
+    """Check all candidates, then time all, interleaved."""
     import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         problem = Problem.draw(size, density, settings.step_batch)
-        entries = entrants(problem, density)
+        entries = networks(problem, density)
         for name, entry in entries.items():
             problem.check(name, entry)
         label = f"{size} x {size}, {density:.0%}, {threads} threads"
@@ -101,16 +101,16 @@ def measure(
     ]
 
 
-def entrants(problem: Problem, density: float) -> dict[str, Contestant]:
-    """Everybody who is here and takes this problem, by name."""
-    makers: dict[str, Callable[[], Contestant]] = {
-        ROWS: lambda: contestants.espalier(problem, travelling=False),
-        TRAVELLING: lambda: contestants.espalier(problem, travelling=True),
-        DENSE: lambda: contestants.dense(problem),
+def networks(problem: Problem, density: float) -> dict[str, Candidate]:
+    """All candidates that are installed and take this problem, by name."""
+    makers: dict[str, Callable[[], Candidate]] = {
+        ROWS: lambda: layer_candidates.espalier(problem, travelling=False),
+        TRAVELLING: lambda: layer_candidates.espalier(problem, travelling=True),
+        DENSE: lambda: layer_candidates.dense(problem),
     }
     if density <= PEERS_UP_TO:
-        makers[HAND] = lambda: contestants.torch_csr(problem)
-        makers[SPARSELAB] = lambda: contestants.sparselab(problem)
+        makers[HAND] = lambda: layer_candidates.torch_csr(problem)
+        makers[SPARSELAB] = lambda: layer_candidates.sparselab(problem)
     found = {}
     for name, make in makers.items():
         try:

@@ -1,4 +1,4 @@
-"""One training of one method with one goal and one seed."""
+"""One training of one method with one target and one seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.fssl.goals import DENSE, MAGNITUDE, METHODS, MIX, RIGL, Goal
+from benchmarks.fssl.methods import DENSE, MAGNITUDE, METHODS, MIX, RIGL, Target
 from espalier.files.container import checksum
 from espalier.training import Settings as Training
 from espalier.training.settings import Method as TrainingMethod
@@ -22,7 +22,7 @@ class Trial:
 
     Arguments:
         method: a name out of `METHODS`.
-        goal: None for a method without one.
+        target: None for a method without one.
         seed: of weights and order.
         model: a word of `espalier.nn.networks.build`.
         data: ``"digits"`` or a folder of IDX files.
@@ -33,7 +33,7 @@ class Trial:
     """
 
     method: str
-    goal: Goal | None
+    target: Target | None
     seed: int
     model: str
     data: str
@@ -45,25 +45,25 @@ class Trial:
     @property
     def label(self) -> str:
         """The trial in a progress bar."""
-        goal = "" if self.goal is None else f", {self.goal.label}"
-        return f"{self.model}: {METHODS[self.method].label}{goal}, seed {self.seed}"
+        target = "" if self.target is None else f", {self.target.label}"
+        return f"{self.model}: {METHODS[self.method].label}{target}, seed {self.seed}"
 
     def training(self) -> Training:
         """The settings of the training: its own where nothing here says otherwise."""
-        goal = self.goal
-        by_units = goal is not None and goal.measure in ("time", "weights")
+        target = self.target
+        by_units = target is not None and target.measure in ("time", "weights")
         return Training(
             data=self.data,
             model=self.model,
             method=METHOD_OF.get(self.method, "fssl"),
-            target_time=goal.value if goal is not None and by_units else None,
-            target_zeros=goal.value if goal is not None and goal.measure == "zeros" else None,
+            target_time=target.value if target is not None and by_units else None,
+            target_zeros=target.value if target is not None and target.measure == "zeros" else None,
             epochs=self.epochs,
             seed=self.seed,
             threads=self.threads,
             mix=MIX.get(self.method, Training.mix),
             # Of a perceptron's weights each is one multiply-add.
-            time="macs" if goal is not None and goal.measure == "weights" else self.time,
+            time="macs" if target is not None and target.measure == "weights" else self.time,
         )
 
     def key(self, fingerprint: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ class Trial:
             "format": FORMAT,
             "espalier": version("espalier"),
             "method": self.method,
-            "goal": None if self.goal is None else list(self.goal),
+            "goal": None if self.target is None else list(self.target),
             "seed": self.seed,
             "data": fingerprint,
             "batch": self.batch,

@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from benchmarks.fssl.forms import run_form
-from benchmarks.fssl.goals import FSSL, SCRATCH
+from benchmarks.fssl.backends import with_backend
+from benchmarks.fssl.methods import FSSL, SCRATCH
 from benchmarks.fssl.trial import Trial, digest
-from benchmarks.fssl.workshop import Workshop
+from benchmarks.fssl.trial_trainer import TrialTrainer
 from espalier import fssl
 from espalier.errors import FileError, TrainingError
 from espalier.files.streams import reading
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Made(NamedTuple):
+class TrialResult(NamedTuple):
     """A trial and what came of it.
 
     Attributes:
-        said: counts and the error as JSON values.
+        figures: counts and the error as JSON values.
         path: of the network.
     """
 
     trial: Trial
-    said: dict[str, Any]
+    figures: dict[str, Any]
     path: Path
 
     @property
@@ -45,8 +45,8 @@ class Made(NamedTuple):
         return self.path.stem
 
     def model(self) -> nn.Module:
-        """The network in the form it is run in."""
-        return run_form(self.trial.method, self.whole())
+        """The network in the backend it is run in."""
+        return with_backend(self.trial.method, self.whole())
 
     def whole(self) -> nn.Module:
         """The network as it was kept: without sparse layers where the method is unstructured."""
@@ -61,44 +61,44 @@ class Trials:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.workshop = Workshop()
+        self.trainer = TrialTrainer()
         self._lines, self._models = folder / "runs.jsonl", folder / "models"
         self._models.mkdir(parents=True, exist_ok=True)
         self._known: dict[str, dict[str, Any]] = {}
-        self._look()
+        self._reload()
 
-    def make(self, trial: Trial, watch: Watch) -> Made:
+    def make(self, trial: Trial, watch: Watch) -> TrialResult:
         """The result of a trial, trained now if it was not before.
 
         Raises:
             TrainingError: the training failed, now or before.
         """
-        key = trial.key(self.workshop.data(trial).fingerprint)
+        key = trial.key(self.trainer.data(trial).fingerprint)
         name = digest(key)
         path = self._models / f"{name}.safetensors"
         if name not in self._known:
-            self._look()
+            self._reload()
         if name not in self._known or not (path.exists() or "failed" in self._known[name]):
             self._known[name] = self._train(trial, path, watch)
             _append(self._lines, {"key": key, "said": self._known[name]})
-        said = self._known[name]
-        if "failed" in said:
-            raise TrainingError(f"{trial.label}: {said['failed']}")
-        return Made(trial, said, path)
+        figures = self._known[name]
+        if "failed" in figures:
+            raise TrainingError(f"{trial.label}: {figures['failed']}")
+        return TrialResult(trial, figures, path)
 
-    def _look(self) -> None:
+    def _reload(self) -> None:
         """Learn what was trained, here or by another benchmark."""
         self._known |= {digest(line["key"]): line["said"] for line in _read(self._lines)}
 
     def _train(self, trial: Trial, path: Path, watch: Watch) -> dict[str, Any]:
         found = None
         if trial.method == SCRATCH:
-            found = self.make(replace(trial, method=FSSL), watch).said["kept"]
+            found = self.make(replace(trial, method=FSSL), watch).figures["kept"]
         try:
-            model, said = self.workshop.train(trial, found, watch)
+            model, figures = self.trainer.train(trial, found, watch)
         except TrainingError as error:
             return {"failed": str(error)}
-        data = self.workshop.data(trial)
+        data = self.trainer.data(trial)
         spec = {
             "spec": trial.model,
             "in_channels": data.train.images.shape[1],
@@ -106,7 +106,7 @@ class Trials:
             "num_classes": data.classes,
         }
         fssl.save(model, path, spec=spec)
-        return said
+        return figures
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,8 @@ import re
 import resource
 from pathlib import Path
 
+import espalier
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -41,6 +43,7 @@ def too_large(connections: int, bytes_each: int) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """For a process in any folder that imports the benchmarks of this checkout."""
-    paths = [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
+    """For a process in any folder: it imports these benchmarks and this espalier."""
+    package = Path(espalier.__file__).parents[1]
+    paths = [str(REPOSITORY), str(package), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

@@ -21,13 +21,17 @@ class Settings(Protocol):
 
     @property
     def rounds(self) -> int:
-        """Timed rounds of each contestant."""
+        """Timed rounds of each candidate."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of every candidate."""
 
     def public(self) -> dict[str, Any]:
         """The settings as JSON values for a report that others read."""
 
 
-Asked = TypeVar("Asked", bound=Settings, contravariant=True)
+SettingsT = TypeVar("SettingsT", bound=Settings, contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Section(Generic[Asked]):
+class Section(Generic[SettingsT]):
     """One question, how to measure it, and how to read the answer.
 
     Arguments:
@@ -76,8 +80,8 @@ class Section(Generic[Asked]):
 
     name: str
     tables: tuple[Table, ...]
-    jobs: Callable[[Asked], list[Job]]
-    notes: Callable[[Asked, list[Record]], list[str]]
+    jobs: Callable[[SettingsT], list[Job]]
+    notes: Callable[[SettingsT, list[Record]], list[str]]
 
 
 def skipped(network: str, name: str, reason: object) -> Record:

@@ -1,6 +1,6 @@
 """The ladder of `spmm`: sparse weights times a batch, from the plain reference to the kernels used.
 
-    python benchmarks/ladder/spmm.py [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.spmm [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
 
 Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against the machine's two ceilings as measured in the same run. Steps:
@@ -72,19 +72,19 @@ class Ladder(NamedTuple):
 
 def main() -> None:
     """Check, time and print every ladder."""
-    asked = arguments()
-    machine = measure_machine(asked.threads)
+    options = arguments()
+    machine = measure_machine(options.threads)
     print(
         f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
         f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {machine.bandwidth / 1e9:.1f} GB/s"
     )
-    for ladder in (structureless(asked), grouped(asked), sparse_input(asked)):
+    for ladder in (structureless(options), shared_columns(options), sparse_input(options)):
         for version in ladder.versions:
             check(ladder, version)
         spreads = time_interleaved(
-            {version.name: version.run for version in ladder.versions}, rounds=asked.rounds
+            {version.name: version.run for version in ladder.versions}, rounds=options.rounds
         )
-        print(f"\n{ladder.title}; {asked.samples} samples, checked; median of {asked.rounds}")
+        print(f"\n{ladder.title}; {options.samples} samples, checked; median of {options.rounds}")
         for version in ladder.versions:
             print_rung(ladder, version, spreads[version.name], machine)
     print(f"\n{LOST}")
@@ -99,35 +99,35 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    asked = parser.parse_args()
-    if asked.smoke:
-        asked.neurons, asked.layers, asked.samples, asked.rounds = 256, 2, 70, 1
-    return asked
+    options = parser.parse_args()
+    if options.smoke:
+        options.neurons, options.layers, options.samples, options.rounds = 256, 2, 70, 1
+    return options
 
 
-def structureless(asked: argparse.Namespace) -> Ladder:
+def structureless(options: argparse.Namespace) -> Ladder:
     """Rows with columns of their own, 32 each."""
-    network = Network(list(random_network(asked.neurons, asked.layers)))
-    batch = rectified_noise(asked)
+    network = Network(list(random_network(options.neurons, options.layers)))
+    batch = rectified_noise(options)
     versions = [
         plain(network, batch),
-        scipy(network, batch, asked),
-        *(engine(f"rows, tile {tile}", network, batch, tile, None, asked) for tile in TILES),
+        scipy(network, batch, options),
+        *(engine(f"rows, tile {tile}", network, batch, tile, None, options) for tile in TILES),
     ]
     return Ladder(f"rows of their own, {network!r}", network, batch, versions)
 
 
-def grouped(asked: argparse.Namespace) -> Ladder:
+def shared_columns(options: argparse.Namespace) -> Ladder:
     """Rows of a challenge network: 16 share their columns; no bias, so that all samples live."""
-    network = Network(list(radixnet(asked.neurons, asked.layers, bias=0.0, weight=2.0**-5)))
-    batch = rectified_noise(asked)
-    blocks = {height: rows_that_share(asked.neurons, height) for height in HEIGHTS}
+    network = Network(list(radixnet(options.neurons, options.layers, bias=0.0, weight=2.0**-5)))
+    batch = rectified_noise(options)
+    blocks = {height: rows_that_share(options.neurons, height) for height in HEIGHTS}
     versions = [
-        scipy(network, batch, asked),
-        *(engine(f"rows, tile {tile}", network, batch, tile, None, asked) for tile in TILES),
+        scipy(network, batch, options),
+        *(engine(f"rows, tile {tile}", network, batch, tile, None, options) for tile in TILES),
         *(
             engine(
-                f"blocks {height} high, tile {tile}", network, batch, tile, blocks[height], asked
+                f"blocks {height} high, tile {tile}", network, batch, tile, blocks[height], options
             )
             for height in HEIGHTS
             for tile in TILES
@@ -136,16 +136,16 @@ def grouped(asked: argparse.Namespace) -> Ladder:
     return Ladder(f"rows in blocks of {COPIES}, {network!r}", network, batch, versions)
 
 
-def sparse_input(asked: argparse.Namespace) -> Ladder:
+def sparse_input(options: argparse.Namespace) -> Ladder:
     """The first layer on samples a tenth of which is not zero."""
-    network = Network([random_network(asked.neurons, 1)[0]])
-    noise = rectified_noise(asked)
+    network = Network([random_network(options.neurons, 1)[0]])
+    noise = rectified_noise(options)
     noise[np.random.default_rng(1).random(noise.shape) >= 2 * DENSITY] = 0.0
     batch = sp.csr_array(noise)
     tile = TILES[-1]
     versions = [
-        engine(f"rows, tile {tile}", network, batch, tile, None, asked),
-        engine("scatter", network, batch, tile, None, asked, scatter=True),
+        engine(f"rows, tile {tile}", network, batch, tile, None, options),
+        engine("scatter", network, batch, tile, None, options, scatter=True),
     ]
     title = f"sparse input, {batch.nnz / noise.size:.0%} not zero, {network!r}"
     return Ladder(title, network, batch, versions)
@@ -160,9 +160,9 @@ def plain(network: Network, batch: NDArray[np.float32]) -> Version:
     return Version("reference", run, network.connections, 8 * network.connections)
 
 
-def scipy(network: Network, batch: NDArray[np.float32], asked: argparse.Namespace) -> Version:
+def scipy(network: Network, batch: NDArray[np.float32], options: argparse.Namespace) -> Version:
     """scipy's product into a preallocated output; the transposed batch is loaded before."""
-    peer = ScipyDense(network, threads=asked.threads)
+    peer = ScipyDense(network, threads=options.threads)
     slabs = peer.load(batch)
 
     def run() -> NDArray[np.float32]:
@@ -177,7 +177,7 @@ def engine(
     batch: Any,
     tile: int,
     blocks: RowBlocks | None,
-    asked: argparse.Namespace,
+    options: argparse.Namespace,
     *,
     scatter: bool = False,
 ) -> Version:
@@ -187,7 +187,7 @@ def engine(
     samples = native_samples(batch, None)
 
     def run() -> NDArray[np.float32]:
-        segment = run_segment(packed, samples, first=first, tile=tile, threads=asked.threads)
+        segment = run_segment(packed, samples, first=first, tile=tile, threads=options.threads)
         return segment.rows
 
     multiply_adds = network.connections
@@ -202,9 +202,9 @@ def rows_that_share(neurons: int, height: int) -> RowBlocks:
     return RowBlocks(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
 
 
-def rectified_noise(asked: argparse.Namespace) -> NDArray[np.float32]:
+def rectified_noise(options: argparse.Namespace) -> NDArray[np.float32]:
     """Dense samples, half of them zero."""
-    shape = (asked.samples, asked.neurons)
+    shape = (options.samples, options.neurons)
     noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     return np.maximum(noise, 0.0)
 

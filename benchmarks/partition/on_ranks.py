@@ -35,20 +35,20 @@ NAP = 5e-4  # seconds between two looks of a rank that has nothing to do
 
 def main() -> None:
     """Measure what the first argument, a JSON object, asks for."""
-    asked = json.loads(sys.argv[1])
-    measure = {"exchange": exchange, "inference": inference, "training": training}[asked["what"]]
+    task = json.loads(sys.argv[1])
+    measure = {"exchange": exchange, "inference": inference, "training": training}[task["what"]]
     world = World()
-    found = measure(world, asked)
+    found = measure(world, task)
     if world.rank == 0:
         print(json.dumps(found))
 
 
-def exchange(world: World, asked: dict[str, Any]) -> dict[str, Any]:
+def exchange(world: World, task: dict[str, Any]) -> dict[str, Any]:
     """Seconds of one exchange in which every rank gives every other so many floats."""
     names: tuple[TransportName, ...] = ("messages", "shared")
     return {
         "seconds": {
-            name: exchange_seconds(world, asked["floats"], name, asked["rounds"]) for name in names
+            name: exchange_seconds(world, task["floats"], name, task["rounds"]) for name in names
         }
     }
 
@@ -85,11 +85,11 @@ def measured_machine(world: World, rate: float) -> Machine:
     return Machine(max(short - 4 * few * per_byte, 0.0), 1.0 / per_byte, rate)
 
 
-def inference(world: World, asked: dict[str, Any]) -> dict[str, Any]:
+def inference(world: World, task: dict[str, Any]) -> dict[str, Any]:
     """One process with one thread, then parts, then replicas, over the same batch."""
-    net = network(asked)
-    shortcuts = bool(asked["shortcuts"])
-    x = esp.challenge_images(net.inputs, asked["batch"])
+    net = network(task)
+    shortcuts = bool(task["shortcuts"])
+    x = esp.challenge_images(net.inputs, task["batch"])
     alone: Callable[[], object] | None = None
     if world.rank == 0:
         plan = esp.compile(net, merge=shortcuts, fold=shortcuts, fixed_point=shortcuts, threads=1)
@@ -107,20 +107,20 @@ def inference(world: World, asked: dict[str, Any]) -> dict[str, Any]:
         return lambda: plan.run(x, "zero" if shortcuts else "none")
 
     runs = {name: running(plan) for name, plan in plans.items()}
-    seconds = time_with_one(world, alone, runs, asked["rounds"])
+    seconds = time_with_one(world, alone, runs, task["rounds"])
     reports = {name: runs[name]().report().to_dict() for name in runs}
     found = {"seconds": seconds, "words": {name: each["words"] for name, each in reports.items()}}
     if not shortcuts:
         alone_seconds = float(np.median(seconds["alone"]))
-        machine = measured_machine(world, net.connections * asked["batch"] / alone_seconds)
+        machine = measured_machine(world, net.connections * task["batch"] / alone_seconds)
         owners = shared_partition(world, net, world.ranks)
         if world.rank == 0:
             simulation = Simulation.of(net, Partition(world.ranks, owners, "hypergraph"))
-            found["predicted"] = {"parts": simulation.seconds(machine, asked["batch"])}
+            found["predicted"] = {"parts": simulation.seconds(machine, task["batch"])}
     return found
 
 
-def training(world: World, asked: dict[str, Any]) -> dict[str, Any]:
+def training(world: World, task: dict[str, Any]) -> dict[str, Any]:
     """A step of one process with one thread, then of parts, then of replicas."""
     import torch
     from torch.nn.functional import cross_entropy
@@ -130,8 +130,8 @@ def training(world: World, asked: dict[str, Any]) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    side, batch = round(asked["neurons"] ** 0.5), asked["batch"]
-    whole = RadixNet(asked["neurons"], asked["layers"], side=side, num_classes=10)
+    side, batch = round(task["neurons"] ** 0.5), task["batch"]
+    whole = RadixNet(task["neurons"], task["layers"], side=side, num_classes=10)
     images, labels = torch.rand(batch, 1, side, side), torch.randint(0, 10, (batch,))
     net = sparse_network(whole)
 
@@ -156,13 +156,13 @@ def training(world: World, asked: dict[str, Any]) -> dict[str, Any]:
     if world.rank == 0:
         own = torch.optim.SGD(whole.parameters(), lr=1e-3, momentum=0.9)
         alone = lambda: step(whole, own, slice(0, batch))  # noqa: E731
-    return {"seconds": time_with_one(world, alone, runs, asked["rounds"]), "words": words}
+    return {"seconds": time_with_one(world, alone, runs, task["rounds"]), "words": words}
 
 
-def network(asked: dict[str, Any]) -> esp.Network:
+def network(task: dict[str, Any]) -> esp.Network:
     """The network of a measurement, with its layers in memory."""
-    make = esp.radixnet if asked["kind"] == "radixnet" else esp.random_network
-    return esp.Network(list(make(asked["neurons"], asked["layers"])))
+    make = esp.radixnet if task["kind"] == "radixnet" else esp.random_network
+    return esp.Network(list(make(task["neurons"], task["layers"])))
 
 
 def shared_partition(world: World, net: esp.Network, parts: int) -> list[Any]:

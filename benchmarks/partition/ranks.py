@@ -37,17 +37,17 @@ def jobs(settings: Settings) -> list[Job]:
         works.append((name, {"what": "inference", "kind": kind, "shortcuts": shortcuts, **size}))
     name = f"training step, radixnet {settings.wide} x {settings.deep}"
     works.append((name, {"what": "training", **size}))
-    return [partial(_measure, settings, name, asked) for name, asked in works]
+    return [partial(_measure, settings, name, task) for name, task in works]
 
 
-def _measure(settings: Settings, name: str, asked: dict[str, Any], watch: Watch) -> list[Record]:
+def _measure(settings: Settings, name: str, task: dict[str, Any], watch: Watch) -> list[Record]:
     try:
         launch.find_mpiexec()
         with watch(name, "runs") as progress:
-            found = run_on_ranks({**asked, "rounds": settings.rounds}, settings.ranks)
+            found = run_on_ranks({**task, "rounds": settings.rounds}, settings.ranks)
             progress(1, 1)
     except (EspalierError, MissingExtraError) as error:
-        return [skipped(name, asked["what"], error)]
+        return [skipped(name, task["what"], error)]
     seconds = {who: Spread(tuple(rounds)) for who, rounds in found["seconds"].items()}
     alone = seconds.get("alone")
     return [
@@ -64,14 +64,14 @@ def _measure(settings: Settings, name: str, asked: dict[str, Any], watch: Watch)
     ]
 
 
-def run_on_ranks(asked: dict[str, Any], ranks: int) -> dict[str, Any]:
+def run_on_ranks(task: dict[str, Any], ranks: int) -> dict[str, Any]:
     """What rank 0 of `on_ranks` answers.
 
     Raises:
         EspalierError: the ranks failed.
     """
     done = subprocess.run(
-        [sys.executable, "-c", LAUNCHER, str(ranks), json.dumps(asked)],
+        [sys.executable, "-c", LAUNCHER, str(ranks), json.dumps(task)],
         capture_output=True,
         text=True,
         check=False,

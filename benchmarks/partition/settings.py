@@ -26,7 +26,7 @@ class Settings:
         wide: neurons of its network.
         deep: layers of it.
         batch: samples of it.
-        rounds: timed rounds of each contestant.
+        rounds: timed rounds of each candidate.
     """
 
     neurons: tuple[int, ...] = (1024, 4096, 16384)
@@ -40,6 +40,11 @@ class Settings:
     deep: int = 120
     batch: int = 256
     rounds: int = ROUNDS
+
+    @property
+    def threads(self) -> int:
+        """Threads of every process."""
+        return 1
 
     def __post_init__(self) -> None:
         for name in ("layers", "sweeps", "ranks", "wide", "deep", "batch", "rounds"):

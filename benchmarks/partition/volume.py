@@ -5,16 +5,19 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import espalier as esp
+from benchmarks.harness.report import Report
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from benchmarks.partition.settings import Settings
 from espalier.distributed import Simulation
 from espalier.errors import EspalierError
-from espalier.partitioning.report import Figures, PartitionReport
+from espalier.partitioning.report import Statistics
 from espalier.progress import Watch
 
+COLORS = {"hypergraph": "#1f6f54", "random": "#9a9a9a", "hash": "#7a6fae", "block": "#c98f2b"}
 METHODS = ("hypergraph", "random", "hash", "block")
 
 
@@ -53,11 +56,11 @@ def _measure(settings: Settings, name: str, make: Any, parts: int, watch: Watch)
                     progress=progress,
                 )
             seconds = time.perf_counter() - start
-            report = PartitionReport.of(made, net, peers=())
+            report = made.report(net, peers=())
         except EspalierError as error:
             records.append(skipped(name, method, error))
             continue
-        total = Figures.over(report.layers[method])
+        total = Statistics.over(report.layers[method])
         words[method] = total.words
         merged = None
         if method == "hypergraph":
@@ -115,6 +118,48 @@ def _notes(settings: Settings, records: list[Record]) -> list[str]:
         "Equal rows merged: the words that distributed inference sends, where a part sends the "
         "activation of equal rows once.",
     ]
+
+
+def save_plots(report: Report, folder: Path) -> None:
+    """Draw section `volume` into ``partition.png``; nothing without it."""
+    records = [
+        record
+        for answer in report.answers
+        if answer.section.name == "volume"
+        for record in answer.records
+        if "skipped" not in record
+    ]
+    if not records:
+        return
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    networks = list(dict.fromkeys(record["network"] for record in records))
+    figure = Figure(figsize=(4.2 * len(networks), 3.6), layout="constrained")
+    for axes, network in zip(
+        figure.subplots(1, len(networks), squeeze=False)[0], networks, strict=True
+    ):
+        axes.set_title(network)
+        for method, color in COLORS.items():
+            line = [r for r in records if (r["network"], r["name"]) == (network, method)]
+            axes.plot(
+                [r["parts"] for r in line],
+                [_words(r) for r in line],
+                "o-",
+                color=color,
+                label=method,
+            )
+        axes.set_xscale("log", base=2)
+        axes.set_yscale("log")
+        axes.set_xlabel("parts")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.axes[0].set_ylabel("words sent a layer")
+    figure.axes[0].legend(frameon=False)
+    FigureCanvasAgg(figure).print_png(folder / "partition.png")  # type: ignore[no-untyped-call]
+
+
+def _words(record: Record) -> float:
+    return float(max(record["words"] / record["layers"], 0.5))
 
 
 SECTION: Section[Settings] = Section(

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from benchmarks.peers.graphblas_mxm import GraphBlasMxm
 from benchmarks.peers.peer import Peer
-from benchmarks.peers.scipy_dense import ScipyDense
-from benchmarks.peers.scipy_spgemm import ScipySpgemm
+from benchmarks.peers.scipy_csr import ScipyDense, ScipySpgemm
 from benchmarks.peers.torch_csr import TorchCsr
 
 __all__ = ["PEERS", "GraphBlasMxm", "Peer", "ScipyDense", "ScipySpgemm", "TorchCsr"]

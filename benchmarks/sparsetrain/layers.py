@@ -12,8 +12,8 @@ import numpy as np
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from benchmarks.sparsetrain.operands import dense_operands
+from benchmarks.sparsetrain.pass_times import Candidate, ceilings, images_per_call, time_pass
 from benchmarks.sparsetrain.published import NETWORKS
-from benchmarks.sparsetrain.race import Entry, ceilings, images_per_call, race
 from benchmarks.sparsetrain.settings import ZEROS, Settings
 from benchmarks.sparsetrain.shapes import LayerShape
 from benchmarks.sparsetrain.variants import PASSES, Pass, Variant, variants
@@ -81,14 +81,14 @@ def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
     shape, images = case.shape, case.rows or images_per_call(case.shape, settings)
     rng = np.random.default_rng(0)
     dense = dense_operands(shape, images, rng)
-    entries = {
-        f"{zeros:.0%}": Entry(case.variant, dense.with_zeros(zeros, case.variant, rng))
+    candidates = {
+        f"{zeros:.0%}": Candidate(case.variant, dense.with_zeros(zeros, case.variant, rng))
         for zeros in settings.zeros
     }
     with watch(f"{case.layer}, {case.name}", "runs") as progress:
-        times = race(shape, case.name, dense, entries, settings, progress)
+        times = time_pass(shape, case.name, dense, candidates, settings, progress)
     work = shape.multiply_adds * images
-    speedups = [times.speedup(label).median for label in entries]
+    speedups = [times.speedup(label).median for label in candidates]
     return [
         {
             "layer": case.layer,
@@ -104,10 +104,10 @@ def measure(settings: Settings, case: Case, watch: Watch) -> list[Record]:
             "dense_rate": work / times.dense.median,
             "ceiling": machine.multiply_adds,
             "bytes_allow": times.dense.median * machine.bandwidth / shape.bytes_moved(images),
-            "look_seconds": times.look.to_dict(),
+            "look_seconds": times.mask.to_dict(),
             "levels": [
                 {"zeros": zeros} | times.to_record(label)
-                for zeros, label in zip(settings.zeros, entries, strict=True)
+                for zeros, label in zip(settings.zeros, candidates, strict=True)
             ],
             "break_even": break_even(settings.zeros, speedups),
         }

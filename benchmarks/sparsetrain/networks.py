@@ -10,12 +10,12 @@ import numpy as np
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from benchmarks.sparsetrain.operands import dense_operands
+from benchmarks.sparsetrain.pass_times import Candidate, images_per_call, time_pass
 from benchmarks.sparsetrain.published import (
     FIXUP_NOTE,
     NETWORKS,
     PublishedLayer,
 )
-from benchmarks.sparsetrain.race import Entry, images_per_call, race
 from benchmarks.sparsetrain.settings import Settings
 from benchmarks.sparsetrain.variants import PASSES, Pass
 from espalier.progress import Watch
@@ -39,7 +39,10 @@ def measure(settings: Settings, name: str, measured: Measured, watch: Watch) -> 
             for done, pass_ in enumerate(PASSES, start=len(PASSES) * index):
                 progress(done, len(PASSES) * len(network.layers))
                 layers.append(_measure_once(layer, pass_, settings, measured))
-    sums = {pass_: _sums([entry for entry in layers if entry["pass"] == pass_]) for pass_ in PASSES}
+    sums = {
+        pass_: _sums([candidate for candidate in layers if candidate["pass"] == pass_])
+        for pass_ in PASSES
+    }
     return [
         {
             "network": name,
@@ -81,12 +84,12 @@ def _measure(layer: PublishedLayer, name: Pass, settings: Settings) -> Record:
     shape, images = layer.shape, images_per_call(layer.shape, settings)
     rng = np.random.default_rng(0)
     dense = dense_operands(shape, images, rng)
-    entries: dict[str, Entry] = {
-        variant: Entry(variant, dense.with_zeros(zeros, variant, rng))
+    candidates: dict[str, Candidate] = {
+        variant: Candidate(variant, dense.with_zeros(zeros, variant, rng))
         for variant, zeros in layer.zeros(name).items()
     }
-    times = race(shape, name, dense, entries, settings)
-    fastest = min(entries, key=lambda entry: times.skips[entry].median)
+    times = time_pass(shape, name, dense, candidates, settings)
+    fastest = min(candidates, key=lambda candidate: times.skips[candidate].median)
     pays = times.skips[fastest].median < times.dense.median
     return {
         "shape": shape.label,
@@ -94,7 +97,9 @@ def _measure(layer: PublishedLayer, name: Pass, settings: Settings) -> Record:
         "zeros": layer.zeros(name),
         "images": images,
         "dense_seconds": times.dense.median / images,
-        "skip_seconds": {entry: times.skips[entry].median / images for entry in entries},
+        "skip_seconds": {
+            candidate: times.skips[candidate].median / images for candidate in candidates
+        },
         "chosen": fastest if pays else "dense",
         "chosen_seconds": times.chosen_seconds(fastest) / images,
     }

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from benchmarks.sparsetrain.operands import Array, Operands
-from benchmarks.sparsetrain.race import Entry, race
+from benchmarks.sparsetrain.pass_times import Candidate, time_pass
 from benchmarks.sparsetrain.settings import Settings
 from benchmarks.sparsetrain.shapes import LayerShape
 from benchmarks.sparsetrain.training import Trainer, train_small
@@ -140,9 +140,9 @@ def _replay(layer: Captured, name: Pass, settings: Settings) -> list[Record]:
         real = layer.operands
         zeros = real.zeros(variant)
         scattered = _filled(real, rng).with_zeros(zeros, variant, rng)
-        entries = {REAL: Entry(variant, real), RANDOM: Entry(variant, scattered)}
-        times = race(layer.shape, name, real, entries, settings)
-        looked_at = real.dy if variant == "gradient" else real.x
+        candidates = {REAL: Candidate(variant, real), RANDOM: Candidate(variant, scattered)}
+        times = time_pass(layer.shape, name, real, candidates, settings)
+        masked = real.dy if variant == "gradient" else real.x
         records.append(
             {
                 "layer": layer.name,
@@ -151,8 +151,8 @@ def _replay(layer: Captured, name: Pass, settings: Settings) -> list[Record]:
                 "variant": variant,
                 "images": len(real.x),
                 "zeros": zeros,
-                "clustering": clustering(looked_at),
-                "dead_channels": dead_channels(looked_at),
+                "clustering": clustering(masked),
+                "dead_channels": dead_channels(masked),
                 "dense_seconds": times.dense.to_dict(),
                 REAL: times.to_record(REAL),
                 RANDOM: times.to_record(RANDOM),

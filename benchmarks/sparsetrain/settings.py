@@ -26,8 +26,8 @@ class Settings:
         zeros: fractions of random zeros to measure layers at, rising.
         dense_seconds: a call of the dense kernel takes about so long at most.
         most_images: images of a call, if they fit into that time.
-        rounds: timed rounds of each contestant.
-        threads: threads of every contestant.
+        rounds: timed rounds of each candidate.
+        threads: threads of every candidate.
         mnist: folder of MNIST's IDX files to train on; None takes scikit-learn's digits.
         batches: images of a training step of the small VGG.
         large_batch: the same of the other networks.

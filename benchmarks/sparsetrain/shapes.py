@@ -81,8 +81,8 @@ class LayerShape:
 
     def bytes_moved(self, images: int) -> int:
         """Bytes of both operands and the result of any pass, each met once."""
-        entries = self.side**2 * self.in_channels + self.out_side**2 * self.out_channels
-        return FLOAT_BYTES * (images * entries + self.weights)
+        candidates = self.side**2 * self.in_channels + self.out_side**2 * self.out_channels
+        return FLOAT_BYTES * (images * candidates + self.weights)
 
     def _activations(self, images: int, side: int, channels: int) -> tuple[int, ...]:
         if self.kernel is None:

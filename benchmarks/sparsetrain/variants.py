@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 Pass = Literal["FWD", "BWI", "BWW"]  # forward, backward by input, backward by weight
-# Skipped are zeros of the input, zeros of the output's gradient, or entries of the input's
+# Skipped are zeros of the input, zeros of the output's gradient, or candidates of the input's
 # gradient that nobody needs because a ReLU made the input zero there.
 Variant = Literal["input", "gradient", "needed"]
 

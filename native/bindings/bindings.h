@@ -57,7 +57,7 @@ nb::ndarray<nb::numpy, T, nb::ndim<1>> to_numpy(std::vector<T>&& vector) {
 }
 
 void bind_dispatch(nb::module_& module);
-void bind_engine(nb::module_& module);
+void bind_segment(nb::module_& module);
 void bind_panels(nb::module_& module);
 void bind_pattern(nb::module_& module);
 void bind_rows(nb::module_& module);

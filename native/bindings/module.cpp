@@ -5,7 +5,7 @@ NB_MODULE(_native, module) {
   // An interpreter that exits while somebody still holds a plan is no fault to print about.
   nb::set_leak_warnings(false);
   bind_dispatch(module);
-  bind_engine(module);
+  bind_segment(module);
   bind_panels(module);
   bind_pattern(module);
   bind_rows(module);

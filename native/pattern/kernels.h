@@ -65,7 +65,7 @@ struct PatternKernels {
   // sums[i] = (adds ? sums[i] : 0) + the lanes of panel[i], for i from begin to end.
   void (*sum_lanes[8])(const float* panel, int64_t pitch, int64_t begin, int64_t end, bool adds,
                        float* sums);
-  // BatchView ([sample][feature], `pitch` floats apart) to a panel of `vectors` and back, for the
+  // Samples ([sample][feature], `pitch` floats apart) to a panel of `vectors` and back, for the
   // features from begin to end; lanes behind the `count` samples are set to 0.
   void (*rows_to_tile)(const float* rows, int64_t pitch, int count, int64_t begin, int64_t end,
                        float* tile, int vectors);

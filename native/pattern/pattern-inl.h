@@ -4,26 +4,25 @@
 // other operand, from L2 as a rule. That load is the ceiling, so the backward pass does both of its
 // multiply-adds with one.
 
-// SharedSums over the lanes of vectors, `width` of them at a time; each goes to a place of its own.
-// The caller counts those that wait: a count beside the vectors would be read from memory every
-// time.
+// Sums over the lanes of vectors, `width` of them at a time; each goes to a place of its own. The
+// caller counts the pending ones: a count beside the vectors would be read from memory every time.
 class LaneSums {
  public:
   LaneSums(float* sums, bool adds) : sums_(sums), adds_(adds) {}
-  // Takes one more vector where `waiting` did wait; returns how many do now.
-  int push(int waiting, vec a, int64_t place) {
-    store(vectors_ + waiting * width, a);
-    places_[waiting] = place;
-    if (++waiting < width) return waiting;
+  // Takes one more vector to the `pending` ones; returns how many are pending now.
+  int push(int pending, vec a, int64_t place) {
+    store(vectors_ + pending * width, a);
+    places_[pending] = place;
+    if (++pending < width) return pending;
     finish(width);
     return 0;
   }
-  void finish(int waiting) {
+  void finish(int pending) {
     alignas(64) float sums[width];
     store(sums, sum_each(vectors_));
     // Unrolled it would take all registers for addresses from the loop around it.
 #pragma GCC unroll 1
-    for (int i = 0; i < waiting; ++i) {
+    for (int i = 0; i < pending; ++i) {
       float& sum = sums_[places_[i]];
       sum = adds_ ? sum + sums[i] : sums[i];
     }
@@ -124,7 +123,7 @@ static void pattern_sddmm(const PatternSddmm& given) {
   const PatternSddmm pass = given;
   const PatternRows& rows = pass.rows;
   LaneSums dots(pass.gradients, pass.adds);
-  int waiting = 0;
+  int pending = 0;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     vec left[V];
     load_row<V>(pass.left + i * pass.left_pitch, left);
@@ -136,10 +135,10 @@ static void pattern_sddmm(const PatternSddmm& given) {
       for (int v = 0; v < V; ++v) {
         dot[v % 2] = multiply_add(left[v], load(right + v * width), dot[v % 2]);
       }
-      waiting = dots.push(waiting, add(dot[0], dot[1]), place_of(rows, k));
+      pending = dots.push(pending, add(dot[0], dot[1]), place_of(rows, k));
     }
   }
-  dots.finish(waiting);
+  dots.finish(pending);
 }
 
 template <int V>
@@ -148,7 +147,7 @@ static void pattern_backward(const PatternBackward& given) {
   const PatternProduct& product = pass.product;
   const PatternRows& rows = product.rows;
   LaneSums dots(pass.gradients, pass.adds);
-  int waiting = 0;
+  int pending = 0;
   for (int64_t i = rows.begin; i < rows.end; ++i) {
     vec sum[V], left[V];
     begin_sums<V>(product, i, sum);
@@ -170,26 +169,26 @@ static void pattern_backward(const PatternBackward& given) {
         sum[v] = multiply_add(value, loaded, sum[v]);
         dot[v % 2] = multiply_add(left[v], loaded, dot[v % 2]);
       }
-      waiting = dots.push(waiting, add(dot[0], dot[1]), place);
+      pending = dots.push(pending, add(dot[0], dot[1]), place);
     }
     end_sums<V>(product, i, sum);
   }
-  dots.finish(waiting);
+  dots.finish(pending);
 }
 
 template <int V>
 static void sum_lanes(const float* panel, int64_t pitch, int64_t begin, int64_t end, bool adds,
                       float* sums) {
   LaneSums totals(sums, adds);
-  int waiting = 0;
+  int pending = 0;
   for (int64_t i = begin; i < end; ++i) {
     vec row[V];
     load_row<V>(panel + i * pitch, row);
 #pragma GCC unroll 8
     for (int v = 1; v < V; ++v) row[0] = add(row[0], row[v]);
-    waiting = totals.push(waiting, row[0], i);
+    pending = totals.push(pending, row[0], i);
   }
-  totals.finish(waiting);
+  totals.finish(pending);
 }
 
 // Sixteen rows at a time, each from end to end: rows of some KiB lie on pages of their own, and a

@@ -1,7 +1,7 @@
 // The three passes over tiles of samples, cut among threads by non-zeros or by samples.
 //
-// By samples, each thread turns its own samples into panels and reads no others: half of a panel
-// that another core has just written comes dearer than turning it did. All threads then read the
+// By samples, each thread packs its own samples into panels and reads no others: half of a panel
+// that another core has just written costs more than packing it did. All threads then read the
 // whole pattern, so that is for patterns that stay in cache.
 #include <omp.h>
 
@@ -21,7 +21,7 @@ constexpr int64_t entries_in_cache = 1 << 17;
 // How early samples are fetched that lie behind L2, in entries.
 constexpr int64_t source_ahead = 16;
 static_assert(source_ahead <= PatternSide::ahead);
-// BatchView of so many numbers are read where they lie even if a tile is only a part of each line:
+// Batches of so many numbers are read where they lie even if a tile is only a part of each line:
 // larger ones would crowd into a part of the cache.
 constexpr int64_t most_in_place = 1 << 18;
 // Fewer multiply-adds than this are not worth waking a thread.
@@ -29,7 +29,7 @@ constexpr int64_t work_a_thread = 1 << 19;
 // Narrower tiles than this add in another order.
 constexpr int64_t least_vectors = 4;
 
-// BatchView cut into tiles of nearly equal width, each a whole number of vectors.
+// A batch cut into tiles of nearly equal width, each a whole number of vectors.
 struct BatchTiles {
   // As few tiles as there can be, or the next multiple of `threads`.
   BatchTiles(int64_t batch, const PatternKernels& kernels, int threads = 1)
@@ -95,7 +95,7 @@ struct WorkShare {
   }
 };
 
-// BatchView as panels, one for each tile: where they lie already, or copied.
+// A batch as panels, one for each tile: where they lie already, or copied.
 class BatchPanels {
  public:
   BatchPanels(const BatchView<const float>& samples, const BatchTiles& tiles,
@@ -146,7 +146,7 @@ class BatchPanels {
   Scratch copy_;
 };
 
-// BatchResults of one tile after the other: written in place, or turned to rows behind it. The copy
+// The results of one tile after the other: written in place, or turned to rows behind it. The copy
 // has one pitch for all tiles: threads are not all at the same one. By samples each has its own.
 class BatchResults {
  public:
@@ -218,10 +218,10 @@ int threads_for(const Pattern& pattern, int64_t batch, int threads) {
   return int(std::clamp<int64_t>(work / work_a_thread, 1, threads));
 }
 
-// Into how many groups the samples are shared out: one for each thread, or 1 where threads take
+// Into how many parts the samples are shared out: one for each thread, or 1 where threads take
 // rows instead. Not by the layout of the samples, on which the bits must not depend. The fewer
 // samples a thread has to itself, the smaller is the pattern that it may read for them.
-int sample_groups(const Pattern& pattern, int64_t batch, int threads) {
+int batch_parts(const Pattern& pattern, int64_t batch, int threads) {
   const BatchTiles tiles(batch, kernels().pattern, threads);
   const int64_t vectors = tiles.all / tiles.count;
   const bool pays = vectors >= least_vectors &&
@@ -236,14 +236,14 @@ void pattern_spmm(const Pattern& pattern, const float* values, const BatchView<c
   if (!x.batch || !pattern.rows()) return;
   const KernelTable& table = kernels();
   threads = threads_for(pattern, x.batch, threads);
-  const int groups = sample_groups(pattern, x.batch, threads);
-  const BatchTiles tiles(x.batch, table.pattern, groups);
+  const int parts = batch_parts(pattern, x.batch, threads);
+  const BatchTiles tiles(x.batch, table.pattern, parts);
   const PatternSide& side = pattern.by_row();
   BatchPanels panels(x, tiles, table);
-  BatchResults results(y, tiles, table, groups);
+  BatchResults results(y, tiles, table, parts);
 #pragma omp parallel num_threads(threads)
   {
-    const WorkShare share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
+    const WorkShare share{omp_get_thread_num(), omp_get_num_threads(), parts > 1};
     const Range range = share.rows(side);
     const auto fill = [&](int64_t t) { panels.fill(t, share); };
     for_each_tile(tiles, share, fill, [&](int64_t t) {
@@ -319,15 +319,15 @@ void sum_samples(const BatchPanels& dy, const BatchTiles& tiles, const KernelTab
                                                 t > share.first_tile(), sums);
 }
 
-// SharedSums over samples: one array for all threads by rows, one for each by samples, added up
+// Sums over samples: one array for all threads by rows, one for each by samples, added up
 // later.
 class SharedSums {
  public:
-  SharedSums(float* sums, int64_t count, int groups)
+  SharedSums(float* sums, int64_t count, int parts)
       : sums_(sums),
         count_(count),
-        in_parts_(sums && groups > 1),
-        partial_(in_parts_ ? size_t(count * groups) : 0) {}
+        in_parts_(sums && parts > 1),
+        partial_(in_parts_ ? size_t(count * parts) : 0) {}
 
   float* of(const WorkShare& share) {
     return in_parts_ ? partial_.data() + count_ * share.part : sums_;
@@ -363,18 +363,18 @@ void pattern_backward(const Pattern& pattern, const float* values, const BatchVi
   }
   const KernelTable& table = kernels();
   threads = threads_for(pattern, dy.batch, threads);
-  const int groups = sample_groups(pattern, dy.batch, threads);
-  const BatchTiles tiles(dy.batch, table.pattern, groups);
+  const int parts = batch_parts(pattern, dy.batch, threads);
+  const BatchTiles tiles(dy.batch, table.pattern, parts);
   std::optional<BatchPanels> x_panels;
   std::optional<BatchResults> dx;
   if (wanted.values) x_panels.emplace(*x, tiles, table);
-  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, groups);
+  if (wanted.dx) dx.emplace(*wanted.dx, tiles, table, parts);
   BatchPanels dy_panels(dy, tiles, table);
-  SharedSums dvalues(wanted.values, pattern.nonzeros(), groups);
-  SharedSums dbias(wanted.bias, pattern.rows(), groups);
+  SharedSums dvalues(wanted.values, pattern.nonzeros(), parts);
+  SharedSums dbias(wanted.bias, pattern.rows(), parts);
 #pragma omp parallel num_threads(threads)
   {
-    const WorkShare share{omp_get_thread_num(), omp_get_num_threads(), groups > 1};
+    const WorkShare share{omp_get_thread_num(), omp_get_num_threads(), parts > 1};
     const auto fill = [&](int64_t t) {
       dy_panels.fill(t, share);
       if (x_panels) x_panels->fill(t, share);

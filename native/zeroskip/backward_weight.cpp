@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "zeroskip/backward_weight.h"
-#include "zeroskip/tiles.h"
+#include "zeroskip/weight_tiles.h"
 
 namespace espalier {
 
@@ -52,12 +52,13 @@ class WeightSlices {
     max_panels_ = std::min(panels_, side);
     max_blocks_ = std::min(row_blocks_, side);
     chunks_ = (pass.blocks() + chunk_blocks - 1) / chunk_blocks;
-    const int64_t slices = groups(row_blocks_, max_blocks_) * groups(panels_, max_panels_);
+    const int64_t slices =
+        ceil_divide(row_blocks_, max_blocks_) * ceil_divide(panels_, max_panels_);
     splits_ =
         std::clamp<int64_t>((min_tasks + slices - 1) / slices, 1, std::max<int64_t>(1, chunks_));
   }
   int64_t count() const {
-    return splits_ * groups(row_blocks_, max_blocks_) * groups(panels_, max_panels_);
+    return splits_ * ceil_divide(row_blocks_, max_blocks_) * ceil_divide(panels_, max_panels_);
   }
   int64_t splits() const { return splits_; }
   int64_t max_blocks() const { return max_blocks_; }
@@ -65,8 +66,8 @@ class WeightSlices {
   // All splits of a slice follow each other.
   WeightSlice operator[](int64_t i) const {
     const int64_t split = i % splits_;
-    const int64_t panel = i / splits_ % groups(panels_, max_panels_) * max_panels_;
-    const int64_t block = i / splits_ / groups(panels_, max_panels_) * max_blocks_;
+    const int64_t panel = i / splits_ % ceil_divide(panels_, max_panels_) * max_panels_;
+    const int64_t block = i / splits_ / ceil_divide(panels_, max_panels_) * max_blocks_;
     const int64_t first = chunks_ * split / splits_;
     return {block, std::min(max_blocks_, row_blocks_ - block),
             panel, std::min(max_panels_, panels_ - panel),
@@ -78,7 +79,7 @@ class WeightSlices {
   static constexpr int64_t max_sums = 36 * 64 * 64;
   static constexpr int64_t max_side = 4;
 
-  static int64_t groups(int64_t count, int64_t most) { return (count + most - 1) / most; }
+  static int64_t ceil_divide(int64_t count, int64_t most) { return (count + most - 1) / most; }
 
   int64_t panels_, row_blocks_, max_blocks_, max_panels_, chunks_, splits_;
 };

@@ -69,7 +69,7 @@ struct BackwardWeightPass {
   std::vector<Tap> taps;
 };
 
-// Masks turned on their side: for each block of 64 channels, plane and block of positions, two
+// Transposed masks: for each block of 64 channels, plane and block of positions, two
 // words per channel whose bits are the positions. Made once, used by all taps and panels.
 class ChannelBits {
  public:

@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include "zeroskip/tiles.h"
+#include "zeroskip/weight_tiles.h"
 #include "zeroskip/work_split.h"
 
 namespace espalier {
@@ -192,7 +192,7 @@ void zeroskip_conv3x3(const ConvShape& shape, const Conv3x3Operands& operands, i
     return pass.pack(table, i / pass.blocks, i % pass.blocks, tile);
   };
   const size_t tile_floats = size_t(block_channels) * 9 * size_t(pass.panels.width);
-  Tiles tiles(pass.panels.count * pass.blocks, tile_floats, tasks.units(), threads, pack);
+  WeightTiles tiles(pass.panels.count * pass.blocks, tile_floats, tasks.units(), threads, pack);
   const size_t panel_floats = size_t(tasks.max_rows() * pass.row_pixels * pass.panels.width);
   const size_t sum_floats = size_t(tasks.max_panels()) * panel_floats;
   const size_t slice_floats = SourceSlice::floats(pass, tasks.max_rows());
@@ -209,7 +209,7 @@ void zeroskip_conv3x3(const ConvShape& shape, const Conv3x3Operands& operands, i
     for (int64_t block = 0; block < pass.blocks; ++block) {
       slice.fill(table, block);
       for (int64_t panel = begin; panel < end; ++panel) {
-        const Tile tile = tiles.get(panel * pass.blocks + block, memory + sum_floats);
+        const WeightTile tile = tiles.get(panel * pass.blocks + block, memory + sum_floats);
         slice.add_tile(table, panel, tile.data, sums(panel));
       }
     }

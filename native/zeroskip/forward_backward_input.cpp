@@ -4,7 +4,7 @@
 
 #include "zeroskip/conv3x3.h"
 #include "zeroskip/conv_index.h"
-#include "zeroskip/tiles.h"
+#include "zeroskip/weight_tiles.h"
 #include "zeroskip/work_split.h"
 
 namespace espalier {
@@ -42,7 +42,7 @@ void write_start(const TapPass& pass, int64_t panel, float* start) {
 
 // Pixels lie behind each other in a pointwise layer: one sweep does for all of a unit.
 void sweep_unit(const TapPass& pass, const KernelTable& table, const WorkUnit& unit, int64_t panel,
-                int64_t block, const Tile& tile, const float* start, float* sums) {
+                int64_t block, const WeightTile& tile, const float* start, float* sums) {
   const int64_t rows = pass.matrices.rows;
   const int64_t words = words_of(rows);
   const int64_t first = unit.begin * pass.index.width();
@@ -65,7 +65,7 @@ void sweep_unit(const TapPass& pass, const KernelTable& table, const WorkUnit& u
 }
 
 void sweep_tap(const TapPass& pass, const KernelTable& table, const WorkUnit& unit, int64_t panel,
-               int64_t block, int tap, const Tile& tile, float* sums) {
+               int64_t block, int tap, const WeightTile& tile, float* sums) {
   const int64_t rows = pass.matrices.rows;
   const int64_t words = words_of(rows);
   const int64_t pitch = pass.panels.pitch_of(panel);
@@ -121,7 +121,7 @@ void run_pass(const TapPass& pass, const KernelTable& table, int threads) {
                          int(i % matrices.taps), tile);
   };
   const size_t tile_floats = size_t(64) * size_t(panels.width);
-  Tiles tiles(panels.count * tiles_a_panel, tile_floats, split.count(), threads, pack);
+  WeightTiles tiles(panels.count * tiles_a_panel, tile_floats, split.count(), threads, pack);
   const size_t start_floats = size_t(panels.width + 15) / 16 * 16;
   const size_t sum_floats = size_t(split.max_rows() * index.width() * panels.width);
   const size_t own_floats = (tile_floats + start_floats + sum_floats + 15) / 16 * 16;

@@ -3,7 +3,7 @@
 // Each image is laid out as out_height + (kernel_h - 1) / stride_h rows of
 // out_width + (kernel_w - 1) / stride_w positions. dy fills the top left of it; the input falls
 // apart into stride_h * stride_w planes, of which tap (r, s) reads plane (r % stride_h,
-// s % stride_w), shifted by (r / stride_h, s / stride_w). LinearPositions outside an image hold
+// s % stride_w), shifted by (r / stride_h, s / stride_w). Positions outside an image hold
 // zeros.
 #pragma once
 

@@ -3,7 +3,7 @@
 #include <omp.h>
 
 #include "zeroskip/conv_index.h"
-#include "zeroskip/tiles.h"
+#include "zeroskip/weight_tiles.h"
 #include "zeroskip/work_split.h"
 
 namespace espalier {
@@ -73,7 +73,7 @@ void zeroskip_masked_input_grad(const ConvShape& shape, const float* dy, const u
                          int(i % matrices.taps), tile);
   };
   const size_t tile_floats = size_t(64) * size_t(panels.width);
-  Tiles tiles(blocks * tiles_a_block, tile_floats, split.count(), threads, pack);
+  WeightTiles tiles(blocks * tiles_a_block, tile_floats, split.count(), threads, pack);
   const size_t sum_floats = size_t(split.max_rows() * index.width() * sums_pitch);
   Scratch own(size_t(threads) * (sum_floats + tile_floats));
 #pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
@@ -86,7 +86,7 @@ void zeroskip_masked_input_grad(const ConvShape& shape, const float* dy, const u
     for (int64_t panel = 0; panel < panels.count; ++panel) {
       for (int tap = 0; tap < matrices.taps; ++tap) {
         const int64_t i = block * tiles_a_block + panel * matrices.taps + tap;
-        const Tile tile = tiles.get(i, sums + sum_floats);
+        const WeightTile tile = tiles.get(i, sums + sum_floats);
         add_tile(pass, table, unit, block, panel, tap, tile.data, sums);
       }
     }

@@ -33,17 +33,17 @@ class WorkSplit {
 class PanelWorkSplit {
  public:
   PanelWorkSplit(int64_t rows, int64_t width, int64_t panels, int panel_width, int threads)
-      : rows_(rows), panels_(panels), group_(panels) {
+      : rows_(rows), panels_(panels), task_panels_(panels) {
     const int64_t wanted = std::max(8, 4 * threads);
     const auto tasks = [&](int64_t pixels) {
-      return (rows * width + pixels - 1) / pixels * ((panels_ + group_ - 1) / group_);
+      return (rows * width + pixels - 1) / pixels * ((panels_ + task_panels_ - 1) / task_panels_);
     };
     const auto pixels_beside = [&] {
-      return std::clamp(max_sums / (group_ * panel_width), min_pixels, max_pixels);
+      return std::clamp(max_sums / (task_panels_ * panel_width), min_pixels, max_pixels);
     };
     int64_t pixels = pixels_beside();
-    while (tasks(pixels) < wanted && group_ > 1) {
-      group_ = (group_ + 1) / 2;
+    while (tasks(pixels) < wanted && task_panels_ > 1) {
+      task_panels_ = (task_panels_ + 1) / 2;
       pixels = pixels_beside();
     }
     while (tasks(pixels) < wanted && pixels > min_pixels) pixels = pixels * 3 / 4;
@@ -51,23 +51,25 @@ class PanelWorkSplit {
   }
 
   int64_t units() const { return (rows_ + step_ - 1) / step_; }
-  int64_t groups() const { return (panels_ + group_ - 1) / group_; }
-  int64_t count() const { return units() * groups(); }
+  int64_t panel_tasks() const { return (panels_ + task_panels_ - 1) / task_panels_; }
+  int64_t count() const { return units() * panel_tasks(); }
   int64_t max_rows() const { return step_; }
-  int64_t max_panels() const { return group_; }
+  int64_t max_panels() const { return task_panels_; }
 
   WorkUnit unit(int64_t task) const {
-    const int64_t begin = task / groups() * step_;
+    const int64_t begin = task / panel_tasks() * step_;
     return {begin, std::min(rows_, begin + step_)};
   }
-  int64_t begin_panel(int64_t task) const { return task % groups() * group_; }
-  int64_t end_panel(int64_t task) const { return std::min(panels_, begin_panel(task) + group_); }
+  int64_t begin_panel(int64_t task) const { return task % panel_tasks() * task_panels_; }
+  int64_t end_panel(int64_t task) const {
+    return std::min(panels_, begin_panel(task) + task_panels_);
+  }
 
  private:
   static constexpr int64_t max_sums = int64_t(1) << 18;
   static constexpr int64_t min_pixels = 128;
   static constexpr int64_t max_pixels = 768;
-  int64_t rows_, panels_, group_, step_;
+  int64_t rows_, panels_, task_panels_, step_;
 };
 
 }  // namespace espalier

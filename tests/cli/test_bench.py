@@ -35,8 +35,8 @@ def two_rows(monkeypatch):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: inference.challenge(1024, 3, 40, 1),
-        lambda: inference.structureless(64, 3, 40, 1),
+        lambda: inference.challenge(40, 1024, 3, 1),
+        lambda: inference.structureless(40, 64, 3, 1),
         lambda: training.small_vgg(4, 8),
         lambda: training.resnet_block(8, 2),
         lambda: training.sparse_layer(64, 8, 0.1),
@@ -78,7 +78,7 @@ def test_table_fits_and_names_the_machine(espalier, two_rows, monkeypatch):
 def test_json_has_numbers_and_a_schema(espalier, two_rows):
     found = json.loads(espalier("bench", "--seconds", "0", "--json").stdout)
     assert found["schema"] == bench.SCHEMA
-    assert set(found["machine"]) == {"processor", "instruction_set", "threads", "versions"}
+    assert {"processor", "instruction_set", "threads", "versions"} <= set(found["machine"])
     done, absent = found["rows"]
     assert done["gains"]["peer"] == done["seconds"]["peer"] / done["seconds"]["espalier"]
     assert absent["missing"].startswith("training needs torch")

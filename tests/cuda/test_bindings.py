@@ -22,7 +22,6 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "cuDeviceGetCount": (),
     "cuDeviceGet": (0,),
     "cuDeviceGetName": (256, driver.CUdevice(0)),
-    "cuDeviceTotalMem": (driver.CUdevice(0),),
     "cuDeviceGetAttribute": (
         getattr(driver.CUdevice_attribute, ATTRIBUTE),
         driver.CUdevice(0),

@@ -37,7 +37,11 @@ def driver(api: Any, nvrtc: tuple[int, int] = (13, 5)) -> Driver:
 
 def test_a_device_knows_itself() -> None:
     device = emulated_device(capability=(8, 0), memory=1000)
-    assert (device.name, device.architecture, device.total_bytes) == ("Emulated GPU", "sm_80", 1000)
+    assert (device.name, device.architecture, device.free_bytes()) == (
+        "Emulated GPU",
+        "sm_80",
+        1000,
+    )
     assert repr(device) == "Device(cuda:0, Emulated GPU, sm_80)"
 
 

@@ -25,7 +25,7 @@ from espalier.distributed.comm.process_grid import (
     training_words,
 )
 from espalier.distributed.comm.timeout import Timeout
-from espalier.distributed.training.buffer_pool import Arena
+from espalier.distributed.training.buffer_pool import BufferPool
 from espalier.distributed.training.sharding import Shard
 
 
@@ -50,7 +50,7 @@ def test_training_takes_parts_below_the_crossover_batch_and_replicas_above():
         parts_for_training({1: 0, 2: 500}, nonzeros, 4, batch=3)
 
 
-def test_a_board_shows_the_last_step_of_every_rank(tmp_path):
+def test_a_heartbeat_shows_the_last_step_of_every_rank(tmp_path):
     HeartbeatFile.create(tmp_path / "heartbeat", 3)
     heartbeats = [HeartbeatFile(tmp_path / "heartbeat", rank) for rank in range(3)]
     heartbeats[1].write("step 1")
@@ -64,7 +64,7 @@ def test_a_board_shows_the_last_step_of_every_rank(tmp_path):
 
 
 @given(seed=st.integers(0, 99), parts=st.integers(1, 4), by_column=st.booleans())
-def test_shards_find_their_rows_in_any_other_cut(seed, parts, by_column):
+def test_shards_find_their_rows_in_any_other_partition(seed, parts, by_column):
     rng = np.random.default_rng(seed)
     rows = 11
     counts = np.full(rows, 3) if by_column else rng.integers(0, 5, rows)
@@ -100,13 +100,13 @@ def test_shards_notice_missing_rows_and_other_patterns():
     assert shard.find(np.array([4, 1]), np.array([2, 2])).tolist() == [2, 3, 0, 1]
 
 
-def test_an_arena_knows_what_it_lent_even_where_nothing_is_used():
-    arena = Arena()
-    nothing, something = arena.lend(4, 3, used=0), arena.lend(4, 3, used=2)
-    assert arena.panels(nothing, 3).shape == arena.panels(something, 3).shape == (1, 3, 4)
-    assert arena.panels(nothing, 3).ctypes.data != arena.panels(something, 3).ctypes.data
-    assert arena.panels(something[:, 1:], 2) is None
-    assert arena.panels(torch.zeros(3, 4).T, 3) is None
+def test_a_pool_knows_its_buffers_even_where_nothing_of_them_is_used():
+    pool = BufferPool()
+    nothing, something = pool.allocate(4, 3, used=0), pool.allocate(4, 3, used=2)
+    assert pool.panels(nothing, 3).shape == pool.panels(something, 3).shape == (1, 3, 4)
+    assert pool.panels(nothing, 3).ctypes.data != pool.panels(something, 3).ctypes.data
+    assert pool.panels(something[:, 1:], 2) is None
+    assert pool.panels(torch.zeros(3, 4).T, 3) is None
 
 
 @pytest.mark.parametrize("patience", ["0", "-1", "soon", "inf", "nan"])

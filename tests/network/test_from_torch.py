@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from espalier import Network, NetworkError, infer
-from espalier.fssl.compaction.select import Select
+from espalier.fssl.compaction.resize import Select
 from espalier.kernels import reference
 from espalier.nn import SparseLinear
 

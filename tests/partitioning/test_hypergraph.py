@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import espalier as esp
 from espalier import Layer, Network
 from espalier.partitioning import layer_volume
-from espalier.partitioning.cut import share_limits
+from espalier.partitioning.balance import max_part_weights
 from espalier.partitioning.hypergraph import Hypergraph
 from tests.support.networks import cases
 
@@ -116,4 +116,4 @@ def test_parts_may_outnumber_rows():
     ],
 )
 def test_limits_are_as_even_as_rows_allow(weights, parts, imbalance, limit):
-    assert share_limits(np.array(weights), parts, imbalance).tolist() == [limit] * parts
+    assert max_part_weights(np.array(weights), parts, imbalance).tolist() == [limit] * parts

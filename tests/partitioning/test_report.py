@@ -10,7 +10,7 @@ import pytest
 import espalier as esp
 from espalier import Layer, Network
 from espalier.partitioning import Partition
-from espalier.partitioning.plot import plot_report
+from espalier.partitioning.report import plot_report
 
 
 def test_the_crossover_batch_is_where_replicas_send_as_much():

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from espalier import Layer, Network, compile
 from espalier.inference import FILTERS
 from espalier.kernels import pack, reference, spmm
-from espalier.simplify.invariants import find_invariants, holds_from, never_positive
+from espalier.simplify.invariants import (
+    EarlyExits,
+    Invariants,
+    find_invariants,
+    holds_from,
+    never_positive,
+)
 from tests.support.networks import Case, cases
 
 
@@ -102,3 +108,12 @@ def test_rows_never_positive_are_zero_for_all_nonnegative_samples(case: Case, se
 def test_holds_from_means_from_here_to_the_end(flags: list[bool]) -> None:
     expected = [all(flags[start:]) for start in range(len(flags) + 1)]
     assert holds_from(flags).tolist() == expected
+
+
+def test_samples_may_stop_where_all_later_layers_keep_them() -> None:
+    layers = [Invariants(True, False, 1.0), Invariants(False, True, 2.0), Invariants(True, True, 1)]
+    exits = EarlyExits.of(layers)
+    assert exits.zero.tolist() == [False, True, True]
+    assert exits.saturated.tolist() == [False, True, True] and exits.clip == 1.0
+    assert not EarlyExits.of(layers, fixed_point=False).saturated.any()
+    assert not EarlyExits.of([Invariants(True, True, None)]).saturated.any()

@@ -35,6 +35,20 @@ def test_the_reduced_network_computes_the_same(case: Case, merge: bool, fold: bo
     np.testing.assert_array_equal(result, expected)
 
 
+@settings(max_examples=60)
+@given(case=cases(max_layers=8), merge=switches, fold=switches)
+def test_layers_that_are_trusted_would_pass_every_check(
+    case: Case, merge: bool, fold: bool
+) -> None:
+    layers, _ = reduced(case.network, merge, fold)
+    for layer in layers:
+        arrays = layer.row_offsets, layer.column_indices, layer.values
+        assert [array.dtype for array in arrays] == [np.int64, np.int32, np.float32]
+        response = layer.bias, layer.activation, layer.clip
+        assert Layer.from_csr(*arrays, layer.inputs, *response) == layer
+    Network(layers)
+
+
 @settings(max_examples=100)
 @given(case=cases(max_layers=8), merge=switches, fold=switches)
 def test_savings_are_what_is_missing(case: Case, merge: bool, fold: bool) -> None:

@@ -126,9 +126,6 @@ class FakeCuda:
     def cuDeviceGetName(self, size: int, device: int) -> Returned:
         return OK, b"Emulated GPU\0\0\0"
 
-    def cuDeviceTotalMem(self, device: int) -> Returned:
-        return OK, self.memory
-
     def cuDeviceGetAttribute(self, name: str, device: int) -> Returned:
         return OK, self.facts[name.removeprefix("CU_DEVICE_ATTRIBUTE_")]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Annotated, Any, NamedTuple
 
@@ -23,7 +23,6 @@ from espalier.errors import MissingExtraError
 SCHEMA = 1  # of the JSON
 WIDTH = 30  # characters of the first column, for a table of 80
 PACKAGES = ("espalier", "numpy", "scipy", "torch")
-
 
 Results = dict[str, Gain | MissingExtraError]
 
@@ -47,7 +46,7 @@ def bench(
     Networks of 120 layers of 1024 neurons: the Graph Challenge's, where shortcuts are proven, and
     one without structure, beside scipy's and PyTorch's sparse products. Training steps:
     convolutions that skip zeros, and a sparse layer of 2048 x 2048 weights at two densities,
-    beside PyTorch's. All results are checked equal before they are timed in turns.
+    beside PyTorch's. All results are checked equal before they are timed, interleaved.
     """
     count = kernels.thread_count(threads)
     end = time.perf_counter() + seconds
@@ -57,41 +56,34 @@ def bench(
         for row in wanted:
             left = end - time.perf_counter()
             found[row.what] = _measure(row, left / (len(wanted) - len(found)))
-    machine = _describe(count)
+    machine = describe_machine() | {"threads": count}
     if as_json:
         measured = [{"what": what} | _to_json(gain) for what, gain in found.items()]
         print_json({"schema": SCHEMA, "machine": machine, "rows": measured})
         return
     _print_table(found)
-    versions = ", ".join(f"{name} {each}" for name, each in machine["versions"].items() if each)
+    versions = {name: machine["versions"][name] for name in PACKAGES}
     print_text(
-        f"{machine['processor']}, {machine['instruction_set']}, {count} threads; {versions}. "
-        "Medians of rounds in turns; scipy's products use one thread."
+        f"{machine['processor']}, {machine['instruction_set']['name']}, {count} threads; "
+        f"{', '.join(f'{name} {each}' for name, each in versions.items() if each)}. "
+        "Medians of interleaved rounds; scipy's products use one thread."
     )
 
 
 def rows(threads: int) -> list[Row]:
     """Everything that is measured, in order."""
 
-    def sparse_layer(density: float) -> Workload:
-        layer: Workload = _training().sparse_layer(2048, 128, density)
-        return layer
+    def training(name: str, *sizes: Any) -> Callable[[], Workload]:
+        return lambda: getattr(_training(), name)(*sizes)
 
+    size = 1024, 120, threads
     return [
-        Row(
-            "RadiX-Net, 2000 digits",
-            lambda: inference.challenge(1024, 120, 2000, threads),
-        ),
-        Row(
-            "random network, 1000 samples",
-            lambda: inference.structureless(1024, 120, 1000, threads),
-        ),
-        Row("step of small VGG, batch 64", lambda: _training().small_vgg(64, 64)),
-        Row("step of ResNet block, batch 64", lambda: _training().resnet_block(64, 64)),
-        *(
-            Row(f"step of sparse layer, {density:.0%}", partial(sparse_layer, density))
-            for density in (0.1, 0.02)
-        ),
+        Row("RadiX-Net, 2000 digits", partial(inference.challenge, 2000, *size)),
+        Row("random network, 1000 samples", partial(inference.structureless, 1000, *size)),
+        Row("step of small VGG, batch 64", training("small_vgg", 64, 64)),
+        Row("step of ResNet block, batch 64", training("resnet_block", 64, 64)),
+        Row("step of sparse layer, 10%", training("sparse_layer", 2048, 128, 0.1)),
+        Row("step of sparse layer, 2%", training("sparse_layer", 2048, 128, 0.02)),
     ]
 
 
@@ -114,20 +106,13 @@ def _measure(row: Row, seconds: float) -> Gain | MissingExtraError:
         return workload.measure(start + seconds - time.perf_counter(), update)
 
 
-@contextmanager
-def _torch_threads(threads: int) -> Iterator[None]:
+def _torch_threads(threads: int) -> AbstractContextManager[object]:
     """PyTorch, where it is installed, computes with so many threads."""
     try:
-        import torch
+        from espalier.nn.torch_tools import torch_threads
     except ImportError:
-        yield
-        return
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+        return nullcontext()
+    return torch_threads(threads)
 
 
 def _print_table(found: Results) -> None:
@@ -146,16 +131,6 @@ def _print_table(found: Results) -> None:
     for what, gain in found.items():
         if isinstance(gain, MissingExtraError):
             print_text(f"{what}: {gain}")
-
-
-def _describe(threads: int) -> dict[str, Any]:
-    machine = describe_machine()
-    return {
-        "processor": machine["processor"],
-        "instruction_set": machine["instruction_set"]["name"],
-        "threads": threads,
-        "versions": {name: machine["versions"][name] for name in PACKAGES},
-    }
 
 
 def _to_json(gain: Gain | MissingExtraError) -> dict[str, Any]:

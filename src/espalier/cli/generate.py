@@ -31,17 +31,17 @@ def network(
     as_json: Json = False,
 ) -> None:
     """Make the network RECIPE names and write it to TARGET, layer by layer."""
-    spec = parse_network(recipe)
-    if isinstance(spec, Path):
+    source = parse_network(recipe)
+    if isinstance(source, Path):
         raise InputError(
             f"network is {recipe!r}, wanted radixnet:NEURONSxLAYERS or random:NEURONSxLAYERS; "
             "for a file use: espalier convert"
         )
     started = time.perf_counter()
-    net = open_network(spec)
+    net = open_network(source)
     with progress("writing layers", "layers") as update:
         esp.save(net, target, progress=update)
-    facts: dict[str, str | int] = {"network": str(spec), "target": target, "layers": len(net)}
+    facts: dict[str, str | int] = {"network": str(source), "target": target, "layers": len(net)}
     facts["connections"] = net.connections
     _print_result(facts, started, as_json)
 

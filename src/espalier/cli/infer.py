@@ -167,8 +167,8 @@ def _run(plan: AnyPlan, samples: Any, filter: Filter, *, wants_csr: bool) -> esp
 def _outcome(
     problem: Problem, compile_seconds: float, result: esp.Result, verdict: Verdict | None
 ) -> dict[str, Any]:
-    asked, report = problem.to_dict(), result.report()
-    asked["network"] |= {
+    outcome, report = problem.to_dict(), result.report()
+    outcome["network"] |= {
         "inputs": problem.network.inputs,
         "outputs": problem.network.outputs,
         "connections": report.connections,
@@ -181,7 +181,7 @@ def _outcome(
     if isinstance(result, GpuResult):
         seconds["device"] = vars(result.device_seconds)
     return {
-        **asked,
+        **outcome,
         "rate": result.rate,
         "effective_operations": result.effective_operations,
         "categories": len(result.categories),

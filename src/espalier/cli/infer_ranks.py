@@ -66,10 +66,10 @@ def run(
         fail_unless_passed(verdict)
 
 
-def _filter(asked: str | None) -> Any:
-    if asked == "unique":
+def _filter(given: str | None) -> Any:
+    if given == "unique":
         raise InputError("filter is 'unique', wanted 'zero' or 'none' on several ranks")
-    return asked or "zero"
+    return given or "zero"
 
 
 def _outcome(

@@ -89,7 +89,7 @@ def parse_inputs(text: str) -> GeneratedInputs | Path:
 
 
 def open_network(
-    spec: GeneratedNetwork | Path,
+    source: GeneratedNetwork | Path,
     *,
     bias: float | None = None,
     clip: float | None = None,
@@ -103,32 +103,33 @@ def open_network(
         InputError: an option came with a generated network.
         FileError: the file is missing or damaged.
     """
-    if isinstance(spec, Path):
-        _check_exists(
-            spec, "a file or folder of a network, radixnet:NEURONSxLAYERS or random:NEURONSxLAYERS"
-        )
+    if isinstance(source, Path):
+        words = "radixnet:NEURONSxLAYERS or random:NEURONSxLAYERS"
+        _check_exists(source, f"a file or folder of a network, {words}")
         return esp.load(
-            spec, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=progress
+            source, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=progress
         )
     given = {"--bias": bias, "--clip": clip, "--neurons": neurons, "--layers": layers}
     for option, value in given.items():
         if value is not None:
-            raise InputError(f"{option} {value} is for a network from a file, came {spec}")
-    generate = esp.radixnet if spec.generator == "radixnet" else esp.random_network
-    return generate(neurons=spec.neurons, layers=spec.layers, seed=spec.seed)
+            raise InputError(f"{option} {value} is for a network from a file, came {source}")
+    generate = esp.radixnet if source.generator == "radixnet" else esp.random_network
+    return generate(neurons=source.neurons, layers=source.layers, seed=source.seed)
 
 
-def open_inputs(spec: GeneratedInputs | Path, width: int, progress: Progress | None = None) -> Any:
+def open_inputs(
+    source: GeneratedInputs | Path, width: int, progress: Progress | None = None
+) -> Any:
     """Load or generate inputs: numpy or scipy CSR ``[samples, width]``.
 
     Raises:
         InputError: the inputs are not as wide as the network.
         FileError: the file is missing or damaged.
     """
-    if isinstance(spec, Path):
-        _check_exists(spec, "a file of inputs, digits[:COUNT] or mnist:FOLDER[:COUNT]")
-        return esp.load_inputs(spec, width=width, progress=progress)
-    return esp.challenge_images(width, spec.count, source=spec.folder, progress=progress)
+    if isinstance(source, Path):
+        _check_exists(source, "a file of inputs, digits[:COUNT] or mnist:FOLDER[:COUNT]")
+        return esp.load_inputs(source, width=width, progress=progress)
+    return esp.challenge_images(width, source.count, source=source.folder, progress=progress)
 
 
 def _check_exists(path: Path, wanted: str) -> None:

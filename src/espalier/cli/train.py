@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +27,7 @@ from espalier.cli.training_table import print_epoch, print_result
 from espalier.errors import InputError
 
 if TYPE_CHECKING:
-    from espalier.training import Settings
+    from espalier.training import RunDirectory, Settings
 
 
 def train(
@@ -131,31 +133,26 @@ def train(
     }
     given = {name: value for name, value in given.items() if value is not None}
     grid = Grid(parts, partition, transport, patience)
-    if started_by_mpi() or (ranks is not None and ranks > 1):
-        settings, folder = train_ranks.settings_of(given, output, resume)
-        if started_by_mpi():
-            train_ranks.run(settings, folder, resume, grid, as_json)
-        else:
-            train_ranks.start(settings, folder, resume, grid, ranks or 1)
+    on_ranks = started_by_mpi() or (ranks is not None and ranks > 1)
+    settings, directory = _settings(given, output, resume, on_ranks)
+    if started_by_mpi():
+        train_ranks.run(settings, directory, resume, grid, as_json)
         return
-    grid.refuse()
-    settings, folder = _settings(given, output, resume)
+    with _telling_how_to_resume(directory, ranks):
+        if on_ranks:
+            train_ranks.start(settings, directory, resume, grid, ranks or 1)
+            return
+        grid.refuse()
+        from espalier import training
 
-    from espalier import training
-
-    try:
         result = training.train(
             settings,
-            folder,
+            directory.path,
             resume=resume,
             watch=progress,
             on_epoch=partial(print_epoch, epochs=settings.epochs),
             on_notice=print_notice,
         )
-    except KeyboardInterrupt:
-        if training.Folder(folder).begun:
-            print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
-        raise
     if as_json:
         print_json(result.to_json())
     else:
@@ -164,18 +161,33 @@ def train(
         raise typer.Exit(FAILED)
 
 
-def _settings(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
-    """The settings and the folder; a resumed training brings its own settings with it."""
+def _settings(
+    given: dict[str, Any], output: Path | None, resume: bool, on_ranks: bool
+) -> tuple[Settings, RunDirectory]:
+    """The settings and the directory; a resumed training brings its own settings with it."""
     from espalier import training
+    from espalier.training.run_directory import ON_RANKS, ONE_PROCESS
 
-    if not resume:
-        settings = training.Settings(**given)
-        return settings, output or Path(_folder_name(settings))
-    if output is None:
-        raise InputError("--resume wants --output: the folder of the training to go on with")
-    return replace(training.Folder(output).settings(), **given), output
+    kind = ON_RANKS if on_ranks else ONE_PROCESS
+    if resume:
+        if output is None:
+            raise InputError("--resume wants --output: the folder of the training to go on with")
+        directory = training.RunDirectory(output, kind)
+        return replace(directory.settings(), **given), directory
+    settings = training.Settings(**(train_ranks.with_defaults(given) if on_ranks else given))
+    how = "ranks" if on_ranks else settings.method
+    words = ("training", Path(settings.data).name, settings.model, how, str(settings.seed))
+    return settings, training.RunDirectory(output or Path("-".join(words).replace(":", "-")), kind)
 
 
-def _folder_name(settings: Settings) -> str:
-    words = (Path(settings.data).name, settings.model, settings.method, str(settings.seed))
-    return "-".join(("training", *words)).replace(":", "-")
+@contextmanager
+def _telling_how_to_resume(directory: RunDirectory, ranks: int | None) -> Iterator[None]:
+    """Say after an interrupt how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if directory.begun:
+            on = "" if ranks is None else f" --ranks {ranks}"
+            path = directory.path
+            print_notice(f"stopped; go on with: espalier train --output {path} --resume{on}")
+        raise

@@ -2,38 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espalier as esp
 from espalier.cli import format, ranks
 from espalier.cli.console import print_facts, print_json, print_notice
+from espalier.distributed.comm import launch
 from espalier.distributed.comm.process_grid import divisors, parts_for_training
 from espalier.errors import InputError
 from espalier.partitioning import Partition, layer_volume
 
 if TYPE_CHECKING:
     from espalier.distributed.training import Epoch
-    from espalier.training import Settings
+    from espalier.training import RunDirectory, Settings
 
 
-def start(settings: Settings, folder: Path, resume: bool, grid: ranks.Grid, wanted: int) -> None:
+def start(
+    settings: Settings, directory: RunDirectory, resume: bool, grid: ranks.Grid, wanted: int
+) -> None:
     """Choose the grid, partition the network where it has parts, and start the ranks."""
-    from espalier.distributed.training import network_to_cut
-
-    if not resume and (folder / "run.json").exists():
-        raise InputError(f"{folder} holds a training already: resume it, or give another folder")
-    net = network_to_cut(settings)
+    net = _network(settings, directory, resume)
     partition = grid.choose(net, wanted, lambda: _fewest_words(net, wanted, settings.batch))
     ranks.start(wanted, partition, settings.threads)
 
 
-def run(settings: Settings, folder: Path, resume: bool, grid: ranks.Grid, as_json: bool) -> None:
+def run(
+    settings: Settings, directory: RunDirectory, resume: bool, grid: ranks.Grid, as_json: bool
+) -> None:
     """This rank's part of the training; rank 0 prints."""
     from espalier.distributed import training
 
-    with ranks.on_grid(grid, lambda: training.network_to_cut(settings)) as (world, partition):
+    with ranks.on_grid(grid, lambda: _network(settings, directory, resume)) as (world, partition):
         first = world.rank == 0
 
         def on_epoch(epoch: Epoch) -> None:
@@ -44,33 +44,36 @@ def run(settings: Settings, folder: Path, resume: bool, grid: ranks.Grid, as_jso
             settings,
             partition.owners,
             world,
-            folder,
+            directory.path,
             resume=resume,
             transport=grid.transport or "auto",
             on_epoch=on_epoch,
             on_notice=print_notice if first else _ignore,
         )
         if first:
-            _print_end(settings, folder, partition, world.replicas, epochs, as_json)
+            _print_end(settings, directory.model, partition, world.replicas, epochs, as_json)
 
 
-def settings_of(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
-    """The settings and the folder; a resumed training brings its own settings with it."""
-    from espalier import training
-    from espalier.distributed.training import read_settings
-
-    if resume:
-        if output is None:
-            raise InputError("--resume wants --output: the folder of the training to go on with")
-        return replace(read_settings(output), **given), output
-    settings = training.Settings(**{"method": "dense", "model": "radixnet:1024x6", **given})
-    if not settings.model.startswith("radixnet:"):
+def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """Settings from the command line, and what stands on ranks for those it does not give."""
+    settings = {"method": "dense", "model": "radixnet:1024x6", **given}
+    if not settings["model"].startswith("radixnet:"):
         raise InputError(
-            f"--model is {settings.model}, wanted radixnet:NEURONSxLAYERS: on several ranks the "
+            f"--model is {settings['model']}, wanted radixnet:NEURONSxLAYERS: on several ranks the "
             "rows of sparse layers are shared out; leave out --ranks for other models"
         )
-    words = (Path(settings.data).name, settings.model, "ranks", str(settings.seed))
-    return settings, output or Path("-".join(("training", *words)).replace(":", "-"))
+    return settings
+
+
+def _network(settings: Settings, directory: RunDirectory, resume: bool) -> esp.Network:
+    """The network to partition, which takes a while: only for a training that may run."""
+    from espalier.distributed.training import network_to_cut
+
+    if not launch.mpi_rank():  # one process asks, and alone: it holds the directory while it does
+        directory.check(resume=resume)
+        if resume:
+            directory.check_settings(settings)
+    return network_to_cut(settings)
 
 
 def _fewest_words(net: esp.Network, wanted: int, batch: int) -> Partition:
@@ -98,14 +101,13 @@ def _print_epoch(epoch: Epoch, epochs: int) -> None:
 
 def _print_end(
     settings: Settings,
-    folder: Path,
+    model: Path,
     partition: Partition,
     replicas: int,
     epochs: list[Epoch],
     as_json: bool,
 ) -> None:
     last = epochs[-1]
-    model = folder / "model.safetensors"
     if as_json:
         print_json(
             {

@@ -1,7 +1,7 @@
 """Arrays that lie on a GPU, read where they are and given back without a copy.
 
-Whoever has ``__cuda_array_interface__`` is understood (CuPy, torch, Numba), and whoever has DLPack
-alone (JAX).
+Whoever has ``__cuda_array_interface__`` is understood (CuPy, torch, Numba, JAX), and whoever has
+DLPack alone.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ OPTIONS = (
     "-DDYNAMIC_SHARED(type,name)=extern __shared__ __align__(16) type name[]",
 )
 HEADERS = ("common.h",)
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 _KERNEL = re.compile(
     r'extern "C" __global__ void\s+__launch_bounds__\((\d+)\)\s+(\w+)\(const ([\w<>]+) a\)'
 )
@@ -79,22 +80,18 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     recipe = [architecture, str(version), *OPTIONS, source(name), *map(source, HEADERS)]
     key = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:32]
     path = (folder or cache_folder() / "cuda") / f"{Path(name).stem}-{architecture}-{key}.cubin"
-    checksum, held = _split(read_cached(path))
-    if checksum == _checksum(held):
-        return held
-    code, said = _compile(nvrtc, name, architecture)
-    if code is None:
+    held = read_cached(path)
+    checksum, code = held[:_CHECKSUM_BYTES], held[_CHECKSUM_BYTES:]
+    if checksum == _checksum(code):
+        return code
+    compiled, said = _compile(nvrtc, name, architecture)
+    if compiled is None:
         raise DeviceError(
             f"{name} does not compile for {architecture} with NVRTC {version[0]}.{version[1]}; "
             f"install another nvidia-cuda-nvrtc, or run on the CPU. It says:\n{said}"
         )
-    write_cached(path, _checksum(code) + code)
-    return code
-
-
-def compiler_log(name: str, architecture: str) -> str:
-    """What NVRTC says while it compiles a source: nothing, if all is well."""
-    return _compile(_nvrtc(), name, architecture)[1]
+    write_cached(path, _checksum(compiled) + compiled)
+    return compiled
 
 
 def nvrtc_version() -> tuple[int, int]:
@@ -146,12 +143,6 @@ def _filled(measure: Callable[..., Any], write: Callable[..., Any], program: Any
 
 def _checksum(code: bytes) -> bytes:
     return hashlib.sha256(code).digest()
-
-
-def _split(content: bytes) -> tuple[bytes, bytes]:
-    """Checksum and machine code."""
-    size = hashlib.sha256().digest_size
-    return content[:size], content[size:]
 
 
 def _checked(returned: tuple[Any, ...]) -> Any:

@@ -1,6 +1,7 @@
 """Run and train a partitioned network on many processes, by MPI.
 
 `DistributedPlan` and `Simulation` need no torch; `espalier.distributed.training` does.
+`Placement` is an alias of `IndexMap`.
 """
 
 from importlib import import_module

@@ -7,6 +7,7 @@ are made in float64 by scipy: an independent answer, not a fast one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,14 +127,9 @@ class Simulation:
 
     def run(self, x: Any) -> Floats:
         """Activations ``[samples, outputs]`` of samples ``[samples, inputs]``."""
-        held = _scatter(_dense(x), self.layers[0].index_map)
-        for layer in self.layers:
-            seen = _expand(held, layer.exchanges)
-            held = [
-                _respond(piece.layer, _multiply(piece.layer, neurons))
-                for piece, neurons in zip(layer.parts, seen, strict=True)
-            ]
-        return _collect(held, self.after)
+        for _, held in self._forward(x):
+            last = held
+        return _collect(last, self.after)
 
     def gradients(self, x: Any, dy: Any) -> tuple[Floats, list[sp.csr_array[Any, Any]]]:
         """The gradients of ``(outputs * dy).sum()`` by samples and by every layer's weights.
@@ -146,15 +142,7 @@ class Simulation:
             ``[samples, inputs]``, and for each layer scipy CSR ``[outputs, inputs]`` on its
             pattern. Layers must not be merged.
         """
-        held = _scatter(_dense(x), self.layers[0].index_map)
-        kept = []
-        for layer in self.layers:
-            seen = _expand(held, layer.exchanges)
-            held = [
-                _respond(piece.layer, _multiply(piece.layer, neurons))
-                for piece, neurons in zip(layer.parts, seen, strict=True)
-            ]
-            kept.append((seen, held))
+        kept = list(self._forward(x))
         gradient = _scatter(_dense(dy), self.after)
         by_weights: list[sp.csr_array[Any, Any]] = []
         places = [*(layer.index_map for layer in self.layers[1:]), self.after]
@@ -171,6 +159,17 @@ class Simulation:
             ]
             gradient = _fold(partial, layer.exchanges)
         return _collect(gradient, self.layers[0].index_map), by_weights
+
+    def _forward(self, x: Any) -> Iterator[tuple[list[Floats], list[Floats]]]:
+        """Of every layer, what each part sees and what it computes."""
+        held = _scatter(_dense(x), self.layers[0].index_map)
+        for layer in self.layers:
+            seen = _expand(held, layer.exchanges)
+            held = [
+                _respond(piece.layer, _multiply(piece.layer, neurons))
+                for piece, neurons in zip(layer.parts, seen, strict=True)
+            ]
+            yield seen, held
 
     def _by_weights(
         self, index: int, passed: list[Floats], seen: list[Floats], rows_at: IndexMap

@@ -111,10 +111,10 @@ def read_tensors(
         content = path.read_bytes()
     metadata, tensors, start = read_header(content, str(path))
     version = check_format(metadata, file_format, str(path))
+    _check_keys(metadata, file_format, path)
     wanted = metadata.pop(CHECKSUM, None)
-    if version > 1 and wanted != checksum(
-        {**tensors, METADATA: metadata}, memoryview(content)[start:]
-    ):
+    header = {**tensors, METADATA: metadata}
+    if version > 1 and wanted != checksum(header, memoryview(content)[start:]):
         raise _changed(path)
     try:
         loaded = load(content)
@@ -122,7 +122,6 @@ def read_tensors(
         raise FileError(f"{path} is damaged or no safetensors file: {error}") from error
     if version == 1 and wanted != checksum_1(metadata, loaded):
         raise _changed(path)
-    _check_keys(metadata, file_format, path)
     values = {key: parse_json(metadata[key], f"{key} in {path}") for key in file_format.keys}
     for key, value in values.items():
         if not isinstance(value, dict):

@@ -19,7 +19,7 @@ LONGEST_LINE = 1 << 28
 
 @dataclass(frozen=True)
 class Header:
-    """Sizes, and the JSON record of a layer where a comment of ours holds one."""
+    """Sizes, and the JSON record of a layer where a comment by espalier holds one."""
 
     rows: int
     columns: int

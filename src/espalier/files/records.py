@@ -42,9 +42,9 @@ class LayerRecord:
         return cls(layer.outputs, layer.inputs, layer.nonzeros, layer.activation, clip, bias)
 
     def as_json(self) -> str:
-        """The record as one line of JSON, without what it does not say."""
-        said = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps(said, separators=(",", ":"))
+        """The record as one line of JSON, without the values that are None."""
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(known, separators=(",", ":"))
 
 
 def _shortest(value: float) -> float:

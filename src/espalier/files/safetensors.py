@@ -41,7 +41,7 @@ def load_safetensors(
     layers: int | None = None,
     progress: Progress | None = None,
 ) -> Network:
-    """Read a network from a safetensors file of ours.
+    """Read a network from a file that `save_safetensors` wrote.
 
     The file is mapped into memory, not copied: do not write into it while the network is in use.
     Layers are checked when they are first used, or now with ``lazy=False``.
@@ -53,34 +53,31 @@ def load_safetensors(
     chosen = source if count == len(source) else source[:count]
     if lazy is not False:
         return Network(chosen)
-    made = []
+    read = []
     for layer in chosen:
-        made.append(layer)
+        read.append(layer)
         if progress:
-            progress(len(made), count)
-    return Network(made)
+            progress(len(read), count)
+    return Network(read)
 
 
 def save_safetensors(network: Network, path: Path, progress: Progress | None = None) -> None:
     """Write a network, layer by layer."""
     with replacing_file(path) as file:
         # The header comes first but is known last: leave room for its largest form.
-        room = len(_header([LayerRecord(2**31, 2**31, 2**48, "identity", -1e-30)] * len(network)))
-        file.seek(LENGTH_BYTES + room)
+        longest = [LayerRecord(2**31, 2**31, 2**48, "identity", -1e-30)] * len(network)
+        header_bytes = len(_header(longest))
+        file.seek(LENGTH_BYTES + header_bytes)
         records = []
         for index, layer in enumerate(network):
-            for name, array in _tensors(layer).items():
-                file.write(np.ascontiguousarray(array, DTYPES[name][1]).data)
+            for name, (_, dtype) in DTYPES.items():
+                file.write(np.ascontiguousarray(getattr(layer, name), dtype).data)
             records.append(LayerRecord.of(layer, with_bias=False))
             if progress:
                 progress(index + 1, len(network))
         file.seek(0)
-        file.write(room.to_bytes(LENGTH_BYTES, "little"))
-        file.write(_header(records).ljust(room))
-
-
-def _tensors(layer: Layer) -> dict[str, Any]:
-    return {name: getattr(layer, name) for name in DTYPES}
+        file.write(header_bytes.to_bytes(LENGTH_BYTES, "little"))
+        file.write(_header(records).ljust(header_bytes))
 
 
 def _tensor_shapes(record: LayerRecord) -> dict[str, int]:
@@ -135,8 +132,8 @@ class SafetensorsSource(LayerSource):
         self._path = path
         self._kept: dict[int, Layer] | None = {} if keep else None
         with reading(path), path.open("rb") as file:
-            empty = not path.stat().st_size  # which cannot be mapped
-            self._memory = b"" if empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            is_empty = path.stat().st_size == 0  # and cannot be mapped
+            self._memory = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         metadata, tensors, start = read_header(self._memory, str(path))
         check_format(metadata, NETWORK, str(path))
         layers = metadata.get("layers")
@@ -156,11 +153,12 @@ class SafetensorsSource(LayerSource):
         return self._records[index].nonzeros
 
     def layer(self, index: int) -> Layer:
-        if self._kept is None:
-            return self._read(index)
-        if index not in self._kept:
-            self._kept[index] = self._read(index)
-        return self._kept[index]
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        layer = self._layer_of(index, self._tensors(index))
+        if self._kept is not None:
+            self._kept[index] = layer
+        return layer
 
     def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
         """Some rows; of the others no more than their offsets is touched."""
@@ -175,9 +173,6 @@ class SafetensorsSource(LayerSource):
             "bias": tensors["bias"][rows],
         }
         return self._layer_of(index, chosen)
-
-    def _read(self, index: int) -> Layer:
-        return self._layer_of(index, self._tensors(index))
 
     def _tensors(self, index: int) -> dict[str, Any]:
         tensors = {name: self._tensor(index, name) for name in DTYPES}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import threading
 import zlib
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any, BinaryIO, TypeVar
 
 from espalier.errors import FileError
@@ -82,12 +82,7 @@ def read_chunks(path: Path, progress: Progress | None = None) -> Generator[bytes
                 progress(position, path.stat().st_size)
 
 
-class _Failure:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
-
-
-_END = object()
+_END: Any = object()
 
 
 def read_ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
@@ -96,30 +91,9 @@ def read_ahead(items: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
     >>> list(read_ahead(range(3)))
     [0, 1, 2]
     """
-    made: SimpleQueue[object] = SimpleQueue()
-    room = threading.Semaphore(depth)
-    stopped = threading.Event()
-
-    def make() -> None:
-        try:
-            for item in items:
-                made.put(item)
-                room.acquire()
-                if stopped.is_set():
-                    return
-            made.put(_END)
-        except BaseException as error:
-            made.put(_Failure(error))
-
-    thread = threading.Thread(target=make, name="espalier-read-ahead", daemon=True)
-    thread.start()
-    try:
-        while (item := made.get()) is not _END:
-            if isinstance(item, _Failure):
-                raise item.error
-            yield item  # type: ignore[misc]
-            room.release()
-    finally:
-        stopped.set()
-        room.release()
-        thread.join()
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "espalier-read-ahead") as reader:
+        ahead = deque(reader.submit(next, iterator, _END) for _ in range(depth))
+        while (item := ahead.popleft().result()) is not _END:
+            ahead.append(reader.submit(next, iterator, _END))
+            yield item

@@ -38,7 +38,7 @@ def load_tar(path: Path, options: LoadOptions, progress: Progress | None = None)
     """Read a network from a tar of layer files, in whatever order it holds them."""
     layers: dict[int, Entries] = {}
     records = None
-    room = _memory_bytes() * 3 // 4
+    memory_left = _memory_bytes() * 3 // 4
     with closing(_members(path, progress)) as members:
         for name, contents in members:
             where = f"{path}:{name}"
@@ -49,12 +49,13 @@ def load_tar(path: Path, options: LoadOptions, progress: Progress | None = None)
                 continue
             if number in layers:
                 raise FileError(f"{where} is layer {number}, as is {layers[number].name}")
-            shape = _early_shape(options, number, name)
+            # What is known of its shape while the tar is still being read.
+            shape = (options.shape(number - 1) if number else None) or named_shape(name)
             layers[number] = entries = read_layer(contents, where, shape)
             if shape is not None:
                 entries.bare_layer(shape)  # while the next file is being decompressed
-            room -= BYTES_PER_ENTRY * entries.count
-            if room < 0:
+            memory_left -= BYTES_PER_ENTRY * entries.count
+            if memory_left < 0:
                 raise FileError(
                     f"{path} is too large for memory, and a tar cannot be read layer by layer: "
                     "unpack it and load the folder"
@@ -83,11 +84,6 @@ def save_tar(network: Network, path: Path, progress: Progress | None = None) -> 
             member = tarfile.TarInfo(f"{name}/{file_name}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-
-
-def _early_shape(options: LoadOptions, number: int, name: str) -> Shape | None:
-    """What is known of a layer's shape while the tar is still being read."""
-    return (options.shape(number - 1) if number else None) or named_shape(name)
 
 
 def _members(path: Path, progress: Progress | None) -> Generator[tuple[str, Iterator[memoryview]]]:

@@ -1,4 +1,4 @@
-"""A strip of images, read between its pixels by Fourier interpolation.
+"""Images side by side, resized together by Fourier interpolation.
 
 The official challenge images are the magnitudes of a two-dimensional, zero-padded Fourier
 interpolation of *all* MNIST training images side by side, 28 x (28 * 60000) pixels. So an image's
@@ -9,8 +9,8 @@ Along an axis of even length M such an interpolation is ``y(t) = sum_m x[m] D(t 
 
     D(u) = sin(pi u) / (M tan(pi u / M)) + 1j sin(pi u) / M .
 
-The strip is too long to sum over and transforming it would need one transform of 15 million
-points for each of 256 rows. But far from its pixel m, D is smooth apart from the factor
+The row of images is too long to sum over, and transforming it would need one transform of 15
+million points for each of 256 rows. But far from its pixel m, D is smooth apart from the factor
 ``sin(pi (t - m)) = (-1)^m sin(pi t)``: what all images beyond the next neighbours add inside one
 image is a polynomial in t to double precision, known from its values at a few Chebyshev nodes.
 Those come from circular convolutions over the images; everything else is a matrix product.
@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 Matrix = NDArray[np.float64]
 
-NEIGHBOURS = (-1, 0, 1)  # images back along the strip
+NEIGHBOURS = (-1, 0, 1)  # images back along the row
 # Poles of the far field lie 3 half-widths from an image's middle, so each node gains a factor of
 # 3 + sqrt(8): 16 nodes reach 6e-13 of the far field, which is the rounding error of float64.
 NODES = 16
 
 
-class Strip:
+class FourierResize:
     """Images side by side, ready to be interpolated to a new side.
 
     Arguments:
@@ -55,13 +55,13 @@ class Strip:
         self._columns = np.concatenate([*near, far.T]).T.copy()
         self._far = _far_field(images, 0.5 * size * (nodes + 1.0), self._near)
 
-        # Of the imaginary parts only these survive: one number per row of the strip, and one per
+        # Of the imaginary parts only these survive: one number per row of pixels, and one per
         # column of an image; they meet again in the real part as the product of the two.
         rows = _kernel(positions, pixels, size)
-        strip_imaginary = np.einsum("iyx,x->y", images, signs.astype(np.int64)) / length
+        row_imaginary = np.einsum("iyx,x->y", images, signs.astype(np.int64)) / length
         self._sine, self._alternating = sine, signs / size
-        self._real = np.vstack([rows, -(self._alternating @ strip_imaginary) * sine])
-        self._imaginary = np.outer(sine, strip_imaginary @ rows)
+        self._real = np.vstack([rows, -(self._alternating @ row_imaginary) * sine])
+        self._imaginary = np.outer(sine, row_imaginary @ rows)
 
     def squared_magnitudes(self, start: int, stop: int) -> Matrix:
         """Interpolated images ``start ... stop - 1``, squared, float64 ``[images, side * side]``.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from espalier.errors import InputError
 
 
-class Stream:
+class Rng:
     """A stream of random numbers named by a seed and any further keys.
 
     Arguments:
@@ -24,7 +24,7 @@ class Stream:
     Raises:
         InputError: ``seed`` is not a whole number from 0 on.
 
-    >>> int(Stream(0, 3).words(1)[0]) == int(Stream(0, 3).words(1)[0])
+    >>> int(Rng(0, 3).words(1)[0]) == int(Rng(0, 3).words(1)[0])
     True
     """
 

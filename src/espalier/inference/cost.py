@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from dataclasses import dataclass
 from functools import partial
+from math import log2
 from typing import TypeAlias
 
 import numpy as np
@@ -26,14 +27,15 @@ from espalier.timing.interleave import minimum_seconds
 
 TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
+_LOG_WIDTHS = np.log2(WIDTHS)
 BLOCK_HEIGHTS = (2, 4, 8)
 Counts: TypeAlias = "int | NDArray[np.int64]"
 FORMAT = 4
 ROUNDS = 5
 # Bytes of the panels a thread carries through a layer before the next one. Few stay in the L2
 # cache; many let the living lanes of dying samples fill whole panels.
-GROUP_BYTES = 2 << 20
-DYING_GROUP_BYTES = 16 << 20
+PANEL_BYTES = 2 << 20
+DYING_PANEL_BYTES = 16 << 20
 _MOST_PANELS = 8
 _CONNECTIONS = 32
 _MEASURED_ROWS = 1024
@@ -121,12 +123,12 @@ class CostModel:
 
 
 def panels_in(size: int, width: int, tile: int) -> int:
-    """How many panels of a network as wide as that make a group of `size` bytes."""
+    """How many panels of a network as wide as that take `size` bytes."""
     return int(np.clip(size // (max(width, 1) * tile * 4), 1, _MOST_PANELS))
 
 
 def _at_width(seconds: list[float], width: int) -> float:
-    return float(np.interp(np.log2(max(width, 1)), np.log2(WIDTHS), seconds))
+    return float(np.interp(log2(max(width, 1)), _LOG_WIDTHS, seconds))
 
 
 def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
@@ -171,7 +173,7 @@ def _sums(width: int, fan_out: int) -> Layer:
 def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     """Seconds per non-zero of samples of which a tenth is not zero."""
     tile = TILES[1]
-    panels = panels_in(DYING_GROUP_BYTES, width, tile)
+    panels = panels_in(DYING_PANEL_BYTES, width, tile)
     count = 4 * panels * tile
     offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
     columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)

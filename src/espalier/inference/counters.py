@@ -2,68 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.inference.options import Filter
+from espalier.inference.program import Program
 from espalier.inference.result import Report, Shortcut
-from espalier.kernels import instruction_set
-from espalier.kernels.samples import Matrix
 from espalier.kernels.segment import SegmentOutput
-from espalier.kernels.spmm import PackedLayer
 
 
-class Run(Protocol):
-    """What a report asks of a run, on whatever device.
-
-    Attributes:
-        plan: the `Plan` or `GpuPlan`.
-        layers: after reduction.
-        droppable: bool ``[layers]``, where dead samples leave.
-    """
-
-    plan: Any
-    filter: Any
-    threads: int
-    layers: int
-    droppable: NDArray[np.bool_]
-
-
-class Account:
-    """Counters of one run.
+class Counters:
+    """Counts of one run, on whatever device.
 
     Attributes:
+        samples: of the caller.
         processed: int64 ``[layers]``, samples multiplied.
-        living: int64 ``[layers]``, samples not all zero afterwards, of those multiplied.
+        operations: multiply-adds done, and `live_operations` those for samples not all zero.
+        scattered: whether the first layer met only the non-zeros of its samples.
+        rows_saved: by filter, the rows it took out.
+        sample_layers_saved: by filter, how many layers they no longer passed, added up.
     """
 
     def __init__(self, layers: int, samples: int) -> None:
         self.samples = samples
         self.processed = np.zeros(layers, np.int64)
-        self.living = np.zeros(layers, np.int64)
         self.operations = 0
         self.live_operations = 0
-        self._arriving = samples  # samples of this batch not all zero so far
         self.scattered = False
         self.rows_saved = {"zero": 0, "unique": 0, "fixed point": 0}
         self.sample_layers_saved = {"zero": 0, "unique": 0, "fixed point": 0}
+        self._arriving = samples  # samples of this batch not all zero so far
 
-    def add_segment(
-        self,
-        begin: int,
-        layers: list[PackedLayer],
-        segment: SegmentOutput,
-        scattered: Matrix | None,
-    ) -> None:
-        """Count a segment; a scattered first layer met the non-zeros of its samples only."""
-        end = begin + len(layers)
-        self.processed[begin:end] += segment.processed
-        self.living[begin:end] += segment.living
-        costs = np.array([layer.multiply_adds for layer in layers], np.float64)
-        if scattered is not None and not isinstance(scattered, np.ndarray):
-            self.scattered = True
-            costs[0] *= scattered.nnz / (scattered.shape[0] * scattered.shape[1])
+    def add_segment(self, begin: int, segment: SegmentOutput, costs: NDArray[np.float64]) -> None:
+        """Count some layers; `costs` are the multiply-adds of each for one sample."""
+        self.processed[begin : begin + len(costs)] += segment.processed
         self.operations += int(segment.processed @ costs)
         self.live_operations += int(self._live(begin, segment) @ costs)
 
@@ -81,31 +55,42 @@ class Account:
             self.rows_saved[reason] += rows
             self.sample_layers_saved[reason] += rows * (len(self.processed) - position)
 
-    def report(self, run: Run, seconds: float, categories: int) -> Report:
-        connections = run.plan.savings.connections_before
+    def report(
+        self,
+        program: Program[Any, Any],
+        filter: Filter,
+        *,
+        seconds: float,
+        categories: int,
+        threads: int,
+        instruction_set: str,
+    ) -> Report:
+        """All that was counted, in words and numbers."""
+        connections = program.savings.connections_before
         return Report(
             samples=self.samples,
-            layers=len(run.plan.network),
+            layers=len(program.network),
             connections=connections,
             nominal_operations=connections * self.samples,
             effective_operations=self.operations,
             live_operations=self.live_operations,
             seconds=seconds,
-            compile_seconds=run.plan.compile_seconds,
-            threads=run.threads,
-            instruction_set=instruction_set(),
+            compile_seconds=program.compile_seconds,
+            threads=threads,
+            instruction_set=instruction_set,
             strategy="plan",
-            filter=run.filter,
+            filter=filter,
             categories=categories,
-            shortcuts=self._shortcuts(run),
+            shortcuts=self._shortcuts(program, filter),
         )
 
-    def _shortcuts(self, run: Run) -> list[Shortcut]:
-        plan, savings = run.plan, run.plan.savings
-        sample_layers = self.samples * run.layers
+    def _shortcuts(self, program: Program[Any, Any], filter: Filter) -> list[Shortcut]:
+        savings, blocks = program.savings, program.blocks
+        sample_layers = self.samples * program.depth
         shared = self.sample_layers_saved
         dropped = sample_layers - int(self.processed.sum()) - sum(shared.values())
         kept = savings.connections_after / max(savings.connections_before, 1)
+        drops = filter != "none" and bool(program.exits.zero.any())
 
         def share(count: int) -> str:
             return f"{count / max(sample_layers, 1):.2%} of all sample-layers skipped"
@@ -124,12 +109,7 @@ class Account:
                 f"{savings.constant:,} constant and {savings.unread:,} unread neurons",
                 savings.constant + savings.unread > 0,
             ),
-            Shortcut(
-                "group",
-                "rows with the same columns",
-                f"{plan.blocks:,} dense blocks",
-                plan.blocks > 0,
-            ),
+            Shortcut("group", "rows with the same columns", f"{blocks:,} dense blocks", blocks > 0),
             Shortcut(
                 "sparse input",
                 "a zero adds nothing",
@@ -139,16 +119,16 @@ class Account:
             Shortcut(
                 "zero filter",
                 "relu(bias) = 0 in every later layer"
-                if bool(run.droppable.any())
+                if drops
                 else "one row stands for all dead samples",
                 share(max(dropped, 0) + shared["zero"]),
-                run.filter != "none" and dropped + shared["zero"] > 0,
+                filter != "none" and dropped + shared["zero"] > 0,
             ),
             Shortcut(
                 "unique filter",
                 "rows equal bit for bit",
                 f"{self.rows_saved['unique']:,} rows, {share(shared['unique'])}",
-                run.filter == "unique" and self.rows_saved["unique"] > 0,
+                filter == "unique" and self.rows_saved["unique"] > 0,
             ),
             Shortcut(
                 "fixed point",

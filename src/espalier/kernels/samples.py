@@ -46,6 +46,11 @@ def check_samples(x: Any, width: int) -> Matrix:
         return _check_csr(matrix)
 
 
+def density(x: Matrix) -> float:
+    """The share of the entries that are stored."""
+    return 1.0 if isinstance(x, np.ndarray) else x.nnz / (x.shape[0] * x.shape[1])
+
+
 def native_samples(x: Matrix, index: NDArray[np.int64] | None) -> Samples:
     """The rows `index` of a matrix, None for all, as the engine takes them."""
     if isinstance(x, np.ndarray):

@@ -135,7 +135,7 @@ def zeroskip_backward_input(
     needed: Mask | None = None,
     threads: int | None = None,
 ) -> Floats:
-    """Gradient of the input, skipping zeros of ``dy`` or entries nobody needs.
+    """Gradient of the input, skipping zeros of ``dy`` or entries that are not needed.
 
     Arguments:
         dy: gradient of the output, as `zeroskip_forward` shapes it.

@@ -64,7 +64,7 @@ def read_chain(model: Any) -> list[Layer]:
 
 
 class _Chain:
-    """The links so far, and the selection that waits for the next linear layer."""
+    """The links so far, and the selection that the next linear layer reads from."""
 
     def __init__(self) -> None:
         self._links: list[_Link] = []
@@ -75,9 +75,14 @@ class _Chain:
         if kind in _NO_CHANGE or (kind == "Flatten" and step.start_dim == 1):
             return
         if hasattr(step, "indices") and not hasattr(step, "weight"):
-            self._select(name, step)
+            if self._selection is not None:
+                raise NetworkError(
+                    f"{name} selects from the selection {self._selection[0]}; {_FIX}"
+                )
+            self._selection = (name, step.indices.cpu().numpy(), int(step.in_features))
         elif hasattr(step, "row_offsets") or _is(step, "Linear"):
-            self._append(_Link(self._placed(_weights(step)), _bias(step)))
+            bias = np.zeros(int(step.out_features)) if step.bias is None else _numbers(step.bias)
+            self._links.append(_Link(self._over_all(_weights(step)), bias))
         elif _is(step, "BatchNorm1d"):
             self._normalise(name, step)
         elif kind in ("ReLU", "ZeroSkipReLU", "relu", "relu_"):
@@ -94,15 +99,7 @@ class _Chain:
             raise NetworkError(f"the model has no linear layer; {_FIX}")
         return self._links
 
-    def _append(self, link: _Link) -> None:
-        self._links.append(link)
-
-    def _select(self, name: str, step: Any) -> None:
-        if self._selection is not None:
-            raise NetworkError(f"{name} selects from the selection {self._selection[0]}; {_FIX}")
-        self._selection = (name, step.indices.cpu().numpy(), int(step.in_features))
-
-    def _placed(self, weights: sp.csr_array[Any, tuple[int, int]]) -> Any:
+    def _over_all(self, weights: sp.csr_array[Any, tuple[int, int]]) -> Any:
         """The weights over all features, where only some were selected."""
         if self._selection is None:
             return weights
@@ -116,7 +113,7 @@ class _Chain:
         scale, shift = _affine(name, step)
         last = self._links[-1] if self._links else None
         if last is None or last.activation != "identity" or self._selection is not None:
-            self._append(_Link(self._placed(sp.csr_array(sp.diags_array(scale))), shift))
+            self._links.append(_Link(self._over_all(sp.csr_array(sp.diags_array(scale))), shift))
             return
         weights = sp.csr_array(last.weights.multiply(scale[:, np.newaxis]))
         self._links[-1] = _Link(weights, last.bias * scale + shift)
@@ -180,18 +177,13 @@ def _is(step: Any, name: str) -> bool:
 
 def _weights(module: Any, dtype: DTypeLike = np.float64) -> sp.csr_array[Any, tuple[int, int]]:
     if not hasattr(module, "row_offsets"):
-        return sp.csr_array(_numbers(module.weight.flatten(1), dtype))
+        weight = module.weight.flatten(1) if module.weight.ndim > 2 else module.weight
+        return sp.csr_array(_numbers(weight, dtype))
     columns, offsets = (each.cpu().numpy() for each in (module.column_indices, module.row_offsets))
     arrays = _numbers(module.values, dtype), columns, offsets
     return sp.csr_array(
         arrays, shape=(int(module.out_features), int(module.in_features)), copy=True
     )
-
-
-def _bias(step: Any) -> NDArray[np.float64]:
-    if step.bias is None:
-        return np.zeros(int(step.out_features))
-    return _numbers(step.bias)
 
 
 def _affine(name: str, norm: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -134,7 +134,8 @@ class Network(Sequence[Layer]):
     def __getitem__(self, index: slice) -> Network: ...
     def __getitem__(self, index: int | slice) -> Layer | Network:
         if isinstance(index, slice):
-            return Network(self._source[index])
+            held = not self.is_lazy
+            return Network([*self][index] if held else self._source[index])
         position = range(len(self))[index]
         layer = self._source.layer(position)
         if self.is_lazy:
@@ -179,13 +180,6 @@ class _HeldLayers(LayerSource):
 
     def layer(self, index: int) -> Layer:
         return self._layers[index]
-
-    @overload
-    def __getitem__(self, index: int) -> Layer: ...
-    @overload
-    def __getitem__(self, index: slice) -> LayerSource: ...
-    def __getitem__(self, index: int | slice) -> Layer | LayerSource:
-        return _HeldLayers(self._layers[index]) if isinstance(index, slice) else self._layers[index]
 
 
 class _LayerSubset(LayerSource):

@@ -1,5 +1,7 @@
 """PyTorch layers that leave out zeros: those of activations and gradients, and those of weights."""
 
+import sys
+
 from espalier.errors import MissingExtraError
 
 try:
@@ -26,3 +28,7 @@ __all__ = [
     "patterns",
     "updaters",
 ]
+
+# Users import these two as modules of this package.
+sys.modules[f"{__name__}.patterns"] = patterns
+sys.modules[f"{__name__}.updaters"] = updaters

@@ -1,4 +1,4 @@
-"""Owners by number alone, whatever the rows hold: the baselines of every partition."""
+"""Owners by row number alone, whatever the rows hold: the baselines of every partition."""
 
 from __future__ import annotations
 
@@ -6,22 +6,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def share_out(rows: int, parts: int, method: str, seed: int, boundary: int) -> NDArray[np.int32]:
+def block_owners(rows: int, parts: int) -> NDArray[np.int32]:
+    """Rows as they stand, in equal blocks.
+
+    >>> block_owners(5, 2).tolist()
+    [0, 0, 0, 1, 1]
+    """
+    return (np.arange(rows, dtype=np.int64) * parts // max(rows, 1)).astype(np.int32)
+
+
+def baseline_owners(
+    rows: int, parts: int, method: str, seed: int, boundary: int
+) -> NDArray[np.int32]:
     """The part of every row of a boundary.
 
     Arguments:
         method: ``"random"``, ``"hash"``, or blocks of rows as they stand.
         boundary: 0 is the inputs, 1 the rows of the first layer.
     """
-    numbers = np.arange(rows, dtype=np.int64)
-    blocks = (numbers * parts // max(rows, 1)).astype(np.int32)
     if method == "random":
         # Raw words, unlike permutations, are the same under every version of numpy.
         bits = np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(boundary,)))
-        return blocks[np.argsort(bits.random_raw(rows), kind="stable")]
+        return block_owners(rows, parts)[np.argsort(bits.random_raw(rows), kind="stable")]
     if method == "hash":
-        return (_mixed(numbers.astype(np.uint64), seed) % np.uint64(parts)).astype(np.int32)
-    return blocks
+        return (_mixed(np.arange(rows, dtype=np.uint64), seed) % np.uint64(parts)).astype(np.int32)
+    return block_owners(rows, parts)
 
 
 def _mixed(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

@@ -1,7 +1,7 @@
-"""One layer as a hypergraph: what is cut costs exactly the words that are sent.
+"""One layer as a hypergraph, whose cut is exactly the words that are sent.
 
 Vertices are rows, weighted by their non-zeros; nets are columns, joining the rows that read them
-and the part that owns the input, which is a vertex nobody may move. The connectivity of a net less
+and the part that owns the input, which is a fixed vertex. The connectivity of a net less
 one is how often its activation is sent.
 
 Two contractions leave the problem as it is and make it much smaller: rows with the same columns
@@ -25,6 +25,7 @@ from espalier.kernels.rows import first_equal_patterns
 from espalier.network import Layer
 
 Ints = NDArray[np.int64]
+Owners = NDArray[np.int32]  # the part of every input, row or vertex
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Hypergraph:
     costs: Ints
 
     @classmethod
-    def of(cls, layer: Layer, owners: NDArray[np.int32] | None, parts: int) -> Hypergraph:
+    def of(cls, layer: Layer, owners: Owners | None, parts: int) -> Hypergraph:
         """The hypergraph of a layer whose inputs have these owners, or none yet."""
         vertex_of, weights = _contract_rows(layer, parts)
         offsets, pins = _readers(layer, vertex_of, len(weights))
@@ -81,8 +82,8 @@ class Hypergraph:
 
         Much smaller where the owners of columns with equal readers differ.
         """
-        nobody = np.full(self.nets, -1, np.int64)
-        offsets, pins, costs, _ = _contract_columns(self.offsets, self.pins, nobody, self.costs)
+        no_owner = np.full(self.nets, -1, np.int64)
+        offsets, pins, costs, _ = _contract_columns(self.offsets, self.pins, no_owner, self.costs)
         sizes = np.diff(offsets)
         shared = sizes > 1
         bounds = np.concatenate([[0], np.cumsum(sizes[shared])])
@@ -103,7 +104,7 @@ class Hypergraph:
         return len(self.costs)
 
     def words(self, part_of_vertex: NDArray[np.integer], parts: int) -> int:
-        """Connectivity less one, summed over nets with their costs: the words a cut sends."""
+        """Connectivity less one, summed over nets with their costs: the words sent."""
         every = np.arange(self.nets)
         moved = np.repeat(every, np.diff(self.offsets)) * parts
         held = np.repeat(every, np.diff(self.fixed_offsets)) * parts
@@ -113,9 +114,7 @@ class Hypergraph:
         return int((self.costs * np.maximum(connectivity - 1, 0)).sum())
 
 
-def readers_of(
-    layer: Layer, owners: NDArray[np.int32], parts: int
-) -> sp.csr_array[np.bool_, tuple[int, int]]:
+def readers_of(layer: Layer, owners: Owners, parts: int) -> sp.csr_array[np.bool_, tuple[int, int]]:
     """The parts that read each input of a layer, ``[inputs, parts]``.
 
     >>> readers_of(Layer([[1.0, 1.0], [1.0, 0.0]], 0.0), np.array([0, 1]), 2).toarray().tolist()

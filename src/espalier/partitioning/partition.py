@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from espalier.errors import FileError, InputError
 from espalier.files.container import Format, read_tensors, write_tensors
 from espalier.network import Network
-from espalier.partitioning.report import PartitionReport
+from espalier.partitioning.report import PEERS, PartitionReport
 from espalier.progress import Progress
 
 PARTITION = Format("espalier-partition", 2, ("partition",))
@@ -55,19 +55,12 @@ class Partition:
     def __post_init__(self) -> None:
         if isinstance(self.parts, bool) or not isinstance(self.parts, int) or self.parts < 1:
             raise InputError(f"parts is {self.parts!r}, wanted a whole number from 1 up")
-        checked = []
-        for index, given in enumerate(self.owners):
-            each = np.asarray(given)
-            if each.ndim != 1 or (each.dtype.kind not in "iu" and each.size):
-                raise InputError(f"owners[{index}] is {each.dtype} {list(each.shape)}, wanted ints")
-            if len(each) and not 0 <= each.min() <= each.max() < self.parts:
-                raise InputError(
-                    f"owners[{index}] holds parts {each.min()} to {each.max()}, wanted 0 to "
-                    f"{self.parts - 1}"
-                )
-            kept = each.astype(np.int32)
-            kept.flags.writeable = False
-            checked.append(kept)
+        checked = [
+            checked_owners(f"owners[{index}]", each, self.parts)
+            for index, each in enumerate(self.owners)
+        ]
+        for each in checked:
+            each.flags.writeable = False
         object.__setattr__(self, "owners", checked)
 
     def __repr__(self) -> str:
@@ -103,14 +96,30 @@ class Partition:
                     f"{width:,}: it belongs to another; partition this network"
                 )
 
-    def report(self, network: Network, *, progress: Progress | None = None) -> PartitionReport:
+    def report(
+        self,
+        network: Network,
+        *,
+        peers: Sequence[str] = PEERS,
+        progress: Progress | None = None,
+    ) -> PartitionReport:
         """What the parts send each other, beside random rows and blocks of rows.
 
         Arguments:
             network: the one that was partitioned; its layers are read once.
+            peers: the methods to stand beside.
             progress: called as ``progress(done, total)`` layers.
         """
-        return PartitionReport.of(self, network, progress=progress)
+        self.check(network)
+        return PartitionReport.of(
+            network,
+            self.parts,
+            self.owners,
+            self.method,
+            self.seed,
+            peers=peers,
+            progress=progress,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file; what was there stays until the new one is whole.
@@ -122,6 +131,22 @@ class Partition:
         arrays = {f"owners.{index}": each.astype(narrow) for index, each in enumerate(self.owners)}
         about = {"parts": self.parts, "method": self.method, "seed": self.seed}
         write_tensors(Path(path), PARTITION, {"partition": about}, save_arrays(arrays))
+
+
+def checked_owners(name: str, owners: ArrayLike, parts: int) -> NDArray[np.int32]:
+    """A copy of the parts that own some neurons.
+
+    Raises:
+        InputError: they are no parts from 0 to ``parts - 1``.
+    """
+    given = np.asarray(owners)
+    if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
+        raise InputError(f"{name} is {given.dtype} {list(given.shape)}, wanted ints")
+    if len(given) and not 0 <= given.min() <= given.max() < parts:
+        raise InputError(
+            f"{name} holds parts {given.min()} to {given.max()}, wanted 0 to {parts - 1}"
+        )
+    return given.astype(np.int32)
 
 
 def load_partition(path: str | os.PathLike[str]) -> Partition:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 from pathlib import Path
 
 
+@functools.cache  # many cores have a long description
 def processor_name(description: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's model name, or its architecture where Linux does not tell."""
     try:

@@ -1,4 +1,7 @@
-"""Checkpoints: one safetensors file an epoch, checked by its own sum, the last two kept."""
+"""Checkpoints: one safetensors file an epoch, checked by its own sum, the last two kept.
+
+A state, such as any torch optimiser's, becomes flat tensors and JSON, without pickle.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
-from espalier.errors import FileError
+from espalier.errors import FileError, InputError
 from espalier.files.container import Format, read_tensors, write_tensors
-from espalier.training.state_tree import pack, unpack
 
 CHECKPOINT = Format("espalier-checkpoint", 2, ("state",))
 KEPT = 2
 NAME, SUFFIX = "epoch-{:05d}", ".safetensors"
+TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # of a state
 
 
 class Checkpoint(NamedTuple):
@@ -43,14 +47,17 @@ def write(folder: Path, epochs: int, state: Mapping[str, Any]) -> Path:
     return path
 
 
-def outdated(newest_first: Sequence[Path], written: Path) -> list[Path]:
+def outdated(checkpoints: Sequence[Path], written: Path) -> list[Path]:
     """The checkpoints to remove once one is written: those after it, and old ones before it.
+
+    Arguments:
+        checkpoints: all of them, the newest first.
 
     >>> [path.name for path in outdated([Path("4"), Path("3"), Path("2"), Path("1")], Path("3"))]
     ['4', '1']
     """
-    place = newest_first.index(written)
-    return [*newest_first[:place], *newest_first[place + KEPT :]]
+    place = checkpoints.index(written)
+    return [*checkpoints[:place], *checkpoints[place + KEPT :]]
 
 
 def read(path: Path) -> Checkpoint:
@@ -61,7 +68,10 @@ def read(path: Path) -> Checkpoint:
     """
     contents = read_tensors(path, CHECKPOINT, load, _checksum_1)
     content = contents.values["state"]
-    return Checkpoint(content["epochs"], unpack(content["state"], contents.tensors))
+    try:
+        return Checkpoint(content["epochs"], unpack(content["state"], contents.tensors))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{path} is damaged: its state lacks or misuses {error}") from error
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[FileError]]:
@@ -87,6 +97,64 @@ def newest_first(folder: Path, suffix: str = SUFFIX) -> list[Path]:
     matches = {path: pattern.fullmatch(path.name) for path in folder.glob("epoch-*")}
     epochs = {path: int(match[1]) for path, match in matches.items() if match}
     return sorted(epochs, key=lambda path: epochs[path], reverse=True)
+
+
+def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Split a state into JSON and tensors; `unpack` puts it together again, types and all.
+
+    Arguments:
+        state: dicts, lists and tuples of tensors, numbers, texts, booleans and None.
+
+    Returns:
+        The JSON value, and the tensors it names: copies that share no memory.
+
+    Raises:
+        InputError: something else is in it.
+
+    >>> tree, tensors = pack({0: torch.ones(2), "betas": (0.9, 0.999)})
+    >>> unpack(tree, tensors)
+    {0: tensor([1., 1.]), 'betas': (0.9, 0.999)}
+    """
+    tensors: dict[str, Tensor] = {}
+    return _pack(state, "", tensors), tensors
+
+
+def unpack(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The state that `pack` was given.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
+    if isinstance(tree, list):
+        return [unpack(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if TENSOR in tree:
+        return tensors[tree[TENSOR]]
+    if TUPLE in tree:
+        return tuple(unpack(item, tensors) for item in tree[TUPLE])
+    if PAIRS in tree:
+        return {key: unpack(value, tensors) for key, value in tree[PAIRS]}
+    return {key: unpack(value, tensors) for key, value in tree.items()}
+
+
+def _pack(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(state, Tensor):
+        tensors[name] = state.detach().clone(memory_format=torch.contiguous_format)
+        return {TENSOR: name}
+    if isinstance(state, Mapping):
+        packed = [(key, _pack(value, f"{name}/{key}", tensors)) for key, value in state.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key, _ in packed):
+            return dict(packed)
+        return {PAIRS: [[key, value] for key, value in packed]}
+    if isinstance(state, list | tuple):
+        items = [_pack(item, f"{name}/{index}", tensors) for index, item in enumerate(state)]
+        return {TUPLE: items} if isinstance(state, tuple) else items
+    if state is None or isinstance(state, bool | int | float | str):
+        return state
+    raise InputError(
+        f"state{name} is a {type(state).__name__}, wanted tensors, numbers, texts and None alone"
+    )
 
 
 def _checksum_1(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:

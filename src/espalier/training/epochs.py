@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, TypeVar
 
-from espalier.errors import FileError, TrainingError
+from espalier.errors import TrainingError
 from espalier.progress import Progress, Watch, silent
-from espalier.training.checkpoint import Checkpoint
 from espalier.training.data import Data
 from espalier.training.loop import Means, Trainer, train_epoch
+from espalier.training.run_directory import RunDirectory
 from espalier.training.settings import Settings
 
 M = TypeVar("M")  # the metrics of an epoch, a dataclass
-
-
-class Store(Protocol):
-    """Where a training keeps its metrics and checkpoints, such as a `RunDirectory`."""
-
-    path: Path
-
-    def save(self, epochs: int, state: Mapping[str, Any], metrics: Any) -> None:
-        """Add the metrics of an epoch, then write a checkpoint that knows of them."""
-
-    def newest(self) -> tuple[Checkpoint | None, list[FileError]]:
-        """The newest whole checkpoint, or None, and why newer ones were refused."""
-
-    def changes(self) -> list[str]:
-        """What is not as it was when the training began, and may change the last bits."""
-
-    def rewrite_metrics(self, history: Sequence[Any]) -> None:
-        """Leave the metrics of these epochs alone."""
 
 
 class EpochLoop(ABC, Generic[M]):
@@ -46,7 +27,7 @@ class EpochLoop(ABC, Generic[M]):
     Arguments:
         settings: checked.
         data: of the size the model wants.
-        store: for metrics and checkpoints; None to write nothing.
+        directory: for metrics and checkpoints; None to write nothing.
 
     Attributes:
         trainer: of the network in training.
@@ -55,8 +36,8 @@ class EpochLoop(ABC, Generic[M]):
 
     trainer: Trainer
 
-    def __init__(self, settings: Settings, data: Data, store: Store | None) -> None:
-        self.settings, self.data, self.store = settings, data, store
+    def __init__(self, settings: Settings, data: Data, directory: RunDirectory | None) -> None:
+        self.settings, self.data, self.directory = settings, data, directory
         self.history: list[M] = []
 
     @abstractmethod
@@ -81,12 +62,12 @@ class EpochLoop(ABC, Generic[M]):
 
     def resume(self, on_notice: Callable[[str], None]) -> None:
         """Go on from the newest whole checkpoint; without any, from the beginning."""
-        assert self.store is not None
-        anew = f"{self.store.path} has no whole checkpoint; starting anew"
+        assert self.directory is not None
+        anew = f"{self.directory.path} has no whole checkpoint; starting anew"
         self.load_newest(on_notice, otherwise=anew)
-        for change in self.store.changes():
+        for change in self.directory.changes():
             on_notice(f"{change}: the last bits may differ from an unbroken training")
-        self.store.rewrite_metrics(self.history)
+        self.directory.rewrite_metrics(self.history)
 
     def load_newest(self, on_notice: Callable[[str], None], *, otherwise: str) -> bool:
         """Take the state of the newest whole checkpoint, if there is one; nothing is written.
@@ -98,8 +79,8 @@ class EpochLoop(ABC, Generic[M]):
         Returns:
             Whether there is one.
         """
-        assert self.store is not None
-        newest, refused = self.store.newest()
+        assert self.directory is not None
+        newest, refused = self.directory.newest()
         for error in refused:
             then = otherwise if newest is None else f"using that of epoch {newest.epochs}"
             on_notice(f"{error}; {then}")
@@ -118,8 +99,8 @@ class EpochLoop(ABC, Generic[M]):
             with watch(task, "steps") as progress:
                 metrics = self._train(epoch, progress)
             self.history.append(metrics)
-            if self.store is not None:
-                self.store.save(epoch + 1, self.state_dict(), metrics)
+            if self.directory is not None:
+                self.directory.save(epoch + 1, self.state_dict(), metrics)
             if on_epoch is not None:
                 on_epoch(metrics)
 
@@ -140,6 +121,6 @@ class EpochLoop(ABC, Generic[M]):
 
     def _advice(self, epoch: int) -> str:
         kept = ""
-        if self.store is not None and epoch > 0:
-            kept = f"the checkpoint of epoch {epoch} in {self.store.path} is whole; "
+        if self.directory is not None and epoch > 0:
+            kept = f"the checkpoint of epoch {epoch} in {self.directory.path} is whole; "
         return f"{kept}train anew with a lower learning rate"

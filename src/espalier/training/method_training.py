@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from espalier.training.context import TrainingContext
-from espalier.training.epochs import EpochLoop, Store
+from espalier.training.epochs import EpochLoop
 from espalier.training.loop import Means, accuracy
 from espalier.training.phase_trainer import PhaseTrainer
 from espalier.training.phases import Phase
+from espalier.training.run_directory import RunDirectory
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class MethodTraining(EpochLoop[EpochMetrics]):
     Arguments:
         context: what to train on what.
         phases: of the method, with their epochs.
-        store: for metrics and checkpoints; None to write nothing.
+        directory: for metrics and checkpoints; None to write nothing.
 
     Attributes:
         trainer: of the phase that runs, or ran last.
@@ -68,9 +69,9 @@ class MethodTraining(EpochLoop[EpochMetrics]):
     trainer: PhaseTrainer
 
     def __init__(
-        self, context: TrainingContext, phases: Sequence[Phase], store: Store | None
+        self, context: TrainingContext, phases: Sequence[Phase], directory: RunDirectory | None
     ) -> None:
-        super().__init__(context.settings, context.data, store)
+        super().__init__(context.settings, context.data, directory)
         self.context = context
         self._phases = list(phases)
         self.trainer = self._phases[0].begin(context, context.build())

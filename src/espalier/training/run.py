@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 from espalier.errors import InputError
+from espalier.files.atomic import replacing_file
 from espalier.fssl import Groups, TimeModel, find_groups
 from espalier.nn.networks import image_side
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch, silent
 from espalier.training.compaction import summarise
 from espalier.training.context import TrainingContext, build_start
-from espalier.training.data import load_for
+from espalier.training.data import Data, load_for
 from espalier.training.footprint import make_time_model
 from espalier.training.method_training import EpochMetrics, MethodTraining
 from espalier.training.methods import check_target, phases_of
 from espalier.training.phases import check_steps
 from espalier.training.result import TrainingResult
-from espalier.training.run_directory import RunDirectory
+from espalier.training.run_directory import RunDirectory, save_model
 from espalier.training.settings import Settings
 
 
@@ -77,7 +80,7 @@ def train(
                 training.resume(on_notice)
             training.run(watch, on_epoch)
             result = summarise(training)
-            return result if directory is None else directory.save_result(result, data)
+            return result if directory is None else _save(result, directory, data)
 
 
 def _times(
@@ -96,3 +99,12 @@ def _times(
     if directory is not None:
         directory.create(settings, fingerprint, times.to_json())
     return times
+
+
+def _save(result: TrainingResult, directory: RunDirectory, data: Data) -> TrainingResult:
+    """Write ``model.safetensors`` and ``result.json``; returns the result with its path."""
+    save_model(result.model, directory.model, result.settings, data)
+    result = replace(result, path=directory.model)
+    with replacing_file(directory.path / "result.json") as file:
+        file.write((json.dumps(result.to_json(), indent=2) + "\n").encode())
+    return result

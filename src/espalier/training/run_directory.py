@@ -13,7 +13,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,6 @@ from espalier.timing.processor import processor_name
 from espalier.training import checkpoint
 from espalier.training.checkpoint import Checkpoint
 from espalier.training.data import Data
-from espalier.training.result import TrainingResult
 from espalier.training.settings import Settings
 
 # What `run.json` of a training in one process and of one on several ranks holds.
@@ -60,33 +59,29 @@ class RunDirectory:
         """Whether there is a training to go on with."""
         return self._run.exists()
 
-    def check_free(self) -> None:
-        """Refuse a directory that holds a training already.
+    def check(self, *, resume: bool) -> None:
+        """Refuse what `held` would refuse, and make nothing.
 
         Raises:
-            FileError: it does.
+            FileError: another process trains in it; there is a training where a new one is to
+                begin, or none to go on with.
         """
-        if self.begun:
-            raise FileError(
-                f"{self.path} holds a training already: resume it, or give another folder"
-            )
+        self._check_begun(resume)
+        if self.path.is_dir():
+            with self._locked():
+                pass
 
     @contextmanager
     def held(self, *, resume: bool) -> Iterator[None]:
         """The directory for one training alone, for the block; made for a new training.
 
         Raises:
-            FileError: another process trains in it; there is a training where a new one is to
-                begin, or none to go on with.
+            FileError: as for `check`, or it cannot be made.
         """
-        if resume:
-            self.run()
-        else:
-            self.check_free()
-            _make(self.path)
-        with self.locked():
-            if not resume:
-                self.check_free()
+        self._check_begun(resume)
+        _make(self.path)
+        with self._locked():
+            self._check_begun(resume)
             yield
 
     def create(self, settings: Settings, fingerprint: str, time: str | None = None) -> None:
@@ -107,29 +102,6 @@ class RunDirectory:
         }
         times = {} if time is None else {"time": json.loads(time)}
         write_json(self._run, self.kind, {**run, **times})
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the directory for the block; a kill gives it free.
-
-        Raises:
-            FileError: another process trains in it.
-        """
-        with reading(self.path):
-            handle = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(handle)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise FileError(f"cannot lock {self.path}: {error.strerror}") from error
-            raise FileError(
-                f"another training runs in {self.path}: wait for its end, or give another folder"
-            ) from error
-        try:
-            yield
-        finally:
-            os.close(handle)
 
     def run(self) -> dict[str, Any]:
         """What `create` wrote.
@@ -155,21 +127,29 @@ class RunDirectory:
         Raises:
             InputError: names what differs.
         """
-        run = self.run()
+        self.check_settings(settings)
+        if self.run()["data"] != fingerprint:
+            raise InputError(
+                f"{self.path} was begun with other data than {settings.data} holds now (their "
+                "fingerprints differ); restore it, or begin in another folder"
+            )
+
+    def check_settings(self, settings: Settings) -> None:
+        """Refuse to go on with other settings than those that a training was begun with.
+
+        Raises:
+            InputError: names those that differ.
+        """
+        was = self.run()["settings"]
         differences = [
-            f"{name} is {value!r}, was {run['settings'].get(name)!r}"
+            f"{name} is {value!r}, was {was.get(name)!r}"
             for name, value in settings.to_json().items()
-            if name != "data" and value != run["settings"].get(name)
+            if name != "data" and value != was.get(name)
         ]
         if differences:
             raise InputError(
                 f"{self.path} was begun with other settings: {'; '.join(differences)}; resume with "
                 "the same, or begin in another folder"
-            )
-        if run["data"] != fingerprint:
-            raise InputError(
-                f"{self.path} was begun with other data than {settings.data} holds now (their "
-                "fingerprints differ); restore it, or begin in another folder"
             )
 
     def changes(self) -> list[str]:
@@ -204,13 +184,36 @@ class RunDirectory:
         with replacing_file(self._metrics) as file:
             file.write("".join(map(_line, history)).encode())
 
-    def save_result(self, result: TrainingResult, data: Data) -> TrainingResult:
-        """Write ``model.safetensors`` and ``result.json``; returns the result with its path."""
-        save_model(result.model, self.model, result.settings, data)
-        result = replace(result, path=self.model)
-        with replacing_file(self.path / "result.json") as file:
-            file.write((json.dumps(result.to_json(), indent=2) + "\n").encode())
-        return result
+    def _check_begun(self, resume: bool) -> None:
+        if resume:
+            self.run()
+        elif self.begun:
+            raise FileError(
+                f"{self.path} holds a training already: resume it, or give another folder"
+            )
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other trainings out of the directory for the block; a kill gives it free.
+
+        Raises:
+            FileError: another process trains in it.
+        """
+        with reading(self.path):
+            handle = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(handle)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise FileError(f"cannot lock {self.path}: {error.strerror}") from error
+            raise FileError(
+                f"another training runs in {self.path}: wait for its end, or give another folder"
+            ) from error
+        try:
+            yield
+        finally:
+            os.close(handle)
 
 
 def save_model(model: nn.Module, path: Path, settings: Settings, data: Data) -> None:

@@ -25,7 +25,11 @@ def test_settings_travel_as_json() -> None:
     assert Settings.from_dict(there) == SETTINGS
 
 
-def test_progress_is_passed_on() -> None:
+def test_progress_is_passed_on_from_any_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
     stages: dict[str, list[tuple[int, int]]] = {}
 
     @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.challenge.contest import reference
+from benchmarks.challenge.comparison import reference
 from espalier import challenge_images, compile, radixnet
 from espalier.network import Network
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.challenge import SECTIONS, Settings, Size, run
+from benchmarks.challenge import CHALLENGE, Settings, Size
 from benchmarks.harness.report import Report
 from espalier import InputError, MissingExtraError
 
@@ -33,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def report(folder: Path) -> Report:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
-    return run(TINY, tuple(SECTIONS), output=folder)
+    return CHALLENGE.run(TINY, tuple(CHALLENGE.sections), output=folder)
 
 
 def test_every_section_has_an_answer(report: Report) -> None:
@@ -106,7 +106,7 @@ def test_ceiling_counts_live_samples_only(report: Report) -> None:
 def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("torch", "graphblas"):
         monkeypatch.setitem(sys.modules, module, None)
-    page = run(TINY, ["structureless"]).to_markdown()
+    page = CHALLENGE.run(TINY, ["structureless"]).to_markdown()
     for name in ("torch CSR", "GraphBLAS"):
         assert f"Skipped: 256x4, {name}: the peer {name} needs" in page
     assert "pip install 'matplotlib" in page and "scipy CSR" in page
@@ -114,20 +114,20 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 def test_no_peers_means_none() -> None:
     settings = Settings.from_dict(TINY.to_dict() | {"peers": False})
-    (answer,) = run(settings, ["structureless"]).answers
+    (answer,) = CHALLENGE.run(settings, ["structureless"]).answers
     assert [record["name"] for record in answer.records] == ["espalier"]
 
 
 def test_a_network_too_large_for_this_machine_is_skipped() -> None:
     settings = Settings.from_dict(TINY.to_dict() | {"networks": [Size(2**20, 100_000)]})
-    report = run(settings, ["strategies", "peers"])
+    report = CHALLENGE.run(settings, ["strategies", "peers"])
     assert report.to_markdown().count("its weights take") == 4
     assert list(report.tables()) == []
 
 
 def test_unknown_section() -> None:
     with pytest.raises(InputError, match="section is 'speed', wanted one of shortcuts"):
-        run(TINY, ["speed"])
+        CHALLENGE.run(TINY, ["speed"])
 
 
 def test_a_missing_plot_library_is_named_before_anything_is_measured(
@@ -135,5 +135,5 @@ def test_a_missing_plot_library_is_named_before_anything_is_measured(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'matplotlib"):
-        run(TINY, ["shortcuts"], output=tmp_path)
+        CHALLENGE.run(TINY, ["shortcuts"], output=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.fssl import Settings, forward, step
-from benchmarks.fssl.asked import trial
-from benchmarks.fssl.goals import DENSE, Goal
+from benchmarks.fssl.methods import DENSE, Target
 from benchmarks.fssl.trial import Trial
+from benchmarks.fssl.trial_grid import trial
 
 pytest.importorskip("sklearn")
 
@@ -41,7 +41,7 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 def ask(tiny: Settings) -> Callable[..., Trial]:
     """Makes trials of the tiny settings."""
 
-    def make(method: str = DENSE, goal: Goal | None = None, seed: int = 0) -> Trial:
-        return trial(tiny, method, goal, seed)
+    def make(method: str = DENSE, target: Target | None = None, seed: int = 0) -> Trial:
+        return trial(tiny, method, target, seed)
 
     return make

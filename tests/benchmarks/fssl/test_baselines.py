@@ -12,9 +12,9 @@ from torch import nn
 from benchmarks.fssl import baselines_shape, baselines_ssl, baselines_units
 from benchmarks.fssl.baselines_ssl import THRESHOLD, SSLTrainer, group_lasso
 from benchmarks.fssl.baselines_units import UnitPruningTrainer, norm_ranks, random_scores
-from benchmarks.fssl.goals import NORM, Goal
+from benchmarks.fssl.methods import NORM, Target
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.workshop import Workshop
+from benchmarks.fssl.trial_trainer import TrialTrainer
 from espalier import fssl
 from espalier.progress import silent
 from espalier.training.context import TrainingContext
@@ -22,7 +22,7 @@ from espalier.training.context import TrainingContext
 
 @pytest.fixture
 def context(ask: Callable[..., Trial]) -> TrainingContext:
-    return Workshop().context(ask(NORM, Goal("time", 0.4)), silent)
+    return TrialTrainer().context(ask(NORM, Target("time", 0.4)), silent)
 
 
 def train_a_little(trainer, steps: int) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from benchmarks.fssl import Settings, claims_size, claims_speed
 from benchmarks.fssl.claim import claim
-from benchmarks.fssl.entrants import TORCH, Entrant, Race
-from benchmarks.fssl.goals import DENSE, FSSL, MAGNITUDE, Goal
+from benchmarks.fssl.methods import DENSE, FSSL, MAGNITUDE, Target
+from benchmarks.fssl.timed_networks import TORCH, ForwardTimes, TimedNetwork
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.trials import Made
+from benchmarks.fssl.trials import TrialResult
 from benchmarks.harness.section import Record
 from espalier.progress import silent
 
@@ -20,19 +20,21 @@ ON_MNIST = Settings(mnist="folder", seeds=2)
 CASE = (1024, 1)
 
 
-def made(method: str, goal: Goal | None, seed: int, **said: object) -> Made:
-    trial = Trial(method, goal, seed, "mlp:300-100", "folder", 40, 1, 1024, "measured")
-    return Made(trial, {"of_weights": 266_200, "nonzeros": 0, "weights": 0, **said}, Path("none"))
+def made(method: str, target: Target | None, seed: int, **said: object) -> TrialResult:
+    trial = Trial(method, target, seed, "mlp:300-100", "folder", 40, 1, 1024, "measured")
+    return TrialResult(
+        trial, {"of_weights": 266_200, "nonzeros": 0, "weights": 0, **said}, Path("none")
+    )
 
 
 class Told:
     """Trials whose results are known without training."""
 
-    def __init__(self, said: dict[str, dict[str, float]]) -> None:
-        self.said = said
+    def __init__(self, figures: dict[str, dict[str, float]]) -> None:
+        self.figures = figures
 
-    def make(self, trial: Trial, watch: object) -> Made:
-        return made(trial.method, trial.goal, trial.seed, **self.said[trial.method])
+    def make(self, trial: Trial, watch: object) -> TrialResult:
+        return made(trial.method, trial.target, trial.seed, **self.figures[trial.method])
 
 
 @pytest.mark.parametrize(
@@ -71,11 +73,11 @@ def test_nothing_is_judged_elsewhere() -> None:
 
 
 def compared(ratio: float, error: float) -> Record:
-    dense = Entrant((made(DENSE, None, 0, error=0.016), made(DENSE, None, 1, error=0.018)))
-    fast = Entrant((made(FSSL, Goal("time", 0.13), 0, error=error),) * 2)
-    race = Race({CASE: {dense.label: [ratio, 2 * ratio], fast.label: [1.0, 2.0]}})
+    dense = TimedNetwork((made(DENSE, None, 0, error=0.016), made(DENSE, None, 1, error=0.018)))
+    fast = TimedNetwork((made(FSSL, Target("time", 0.13), 0, error=error),) * 2)
+    times = ForwardTimes({CASE: {dense.label: [ratio, 2 * ratio], fast.label: [1.0, 2.0]}})
     aim = claims_speed.Aim("compact over dense", 3.0, 0.019)
-    return claims_speed._compared(ON_MNIST, aim, fast, dense, race, CASE)
+    return claims_speed._compared(ON_MNIST, aim, fast, dense, times, CASE)
 
 
 def test_speed_is_a_ratio_seed_by_seed() -> None:
@@ -93,15 +95,15 @@ def test_speed_at_a_higher_error_is_no_success() -> None:
 
 
 def test_the_fastest_takes_part_among_those_of_kept_accuracy() -> None:
-    goals = [Goal("zeros", value) for value in (0.9, 0.95, 0.98)]
-    entrants = [
-        Entrant((made(MAGNITUDE, goal, 0, error=error),), TORCH)
-        for goal, error in zip(goals, (0.015, 0.016, 0.030), strict=True)
+    targets = [Target("zeros", value) for value in (0.9, 0.95, 0.98)]
+    networks = [
+        TimedNetwork((made(MAGNITUDE, target, 0, error=error),), TORCH)
+        for target, error in zip(targets, (0.015, 0.016, 0.030), strict=True)
     ]
-    allowed = claims_speed._within(0.018, entrants)
-    seconds = {each.label: [3.0 - place] for place, each in enumerate(entrants)}
-    race = Race({CASE: seconds})
-    assert race.fastest(entrants, CASE) is entrants[2]
-    assert race.fastest(allowed, CASE) is entrants[1]
-    assert claims_speed._within(0.001, entrants) == entrants[:1], "the most accurate"
-    assert entrants[1].label == "magnitude, CSR, zeros 0.95, torch CSR"
+    allowed = claims_speed._within(0.018, networks)
+    seconds = {each.label: [3.0 - place] for place, each in enumerate(networks)}
+    times = ForwardTimes({CASE: seconds})
+    assert times.fastest(networks, CASE) is networks[2]
+    assert times.fastest(allowed, CASE) is networks[1]
+    assert claims_speed._within(0.001, networks) == networks[:1], "the most accurate"
+    assert networks[1].label == "magnitude, CSR, zeros 0.95, torch CSR"

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fssl import METHODS, SECTIONS, Settings, run
-from benchmarks.fssl.claims_size import weights_goal, zeros_goal
-from benchmarks.fssl.goals import FSSL, MAGNITUDE, SCRATCH, SSL, WIDTH
+from benchmarks.fssl import FSSL as BENCHMARK
+from benchmarks.fssl import METHODS, Settings
+from benchmarks.fssl.claims_size import weights_target, zeros_target
+from benchmarks.fssl.methods import FSSL, MAGNITUDE, SCRATCH, SSL, WIDTH
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.workshop import Workshop
+from benchmarks.fssl.trial_trainer import TrialTrainer
 from benchmarks.harness.report import Report
 from espalier import InputError
 from espalier.errors import TrainingError
@@ -27,7 +28,7 @@ def records_of(report: Report, section: str) -> list[dict]:
 
 def test_every_method_is_compared(tiny: Settings, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    report = run(tiny, ["pareto"], output=tmp_path)
+    report = BENCHMARK.run(tiny, ["pareto"], output=tmp_path)
     records = records_of(report, "pareto")
     assert [record["method"] for record in records] == [*METHODS] * 2
     by_method = {record["method"]: record for record in records if record["seed"] == 0}
@@ -53,15 +54,15 @@ def test_every_method_is_compared(tiny: Settings, tmp_path: Path) -> None:
 def test_a_training_that_fails_is_skipped_by_name(
     tiny: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = Workshop.train
+    train = TrialTrainer.train
 
-    def fail(self: Workshop, trial: Trial, *rest: Any) -> Any:
+    def fail(self: TrialTrainer, trial: Trial, *rest: Any) -> Any:
         if trial.method == SSL:
             raise TrainingError("the loss is nan")
         return train(self, trial, *rest)
 
-    monkeypatch.setattr(Workshop, "train", fail)
-    report = run(replace(tiny, seeds=1, methods=(SSL,)), ["pareto"])
+    monkeypatch.setattr(TrialTrainer, "train", fail)
+    report = BENCHMARK.run(replace(tiny, seeds=1, methods=(SSL,)), ["pareto"])
     dense, skipped = records_of(report, "pareto")
     assert dense["method"] == "dense" and "the loss is nan" in skipped["skipped"]
     assert any(
@@ -70,7 +71,7 @@ def test_a_training_that_fails_is_skipped_by_name(
 
 
 def test_claims_are_measured_and_not_judged_on_digits(tiny: Settings) -> None:
-    report = run(tiny, ["claims"])
+    report = BENCHMARK.run(tiny, ["claims"])
     records = records_of(report, "claims")
     kinds = [record["claim"].partition(":")[0].partition(",")[0] for record in records]
     threads = len(tiny.forward_threads)
@@ -87,7 +88,7 @@ def test_claims_are_measured_and_not_judged_on_digits(tiny: Settings) -> None:
 
 
 def test_predictions_are_compared_with_times(tiny: Settings) -> None:
-    records = records_of(run(tiny, ["time"]), "time")
+    records = records_of(BENCHMARK.run(tiny, ["time"]), "time")
     assert [record["threads"] for record in records] == list(tiny.forward_threads)
     for record in records:
         assert 0.0 <= record["layers"]["median"] <= record["layers"]["worst"]
@@ -96,14 +97,14 @@ def test_predictions_are_compared_with_times(tiny: Settings) -> None:
 
 
 def test_goals_of_the_claims() -> None:
-    assert weights_goal(26_000).value * 266_200 == pytest.approx(26_000)
-    kept = round((1.0 - zeros_goal(56).value) * 266_200)
+    assert weights_target(26_000).value * 266_200 == pytest.approx(26_000)
+    kept = round((1.0 - zeros_target(56).value) * 266_200)
     assert 266_200 / kept >= 56.0
 
 
 def test_unknown_names_and_numbers_are_refused(tiny: Settings) -> None:
     with pytest.raises(InputError, match="section is 'speed', wanted one of pareto, claims, step"):
-        run(tiny, ["speed"])
+        BENCHMARK.run(tiny, ["speed"])
     with pytest.raises(InputError, match="method is 'l0', wanted one of dense, width"):
         Settings(methods=("l0",))
     with pytest.raises(InputError, match=r"times holds 1.5, wanted parts between 0 and 1"):
@@ -111,11 +112,16 @@ def test_unknown_names_and_numbers_are_refused(tiny: Settings) -> None:
     with pytest.raises(InputError, match="seeds is 0, wanted at least 1"):
         Settings(seeds=0)
     with pytest.raises(InputError, match="epochs is 2, wanted at least 3"):
-        run(replace(tiny, epochs=2), ["pareto"])
+        BENCHMARK.run(replace(tiny, epochs=2), ["pareto"])
 
 
 def test_quick_settings_measure_less() -> None:
     usual, quick = Settings(), Settings().quick()
     assert quick.seeds < usual.seeds and quick.epochs < usual.epochs
     assert len(quick.times) == len(quick.zeros) == len(quick.strengths) == 1
-    assert not quick.lenet5_times and set(SECTIONS) == {"pareto", "claims", "step", "time"}
+    assert not quick.lenet5_times and set(BENCHMARK.sections) == {
+        "pareto",
+        "claims",
+        "step",
+        "time",
+    }

@@ -1,4 +1,4 @@
-"""The section that times a training step: everybody is checked first."""
+"""The section that times a training step: all candidates is checked first."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.fssl import contestants, step
-from benchmarks.fssl.contestants import DENSE, HAND, ROWS, SPARSELAB, TRAVELLING, Problem
+from benchmarks.fssl import layer_candidates, step
+from benchmarks.fssl.layer_candidates import DENSE, HAND, ROWS, SPARSELAB, TRAVELLING, Problem
 from espalier import EspalierError
 from espalier.progress import silent
 
@@ -51,17 +51,17 @@ def test_everybody_is_checked_and_timed(no_sparselab: None) -> None:
 
 def test_sparselab_takes_part_where_it_is_installed() -> None:
     pytest.importorskip("sparselab")
-    entries = step.entrants(Problem.draw(40, 0.1, 16), 0.1)
+    entries = step.networks(Problem.draw(40, 0.1, 16), 0.1)
     entries[SPARSELAB].step()
 
 
-def test_a_contestant_that_is_wrong_is_not_timed(
+def test_a_candidate_that_is_wrong_is_not_timed(
     no_sparselab: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def wrong(problem: Problem) -> contestants.Contestant:
-        return contestants.dense(problem._replace(weight=problem.weight * 1.1))
+    def wrong(problem: Problem) -> layer_candidates.Candidate:
+        return layer_candidates.dense(problem._replace(weight=problem.weight * 1.1))
 
-    monkeypatch.setattr(contestants, "torch_csr", wrong)
+    monkeypatch.setattr(layer_candidates, "torch_csr", wrong)
     monkeypatch.setattr(step, "time_interleaved", lambda *_, **__: pytest.fail("it was timed"))
     with pytest.raises(EspalierError, match=r"torch CSR by hand: output is off by"):
         step.measure(Settings(), 40, 1, 0.1, silent)

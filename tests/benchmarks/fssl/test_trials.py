@@ -10,17 +10,17 @@ import pytest
 import torch
 
 from benchmarks.fssl import Settings
-from benchmarks.fssl.asked import trials_of
-from benchmarks.fssl.goals import FSSL, MAGNITUDE, RANDOM, SCRATCH, WIDTH, Goal
+from benchmarks.fssl.methods import FSSL, MAGNITUDE, RANDOM, SCRATCH, WIDTH, Target
 from benchmarks.fssl.trial import Trial
+from benchmarks.fssl.trial_grid import trials_of
+from benchmarks.fssl.trial_trainer import TrialTrainer
 from benchmarks.fssl.trials import Trials
-from benchmarks.fssl.workshop import Workshop
 from espalier import FileError
 from espalier.errors import TrainingError
 from espalier.progress import silent
 from espalier.training.phase_trainer import PhaseTrainer
 
-TIME, ZEROS = Goal("time", 0.4), Goal("zeros", 0.8)
+TIME, ZEROS = Target("time", 0.4), Target("zeros", 0.8)
 
 
 def refuse(*_: object) -> None:
@@ -32,12 +32,15 @@ def test_what_is_known_is_not_trained_again(
 ) -> None:
     made = trials_of(tiny).make(ask(SCRATCH, TIME), silent)
     assert len(Path(tiny.runs, "runs.jsonl").read_text().splitlines()) == 2, "FSSL comes first"
-    monkeypatch.setattr(Workshop, "train", refuse)
+    monkeypatch.setattr(TrialTrainer, "train", refuse)
     again = trials_of(tiny)
-    assert again.make(ask(SCRATCH, TIME), silent).said == made.said
+    assert again.make(ask(SCRATCH, TIME), silent).figures == made.figures
     found = again.make(ask(FSSL, TIME), silent)
-    assert found.said["kept"] == made.said["kept"] and found.said["widths"] == made.said["widths"]
-    assert made.said["widths"][0] < 64 and made.said["weights"] < made.said["of_weights"]
+    assert (
+        found.figures["kept"] == made.figures["kept"]
+        and found.figures["widths"] == made.figures["widths"]
+    )
+    assert made.figures["widths"][0] < 64 and made.figures["weights"] < made.figures["of_weights"]
     with pytest.raises(AssertionError, match="trained again"):
         again.make(ask(FSSL, TIME, seed=1), silent)
 
@@ -47,8 +50,8 @@ def test_benchmarks_at_once_share_their_trainings(
 ) -> None:
     mine, theirs = trials_of(tiny), trials_of(tiny)
     made = theirs.make(ask(), silent)
-    monkeypatch.setattr(Workshop, "train", refuse)
-    assert mine.make(ask(), silent).said == made.said
+    monkeypatch.setattr(TrialTrainer, "train", refuse)
+    assert mine.make(ask(), silent).figures == made.figures
 
 
 def test_a_network_that_is_gone_is_trained_again(tiny: Settings, ask: Callable[..., Trial]) -> None:
@@ -81,11 +84,11 @@ def test_a_failure_is_known_too(
     def fail(*_: object) -> None:
         raise TrainingError("the loss is nan")
 
-    monkeypatch.setattr(Workshop, "train", fail)
+    monkeypatch.setattr(TrialTrainer, "train", fail)
     for _ in range(2):
         with pytest.raises(TrainingError, match=r"dense, seed 0: the loss is nan"):
             trials_of(tiny).make(ask(), silent)
-        monkeypatch.setattr(Workshop, "train", refuse)
+        monkeypatch.setattr(TrialTrainer, "train", refuse)
 
 
 def test_a_shared_dense_start_changes_no_bit(tmp_path: Path, ask: Callable[..., Trial]) -> None:
@@ -95,12 +98,16 @@ def test_a_shared_dense_start_changes_no_bit(tmp_path: Path, ask: Callable[..., 
     alone = Trials(tmp_path / "alone").make(ask(MAGNITUDE, ZEROS), silent)
     mine, theirs = (each.whole().state_dict() for each in (after, alone))
     assert all(torch.equal(mine[name], theirs[name]) for name in mine)
-    assert after.said["nonzeros"] == alone.said["nonzeros"] <= 0.2 * after.said["of_weights"] + 1
+    assert (
+        after.figures["nonzeros"]
+        == alone.figures["nonzeros"]
+        <= 0.2 * after.figures["of_weights"] + 1
+    )
 
 
 def test_a_weight_budget_is_kept(tiny: Settings, ask: Callable[..., Trial]) -> None:
-    made = trials_of(tiny).make(ask(FSSL, Goal("weights", 0.25)), silent)
-    assert made.said["weights"] <= 0.25 * made.said["of_weights"]
+    made = trials_of(tiny).make(ask(FSSL, Target("weights", 0.25)), silent)
+    assert made.figures["weights"] <= 0.25 * made.figures["of_weights"]
 
 
 def test_other_data_and_settings_have_other_keys(ask: Callable[..., Trial]) -> None:

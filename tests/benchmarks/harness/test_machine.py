@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.harness.machine import measure_machine, processor_name
+from benchmarks.harness.machine import measure_machine
 from espalier import kernels
 
 
@@ -22,10 +21,3 @@ def test_the_machine_is_described_in_json_values() -> None:
 def test_share_of_peak() -> None:
     machine = measure_machine(threads=1)
     assert machine.share_of_peak(machine.multiply_adds, seconds=2.0) == pytest.approx(0.5)
-
-
-def test_processor_name(tmp_path: Path) -> None:
-    description = tmp_path / "cpuinfo"
-    description.write_text("processor\t: 0\nmodel name\t: Fast One 9000\nmodel name\t: other\n")
-    assert processor_name(description) == "Fast One 9000"
-    assert processor_name(tmp_path / "absent")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.partition import Settings, run
+from benchmarks.partition import PARTITION, Settings
 from espalier import InputError
 
 SMALL = Settings(
@@ -15,7 +15,7 @@ SMALL = Settings(
 
 
 def test_words_of_every_method_stand_in_one_table(tmp_path):
-    report = run(SMALL, ["volume"], output=tmp_path)
+    report = PARTITION.run(SMALL, ["volume"], output=tmp_path)
     records = report.answers[0].records
 
     assert {(r["network"], r["parts"], r["name"]) for r in records} == {
@@ -32,7 +32,7 @@ def test_words_of_every_method_stand_in_one_table(tmp_path):
 
 
 def test_ranks_are_timed_in_turns_with_one_process():
-    records = run(SMALL, ["ranks"]).answers[0].records
+    records = PARTITION.run(SMALL, ["ranks"]).answers[0].records
 
     assert not [record for record in records if "skipped" in record]
     works = {record["network"].partition(",")[0]: set() for record in records}
@@ -50,4 +50,4 @@ def test_bad_settings_are_named():
     with pytest.raises(InputError, match="ranks is 0"):
         Settings(ranks=0)
     with pytest.raises(InputError, match="section is 'speed'"):
-        run(SMALL, ["speed"])
+        PARTITION.run(SMALL, ["speed"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.report import Report
-from benchmarks.sparsetrain import SECTIONS, Settings, run
+from benchmarks.sparsetrain import SPARSETRAIN, Settings
 from benchmarks.sparsetrain.images import Images
 from benchmarks.sparsetrain.variants import PASSES
 from espalier import FileError, InputError, MissingExtraError
@@ -23,7 +23,7 @@ def records_of(report: Report, section: str) -> list[dict]:
 
 def test_layers_are_measured_in_all_their_passes(tiny: Settings, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    report = run(tiny, ["layers"], output=tmp_path)
+    report = SPARSETRAIN.run(tiny, ["layers"], output=tmp_path)
     records = records_of(report, "layers")
     ways = {(r["layer"], r["pass"], r["variant"]) for r in records}
     assert {way[1:] for way in ways if way[0] == "1x1 12>8 @3"} == {
@@ -44,25 +44,25 @@ def test_layers_are_measured_in_all_their_passes(tiny: Settings, tmp_path: Path)
 
 def test_networks_add_up(tiny: Settings, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    (record,) = records_of(run(tiny, ["networks"], output=tmp_path), "networks")
+    (record,) = records_of(SPARSETRAIN.run(tiny, ["networks"], output=tmp_path), "networks")
     assert len(record["layers"]) == 3 * len(PASSES)
     assert record["all"]["dense_seconds"] == pytest.approx(
-        sum(entry["dense_seconds"] for entry in record["passes"].values())
+        sum(candidate["dense_seconds"] for candidate in record["passes"].values())
     )
     first, second, third = (record["layers"][start : start + 3] for start in (0, 3, 6))
-    assert {variant for entry in first for variant in entry["zeros"]} == {
+    assert {variant for candidate in first for variant in candidate["zeros"]} == {
         "input",
         "gradient",
         "needed",
     }
-    measured_once = [entry | {"layer": "second"} for entry in third]
+    measured_once = [candidate | {"layer": "second"} for candidate in third]
     assert measured_once == second
     assert (tmp_path / "sparsetrain-networks.png").exists()
 
 
 def test_replay_captures_what_the_layers_read(tiny: Settings) -> None:
     pytest.importorskip("sklearn")
-    records = records_of(run(tiny, ["replay"]), "replay")
+    records = records_of(SPARSETRAIN.run(tiny, ["replay"]), "replay")
     assert len(records) == 5 * 7 - 1  # ways to skip, layers; one stands behind average pooling
     assert [r["shape"] for r in records if r["variant"] == "needed"].count("linear 1024>512") == 0
     assert records[0]["shape"] == "3x3 64>64 @28"
@@ -74,7 +74,7 @@ def test_replay_captures_what_the_layers_read(tiny: Settings) -> None:
 
 def test_steps_agree_and_remember_their_memory(tiny: Settings) -> None:
     pytest.importorskip("sklearn")
-    fresh, trained = records_of(run(tiny, ["steps"]), "steps")
+    fresh, trained = records_of(SPARSETRAIN.run(tiny, ["steps"]), "steps")
     assert (fresh["start"], trained["start"]) == ("the start", "step 1")
     for record in (fresh, trained):
         assert len(record["losses"]["dense"]) == record["steps"] == 4
@@ -85,19 +85,19 @@ def test_steps_agree_and_remember_their_memory(tiny: Settings) -> None:
 
 def test_unknown_names_are_named(tiny: Settings) -> None:
     with pytest.raises(InputError, match="section is 'speed', wanted one of layers, networks"):
-        run(tiny, ["speed"])
+        SPARSETRAIN.run(tiny, ["speed"])
     with pytest.raises(InputError, match="network is 'VGG19', wanted one of VGG16"):
         Settings(networks=("VGG19",))
     with pytest.raises(InputError, match="model is 'alexnet', wanted one of vgg_small"):
         Settings(models=("alexnet",))
     with pytest.raises(InputError, match="no layer's name contains"):
-        run(Settings(layers=("9x9",)), ["layers"])
+        SPARSETRAIN.run(Settings(layers=("9x9",)), ["layers"])
 
 
 def test_missing_packages_are_named(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'matplotlib"):
-        run(tiny, list(SECTIONS))
+        SPARSETRAIN.run(tiny, list(SPARSETRAIN.sections))
 
 
 def test_mnist_is_read_from_its_folder(mnist_data: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command line, but one rank meets with a fault where it says it is in a certain step.
 
-Arguments: the fault (raise, kill, stop, slow, fill), the rank, words of the step, "--", the line.
+Arguments: the fault (raise, kill, stop, slow, fill, wait:FILE), the rank, words of the step, "--",
+the line.
 """
 
 import os
@@ -8,6 +9,7 @@ import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 from espalier.cli import main
 from espalier.distributed.comm import launch
@@ -28,6 +30,11 @@ def fail():
         os.kill(os.getpid(), signal.SIGSTOP)
     if fault == "slow":  # longer than the patience
         time.sleep(float(os.environ["ESPALIER_PATIENCE"]) + 3.0)
+    if fault.startswith("wait:"):  # until FILE is taken away
+        file = Path(fault.removeprefix("wait:"))
+        file.touch()
+        while file.exists():
+            time.sleep(0.05)
     if fault == "fill":  # no file can grow any more, as on a full disk
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))

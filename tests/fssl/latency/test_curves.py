@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from espalier.fssl import LayerUse
 from espalier.fssl.latency.curves import RULES, Roofline, Steps, Table, Work
-from espalier.fssl.latency.grid import CSR, DENSE, Point
+from espalier.fssl.latency.probes import CSR, DENSE, Point
 
 LAYER = LayerUse("layer", "linear", 0, 1, in_width=64, out_width=32)
 widths = st.integers(1, 64)

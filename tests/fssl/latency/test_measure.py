@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from espalier.fssl import TimeModel
-from espalier.fssl.latency import measure as time_measure
-from espalier.fssl.latency.grid import BACKENDS, CSR, DENSE, Point, Points
 from espalier.fssl.latency.measure import GATHER, Task, tasks, time_points
+from espalier.fssl.latency.probes import BACKENDS, CSR, DENSE, LayerProbes, Point, Points
 from espalier.nn.torch_tools import torch_threads
 from tests.support.times import PretendedMachine, convnet, groups_of, mlp
 
@@ -46,7 +45,7 @@ def test_measured_once_and_read_back_bit_for_bit(tmp_path, machine):
 def test_equal_layers_are_measured_once(tmp_path, machine):
     model = nn.Sequential(nn.Linear(8, 8), *(nn.Linear(8, 8) for _ in range(4)), nn.Linear(8, 8))
     measure(model, (8,), tmp_path, backends=["dense"])
-    # Five alike, the gather of the first, the last (whose outputs stay), and the gaps.
+    # Five alike, the gather of the first, the last (whose outputs stay), and the overhead.
     assert len(machine.asked) == len(set(machine.asked)) == 4
 
 
@@ -143,14 +142,14 @@ def test_every_layer_can_be_timed(model, shape):
 
 def test_narrow_layers_have_the_units_asked_for():
     groups = groups_of(convnet(), 1, 8, 8)
-    samples = time_measure.Samples(
+    probes = LayerProbes(
         [(layer, groups.model.get_submodule(layer.name)) for layer in groups.layers], 5
     )
     conv, linear = groups.layers[1:]
     with torch.no_grad():
-        assert samples.dense(conv, Point(2, 3))().shape == (5, 3, 2, 2)
-        assert samples.dense(linear, Point(4, 10))().shape == (5, 10)
-        assert samples.gather(groups_of(mlp(), 64).layers[0], 7)().shape == (5, 7)
+        assert probes.dense(conv, Point(2, 3))().shape == (5, 3, 2, 2)
+        assert probes.dense(linear, Point(4, 10))().shape == (5, 10)
+        assert probes.gather(groups_of(mlp(), 64).layers[0], 7)().shape == (5, 7)
 
 
 def test_threads_of_torch_are_given_back():

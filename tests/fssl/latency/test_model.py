@@ -12,9 +12,9 @@ from torch import nn
 
 from espalier.errors import InputError
 from espalier.fssl import TimeModel
-from espalier.fssl.latency import layer as time_layer
 from espalier.fssl.latency import model as time_model
-from espalier.fssl.latency.grid import CSR, DENSE
+from espalier.fssl.latency import prediction
+from espalier.fssl.latency.probes import CSR, DENSE
 from tests.support.times import PretendedMachine, convnet, groups_of, mlp
 
 GROUPS = groups_of(mlp(), 64)
@@ -71,12 +71,10 @@ def test_each_layer_runs_the_cheaper_way(time):
     assert time.backend(layer, 64, 40, 64 * 40 // 10) == CSR
     few = [64 * 40 // 10, None, None]
     assert time.seconds(FULL, few) < time.seconds(FULL)
-    slopes = time.nonzero_seconds(FULL, [64 * 40 // 10, 40 * 24, 240])
-    assert slopes == [pytest.approx(4e-9, rel=0.05), 0.0, 0.0]
 
 
 def test_a_layer_that_is_hardly_sparse_runs_dense_whatever_was_measured(monkeypatch):
-    monkeypatch.setattr(time_layer, "_CSR_SLOWDOWN", 0.5)
+    monkeypatch.setattr(prediction, "_CSR_SLOWDOWN", 0.5)
     model = TimeModel.from_macs(GROUPS)
     layer, weights = GROUPS.layers[0], 64 * 40
     assert model.backend(layer, 64, 40, int(0.69 * weights)) == CSR
@@ -213,16 +211,16 @@ def test_the_report_tells_errors_and_the_break_even(time):
 
 
 @pytest.mark.parametrize("busy", [0.5, 3.0])
-def test_what_does_not_hold_together_is_measured_anew_and_told(machine, tmp_path, busy):
+def test_what_is_not_consistent_is_measured_anew_and_told(machine, tmp_path, busy):
     machine.busy = busy
     time = TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path)
-    layers = [key for key in machine.asked if "between" not in key]
+    layers = [key for key in machine.asked if "overhead" not in key]
     assert layers == 2 * layers[: len(layers) // 2] and len(machine.asked) == len(layers) + 2
-    assert not time.holds_together()
+    assert not time.is_consistent()
     assert "do not fit together" in time.report() and "times-" in time.report()
     machine.asked.clear()
     machine.busy = 1.0
-    assert TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path).holds_together()
+    assert TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path).is_consistent()
     assert machine.asked
     machine.asked.clear()
     TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path)
@@ -233,7 +231,7 @@ def test_what_does_not_hold_together_is_measured_anew_and_told(machine, tmp_path
 def test_the_report_says_when_the_model_did_not_run(machine, tmp_path):
     machine.runs = False
     time = TimeModel.measure(GROUPS, 32, threads=1, folder=tmp_path)
-    assert time.between is None
+    assert time.overhead is None is time.between
     assert "pass example_input" in time.report()
     assert time.seconds(FULL) > 0
 
@@ -277,7 +275,7 @@ def test_what_cannot_be_measured_is_refused(machine, tmp_path, options, message)
         (lambda time: time.marginals([64, -1, 24]), r"widths\[1\] is -1"),
         (lambda time: time.seconds(FULL, [1, 2]), "nonzeros has 2 numbers, wanted 3"),
         (lambda time: time.seconds([2, 2, 2], [5, None, None]), "5 non-zeros, wanted 0 to 4"),
-        (lambda time: time.nonzero_seconds(FULL, [-1, 1, 1]), "-1 non-zeros"),
+        (lambda time: time.seconds(FULL, [-1, 1, 1]), "-1 non-zeros"),
         (lambda time: time.layer_seconds(GROUPS.layers[0], 65, 1), "inputs is 65, wanted 0 to 64"),
         (lambda time: time.backend(GROUPS.layers[0], 1, 41), "outputs is 41"),
         (

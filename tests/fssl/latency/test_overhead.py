@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from espalier.fssl.latency.overhead import time_between
+from espalier.fssl.latency.overhead import measure_overhead
 from tests.support.times import convnet, groups_of, mlp
 
 
@@ -21,7 +21,7 @@ class Slow(nn.Module):
         return x
 
 
-def test_gaps_are_what_the_modules_between_take():
+def test_overhead_is_what_the_modules_between_take():
     clock = [0.0]
     model = nn.Sequential(
         Slow(clock, 2.0, 0.0),
@@ -30,12 +30,12 @@ def test_gaps_are_what_the_modules_between_take():
         nn.Linear(4, 3),
         Slow(clock, 0.0, 1.0),
     )
-    between = time_between(model, groups_of(model, 6).layers, 10, clock=lambda: clock[0])
-    assert between.front == 2.0
-    assert [tuple(gap) for gap in between.gaps] == [(1.0, 10.0), (0.0, 30.0)]
-    assert between.whole == 2.0 + 1.0 + 10.0 + 30.0
-    assert between.seconds(0, 0.5) == 6.0
-    assert between.steady
+    overhead = measure_overhead(model, groups_of(model, 6).layers, 10, clock=lambda: clock[0])
+    assert overhead.before == 2.0
+    assert [tuple(gap) for gap in overhead.behind] == [(1.0, 10.0), (0.0, 30.0)]
+    assert overhead.whole == 2.0 + 1.0 + 10.0 + 30.0
+    assert overhead.seconds(0, 0.5) == 6.0
+    assert overhead.steady
 
 
 def test_the_model_is_left_as_it_was():
@@ -46,14 +46,14 @@ def test_the_model_is_left_as_it_was():
     model[1].eval()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random = torch.get_rng_state()
-    assert time_between(model, groups.layers, 4) is not None
+    assert measure_overhead(model, groups.layers, 4) is not None
     assert [module.training for module in model] == [True, False, True, True, True]
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert torch.equal(random, torch.get_rng_state())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in model)
 
 
-def test_a_model_that_needs_other_inputs_has_no_gaps_without_them():
+def test_a_model_that_needs_other_inputs_has_no_overhead_without_them():
     class Images(nn.Module):
         def __init__(self):
             super().__init__()
@@ -71,12 +71,12 @@ def test_a_model_that_needs_other_inputs_has_no_gaps_without_them():
 
     model = Picky()
     groups = groups_of(model, 1, 8, 8)
-    assert time_between(model, groups.layers, 4) is None
-    assert time_between(model, groups.layers, 4, torch.rand(3, 1, 8, 8)) is not None
+    assert measure_overhead(model, groups.layers, 4) is None
+    assert measure_overhead(model, groups.layers, 4, torch.rand(3, 1, 8, 8)) is not None
 
 
 def test_images_are_made_up_for_a_convolution():
     model = convnet()
-    between = time_between(model, groups_of(model, 1, 8, 8).layers, 4)
-    assert len(between.gaps) == 3
-    assert between.whole > 0
+    overhead = measure_overhead(model, groups_of(model, 1, 8, 8).layers, 4)
+    assert len(overhead.behind) == 3
+    assert overhead.whole > 0

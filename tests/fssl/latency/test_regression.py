@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from espalier.fssl import LayerUse
 from espalier.fssl.latency.curves import Roofline, Steps, Table, Work
-from espalier.fssl.latency.grid import CSR, DENSE, points
+from espalier.fssl.latency.probes import CSR, DENSE, points
 from espalier.fssl.latency.regression import _refined, fit
 
 LAYER = LayerUse("layer", "linear", 0, 1, in_width=300, out_width=200)

@@ -277,6 +277,8 @@ def test_what_a_file_cannot_hold_is_refused(tmp_path: Path) -> None:
         fssl.save(model, path, metadata={"x": torch.ones(1)})
     with pytest.raises(InputError, match="metadata does not fit"):
         fssl.save(model, path, metadata={"x": float("nan")})
+    with pytest.raises(InputError, match="metadata is a list, wanted a dict"):
+        fssl.save(model, path, metadata=[1])
     with pytest.raises(InputError, match="model is a int"):
         fssl.save(3, path)
     model[3].bias = model[1].bias

@@ -90,6 +90,13 @@ def test_units(mix):
     assert min(optimizer.groups.widths()) >= 2
 
 
+def test_units_by_what_the_loss_would_change():
+    model = mlp()
+    optimizer = shaping(model, target_units=0.4, criterion="first_order")
+    train(model, optimizer)
+    assert optimizer.reached
+
+
 def test_the_smallest_units_of_each_family_go():
     model = mlp()
     small = torch.arange(32) % 4 == 0
@@ -232,6 +239,7 @@ def test_progress_tells_where_it_stands():
         ({"target_units": 0.5, "steps": "60"}, "steps is '60'"),
         ({"target_units": "0.5"}, "target_units is '0.5'"),
         ({"target_units": 0.5, "min_width": 0}, "min_width is 0"),
+        ({"target_units": 0.5, "criterion": "size"}, "criterion is .size., wanted one of norm"),
     ],
 )
 def test_bad_arguments(options, words):

@@ -90,7 +90,7 @@ def test_results_stay_on_the_device_and_feed_the_next_run(plan: GpuPlan) -> None
 def test_work_goes_to_the_callers_stream(plan: GpuPlan) -> None:
     device = emulated_device(lazy=frozenset({2}))
     plan = GpuPlan(NET, Options(), device)
-    theirs = device.lend_stream(device)
+    theirs = device.stream_for(device)
     assert theirs == 2
     x = FakeDeviceArray(device, ROWS, stream=theirs)
     late = device.allocate(ROWS.nbytes)
@@ -106,7 +106,7 @@ def test_work_goes_to_the_callers_stream(plan: GpuPlan) -> None:
 def test_a_stream_of_ours_waits_for_the_one_the_array_is_made_on() -> None:
     device = emulated_device(lazy=frozenset({2, 3}))
     plan = GpuPlan(NET, Options(), device)
-    theirs, ours = device.lend_stream(device), device.lend_stream(device)
+    theirs, ours = device.stream_for(device), device.stream_for(device)
     assert (theirs, ours) == (2, 3)
     x = FakeDeviceArray(device, ROWS, stream=theirs)
     late = device.allocate(ROWS.nbytes)

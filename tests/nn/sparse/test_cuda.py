@@ -13,13 +13,18 @@ import torch
 import espalier as esp
 import espalier.nn as enn
 from espalier.cuda import Device
-from espalier.nn.sparse import autograd as sparse_product
-from espalier.nn.sparse import cuda as cuda_product
+from espalier.nn.sparse import autograd as sparse_autograd
+from espalier.nn.sparse import cuda as sparse_cuda
 from espalier.nn.sparse import linear as sparse_linear
+from espalier.nn.torch_tools import is_supported
 from tests.support.devices import emulated_device, without_compiler
 
 SHAPES = ((1, 1, 1), (3, 7, 5), (8, 33, 16), (64, 20, 40), (65, 1, 33), (40, 16, 1))
 DTYPES = (torch.float32, torch.bfloat16)
+
+
+def is_supported_wherever(*tensors: Any, dtypes: Any, on_gpu: bool) -> bool:
+    return is_supported(*tensors, dtypes=dtypes)
 
 
 @pytest.fixture
@@ -29,11 +34,11 @@ def gpu() -> Iterator[Device]:
     nowhere = {"return_value": False}
     with (
         without_compiler(),
-        patch.object(cuda_product, "_on_gpu", return_value=True),
-        patch.object(cuda_product, "_stream", return_value=0),
-        patch.object(cuda_product, "open_device", return_value=device),
+        patch.object(sparse_cuda, "is_supported", is_supported_wherever),
+        patch.object(sparse_cuda, "_stream", return_value=0),
+        patch.object(sparse_cuda, "open_device", return_value=device),
         patch.object(sparse_linear, "is_supported", **nowhere),
-        patch.object(sparse_product, "is_supported", **nowhere),
+        patch.object(sparse_autograd, "is_supported", **nowhere),
     ):
         yield device
 
@@ -181,4 +186,4 @@ def test_mixed_devices_are_named() -> None:
     x: Any = OnGpu("cpu")
     values: Any = OnGpu("cuda:1")
     with pytest.raises(esp.DeviceError, match=r"input lies on cpu, the layer on cuda:1; move one"):
-        cuda_product.check_one_device(x, values)
+        sparse_cuda.check_one_device(x, values)

@@ -67,7 +67,7 @@ def test_patterns_of_nothing_and_of_everything(density):
 
 
 @pytest.mark.parametrize(
-    "turn",
+    "rearrange",
     [
         lambda x: x.t().contiguous().t(),
         lambda x: torch.stack([x, x], 2)[:, :, 0],
@@ -75,13 +75,13 @@ def test_patterns_of_nothing_and_of_everything(density):
         lambda x: x.flip(0),
     ],
 )
-def test_inputs_and_gradients_of_any_strides(turn):
+def test_inputs_and_gradients_of_any_strides(rearrange):
     layer = SparseLinear(9, 9, density=0.5)
     x = torch.randn(6, 9)
-    y = layer(turn(x))
-    torch.testing.assert_close(y, functional.linear(turn(x), layer.to_dense()))
-    (found,) = torch.autograd.grad(y, layer.values, turn(x))
-    whole = (turn(x).t() @ turn(x))[layer.to_dense().detach() != 0]
+    y = layer(rearrange(x))
+    torch.testing.assert_close(y, functional.linear(rearrange(x), layer.to_dense()))
+    (found,) = torch.autograd.grad(y, layer.values, rearrange(x))
+    whole = (rearrange(x).t() @ rearrange(x))[layer.to_dense().detach() != 0]
     torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
 
 

@@ -28,19 +28,19 @@ def chain() -> nn.Sequential:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("turned", [False, True])
-def test_opcheck(dtype, turned):
+@pytest.mark.parametrize("transposed", [False, True])
+def test_opcheck(dtype, transposed):
     layer = SparseLinear(5, 4, density=0.5, dtype=dtype)
     tensors = layer.row_offsets, layer.column_indices
-    x = torch.randn(5, 6, dtype=dtype).t() if turned else torch.randn(6, 5, dtype=dtype)
+    x = torch.randn(5, 6, dtype=dtype).t() if transposed else torch.randn(6, 5, dtype=dtype)
     for handle in (layer._cache.handle, 0):
         for bias in (layer.bias, None):
             leaf = x.detach().requires_grad_()
             opcheck(torch.ops.espalier.sparse_linear, (leaf, layer.values, bias, *tensors, handle))
         dy, values = torch.randn(6, 4, dtype=dtype), layer.values.detach()
-        for wanted in ([True, True, True], [False, True, False], [True, False, False]):
+        for needed in ([True, True, True], [False, True, False], [True, False, False]):
             backward = torch.ops.espalier.sparse_linear_backward
-            opcheck(backward, (dy, x, values, *tensors, handle, wanted))
+            opcheck(backward, (dy, x, values, *tensors, handle, needed))
 
 
 def test_operators_check_the_pattern():

@@ -1,4 +1,4 @@
-"""accelerate: what it swaps, what it leaves, and that nobody notices but the clock."""
+"""accelerate: what it replaces, what it leaves, and that nobody notices but the clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ X = (4, 1, 12, 12)
 pytestmark = pytest.mark.usefixtures("made_up")
 
 
-def test_layers_with_zeros_are_swapped():
+def test_layers_with_zeros_are_replaced():
     model = esp.accelerate(small_vgg(), torch.randn(X))
     assert kinds(model) == [
         *("ZeroSkipConv2d", "ZeroSkipReLU", "ZeroSkipConv2d", "ZeroSkipReLU", "MaxPool2d"),
@@ -133,9 +133,9 @@ def test_weights_of_convolutions_become_channels_last():
 
 def test_accelerating_twice_is_accelerating_once():
     model = esp.accelerate(small_vgg(), torch.randn(X))
-    choices = model[2].choices
+    tuner = model[2].tuner
     esp.accelerate(model, torch.randn(X))
-    assert model[2].choices is choices
+    assert model[2].tuner is tuner
 
 
 class Keywords(nn.Module):
@@ -258,7 +258,7 @@ def test_progress_is_told():
     assert told == [(done, 5) for done in range(6)]
 
 
-def test_relus_beside_swapped_layers_only():
+def test_relus_beside_replaced_layers_only():
     model = nn.Sequential(nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Identity(), nn.ReLU())
     esp.accelerate(model, torch.randn(4, 8))
     assert [isinstance(model[i], ZeroSkipReLU) for i in (0, 2, 4)] == [True, True, False]

@@ -76,13 +76,13 @@ def test_a_model_that_needs_another_layout_is_left_as_it_was():
     with pytest.raises(esp.InputError, match=r"reshape or \.flatten instead of \.view"):
         esp.accelerate(model, x)
     assert kinds(model) == ["Conv2d", "Conv2d", "Linear"]
-    assert "choices" not in vars(model.second)
+    assert "tuner" not in vars(model.second)
     assert model.second.weight.is_contiguous()
     torch.testing.assert_close(model(x), expected, rtol=0, atol=0)
 
 
 class Asks(nn.Module):
-    """Behaves in the second run of the example, with swapped layers, as it is told."""
+    """Behaves in the second run of the example, with replaced layers, as it is told."""
 
     def __init__(self, error):
         super().__init__()
@@ -102,21 +102,21 @@ def test_other_errors_pass_through_and_leave_the_model_as_it_was(error):
         esp.accelerate(model, torch.randn(2, 4, 6, 6))
     assert raised.value is error
     assert type(model.layer) is nn.Conv2d
-    assert "choices" not in vars(model.layer)
+    assert "tuner" not in vars(model.layer)
     assert model.layer.weight.is_contiguous()
 
 
-def test_an_interrupt_between_two_swaps_restores_the_first(monkeypatch):
+def test_an_interrupt_between_two_layers_restores_the_first(monkeypatch):
     model = small_vgg()
-    adopt, count = ZeroSkipConv2d.adopt, []
+    reset_tuner, count = ZeroSkipConv2d.reset_tuner, []
 
     def interrupted(self, *rule):
-        adopt(self, *rule)
+        reset_tuner(self, *rule)
         count.append(self)
         if len(count) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(ZeroSkipConv2d, "adopt", interrupted)
+    monkeypatch.setattr(ZeroSkipConv2d, "reset_tuner", interrupted)
     with pytest.raises(KeyboardInterrupt):
         esp.accelerate(model, torch.randn(X))
     assert len(count) == 2

@@ -125,7 +125,7 @@ def test_input_changed_before_backward_is_noticed():
 def test_only_the_gradients_asked_for_are_computed(make, names, monkeypatch):
     layer = make()
     x = sample(layer).requires_grad_()
-    computed, kind = [], type(layer.product_of(layer))
+    computed, kind = [], type(layer.op_of(layer))
     for method in ("backward_input", "backward_weight", "backward_bias"):
         whole = getattr(kind, method)
 
@@ -176,9 +176,9 @@ def test_masks_go_with_the_graph(monkeypatch):
     assert not [each for each in bits if each() is not None]
 
 
-def test_a_choice_that_changes_meanwhile_leaves_out_nothing():
+def test_a_variant_that_changes_meanwhile_leaves_out_nothing():
     class Flips:
-        """Stands in for the choice of a layer that another thread is changing."""
+        """Stands in for the tuner of a pass that another thread is changing."""
 
         def __init__(self):
             self.read = 0
@@ -194,8 +194,8 @@ def test_a_choice_that_changes_meanwhile_leaves_out_nothing():
     layer = linear()
     x = (torch.randn(6, 5, requires_grad=True).relu() * 1.0).detach().requires_grad_()
     layer(x).sum().backward()
-    y = layer(x)  # a call that does not look
-    layer.choices.sites[0].backward_input = Flips()
+    y = layer(x)  # a call that samples no densities
+    layer.tuner.entries[0].backward_input = Flips()
     x.grad = None
     y.sum().backward()
     assert (x.grad != 0).all()
@@ -205,7 +205,7 @@ def test_a_choice_that_changes_meanwhile_leaves_out_nothing():
 @pytest.mark.parametrize("rule", ["zeroskip", "measured"])
 def test_checkpoints_compute_the_same(rule, reentrant):
     model = forced(small_vgg(), rule)
-    for _ in range(18):  # past a call that looks at densities, and between two that do not
+    for _ in range(18):  # past a call that samples densities, and between two that do not
         x = torch.randn(2, 1, 12, 12, requires_grad=True)
         model.zero_grad()
         model(x).square().sum().backward()
@@ -217,13 +217,13 @@ def test_checkpoints_compute_the_same(rule, reentrant):
         torch.testing.assert_close(again, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_a_checkpoint_survives_a_choice_that_changes_before_its_backward_pass():
+def test_a_checkpoint_survives_a_variant_that_changes_before_its_backward_pass():
     layer = ZeroSkipLinear(5, 4, passes="dense")
     x = sample(layer).requires_grad_()
-    layer(x)  # the call that looks
+    layer(x)  # the call that samples
     for now in ("dense", "input", "dense"):
         y = checkpoint(layer, x, use_reentrant=False)
-        layer.choices.sites[0].forward.variant = now
+        layer.tuner.entries[0].forward.variant = now
         y.sum().backward()
     torch.testing.assert_close(x.grad, 3 * layer.weight.sum(0).expand(6, 5))
 
@@ -264,7 +264,7 @@ def test_subclasses_of_tensor_are_torchs():
     layer = linear()
     assert type(layer(torch.randn(3, 5).as_subclass(Tagged))) is Tagged
     assert type(ZeroSkipReLU()(torch.randn(3, 5).as_subclass(Tagged))) is Tagged
-    assert not layer.choices.sites
+    assert not layer.tuner.entries
 
 
 def test_dispatch_modes_see_every_operator():

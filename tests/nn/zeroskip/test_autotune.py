@@ -1,4 +1,4 @@
-"""Choices by made-up cost curves: the cheapest wins, wavering densities change nothing."""
+"""Tuners with made-up latencies: the cheapest variant wins, wavering densities change nothing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
-from espalier.nn.zeroskip.autotune import LOOK_EVERY, MARGIN, LayerChoices, cheapest, could_gain
+from espalier.nn.zeroskip.autotune import MARGIN, SAMPLE_EVERY, LayerTuner, cheapest, could_gain
 from espalier.nn.zeroskip.latency import DENSE, VARIANTS
 from espalier.nn.zeroskip.ops import Linear
-from tests.support.layers import MadeUpCosts, line, thinned
+from tests.support.layers import MadeUpLatencies, line, thinned
 
-# Of a variant that takes twice its density: as dear as dense at one half.
+# Of a variant that takes twice its density: as slow as dense at one half.
 BREAK_EVEN_AT_HALF = {"input": 2.0, "gradient": 2.0, "needed": 2.0}
 
 
@@ -76,14 +76,14 @@ def test_could_gain():
     assert not could_gain(curve, {"input"})
 
 
-def layer_with(costs, **options):
+def layer_with(latencies, **options):
     layer = ZeroSkipLinear(64, 64, **options)
-    layer.choices = LayerChoices(costs=costs)
+    layer.tuner = LayerTuner(latencies=latencies)
     return layer
 
 
 def variants(layer):
-    return [choice.variant for choice in layer.choices.sites[0].choices]
+    return [tuner.variant for tuner in layer.tuner.entries[0].tuners]
 
 
 @pytest.mark.parametrize(
@@ -96,82 +96,82 @@ def variants(layer):
     ],
 )
 def test_each_pass_chooses_by_its_own_operands(of_x, of_dy, expected):
-    layer = layer_with(MadeUpCosts(BREAK_EVEN_AT_HALF))
+    layer = layer_with(MadeUpLatencies(BREAK_EVEN_AT_HALF))
     x = thinned(torch.rand(256, 64), of_x).requires_grad_()
     layer(x).backward(thinned(torch.rand(256, 64), of_dy))
     assert variants(layer) == expected
 
 
 def test_the_choice_follows_the_density():
-    layer = layer_with(MadeUpCosts(BREAK_EVEN_AT_HALF))
+    layer = layer_with(MadeUpLatencies(BREAK_EVEN_AT_HALF))
 
     def step(density):
         x = thinned(torch.rand(64, 64), density).requires_grad_()
         layer(x).backward(torch.ones(64, 64))
         return variants(layer)[0]
 
-    drift = [0.9] * LOOK_EVERY + [0.2] * LOOK_EVERY + [0.9]
+    drift = [0.9] * SAMPLE_EVERY + [0.2] * SAMPLE_EVERY + [0.9]
     assert [step(density) for density in drift] == (
-        ["dense"] * LOOK_EVERY + ["input"] * LOOK_EVERY + ["dense"]
+        ["dense"] * SAMPLE_EVERY + ["input"] * SAMPLE_EVERY + ["dense"]
     )
 
 
-def test_a_dense_layer_runs_torchs_operator_between_looks():
-    layer = layer_with(MadeUpCosts({"input": 99.0, "gradient": 99.0, "needed": 99.0}))
+def test_a_dense_layer_runs_torchs_operator_between_samples():
+    layer = layer_with(MadeUpLatencies({"input": 99.0, "gradient": 99.0, "needed": 99.0}))
     x = torch.rand(8, 64)
-    nodes = [type(layer(x).grad_fn).__name__ for _ in range(LOOK_EVERY + 2)]
-    assert nodes[0] == nodes[LOOK_EVERY] == "_ZeroSkipBackward"
-    assert {*nodes[1:LOOK_EVERY], nodes[-1]} == {"AddmmBackward0"}
+    nodes = [type(layer(x).grad_fn).__name__ for _ in range(SAMPLE_EVERY + 2)]
+    assert nodes[0] == nodes[SAMPLE_EVERY] == "_ZeroSkipBackward"
+    assert {*nodes[1:SAMPLE_EVERY], nodes[-1]} == {"AddmmBackward0"}
 
 
 def test_without_gradients_only_the_forward_pass_counts():
-    costs = MadeUpCosts(BREAK_EVEN_AT_HALF)
-    layer = layer_with(costs)
+    latencies = MadeUpLatencies(BREAK_EVEN_AT_HALF)
+    layer = layer_with(latencies)
     with torch.no_grad():
         layer(thinned(torch.rand(64, 64), 0.1))
     assert variants(layer) == ["input", "dense", "dense"]
-    assert {name for _, name in costs.asked} == {"forward"}
+    assert {name for _, name in latencies.asked} == {"forward"}
 
 
 def test_a_mask_gives_the_exact_density():
-    layer = layer_with(MadeUpCosts())
+    layer = layer_with(MadeUpLatencies())
     x = torch.zeros(5000, 64)
     x[1] = 1.0  # a row that no sample of rows would meet
     layer(ZeroSkipReLU()(x))
-    assert layer.choices.sites[0].forward.densities == {"input": pytest.approx(1 / 5000)}
+    assert layer.tuner.entries[0].forward.densities == {"input": pytest.approx(1 / 5000)}
 
 
 def test_shapes_choose_for_themselves():
     layer = ZeroSkipConv2d(4, 4, 3, padding=1)
-    layer.choices = LayerChoices(costs=MadeUpCosts(BREAK_EVEN_AT_HALF))
+    layer.tuner = LayerTuner(latencies=MadeUpLatencies(BREAK_EVEN_AT_HALF))
     layer(thinned(torch.rand(2, 4, 8, 8), 0.1))
     layer(torch.rand(2, 4, 32, 32))
-    assert [site.forward.variant for site in layer.choices.sites] == ["input", "dense"]
+    assert [entry.forward.variant for entry in layer.tuner.entries] == ["input", "dense"]
 
 
-def test_shapes_close_to_each_other_share_their_choices():
-    choices = LayerChoices(costs=MadeUpCosts())
+def test_shapes_close_to_each_other_share_an_entry():
+    tuner = LayerTuner(latencies=MadeUpLatencies())
     weight = torch.Size((64, 64))
     for rows in range(64, 128):
-        choices.site(Linear(), torch.Size((rows, 64)), weight, 1)
-    assert len(choices.sites) == 1
+        tuner.entry(Linear(), torch.Size((rows, 64)), weight, 1)
+    assert len(tuner.entries) == 1
     for rows in range(1, 3000):
-        choices.site(Linear(), torch.Size((rows, 64)), weight, 1)
-    assert len(choices._by_shape) <= 256
-    assert len(choices.sites) == 12  # powers of two
+        tuner.entry(Linear(), torch.Size((rows, 64)), weight, 1)
+    assert len(tuner._by_shape) <= 256
+    assert len(tuner.entries) == 12  # powers of two
 
 
-def test_a_handle_finds_its_choices_while_they_live():
-    choices = LayerChoices("dense")
-    handle = choices.handle
-    assert LayerChoices.of(handle) is choices
-    del choices
-    assert LayerChoices.of(handle) is None
+def test_a_handle_finds_its_tuner_while_it_lives():
+    tuner = LayerTuner("dense")
+    handle = tuner.handle
+    assert LayerTuner.of(handle) is tuner
+    del tuner
+    assert LayerTuner.of(handle) is None
 
 
 @pytest.mark.parametrize("rule", ["dense", "zeroskip"])
 def test_forced_passes_measure_nothing(rule, monkeypatch):
-    monkeypatch.setattr("espalier.nn.costs.measure", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("espalier.nn.zeroskip.measure.measure", lambda *_: pytest.fail("measured"))
     layer = ZeroSkipConv2d(4, 4, 3, passes=rule)
     model = nn.Sequential(nn.Conv2d(4, 4, 1), nn.ReLU(), layer)
     model(torch.randn(2, 4, 6, 6)).sum().backward()

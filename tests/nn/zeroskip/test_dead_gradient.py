@@ -26,7 +26,7 @@ STOPPED = {
     "part": lambda z: z.relu()[:1],
     "view of a max_pool": lambda z: functional.max_pool2d(z.relu(), 2)[:1],
 }
-# Stopped, but copied to the kernels' layout: somebody may look at what was copied.
+# Stopped, but copied to the kernels' layout: somebody may see what was copied.
 COPIED = {"inner part": lambda z: z.relu()[..., 1:-1]}
 # Stopped by way of tensors that the graph does not name.
 UNKNOWN = {
@@ -69,7 +69,7 @@ def test_gradients_upstream_are_those_of_torch(name):
         if x.is_leaf:
             found[-1] = x.grad
     torch.testing.assert_close(found[0], found[1], rtol=1e-4, atol=1e-5)
-    chosen = layer.choices.sites[0].backward_input.variant
+    chosen = layer.tuner.entries[0].backward_input.variant
     assert chosen == ("needed" if name in STOPPED else "dense")
 
 
@@ -100,7 +100,7 @@ def test_whole_networks(batch_norm):
             ours.grad.double(), truth.grad, rtol=0, atol=1e-5 * scale + 1e-5, msg=name
         )
     chosen = [
-        module.choices.sites[0].backward_input.variant
+        module.tuner.entries[0].backward_input.variant
         for module in model.modules()
         if isinstance(module, (ZeroSkipConv2d, ZeroSkipLinear))
     ]
@@ -128,4 +128,4 @@ def test_residual_network():
     exact(x.double()).square().sum().backward()
     for ours, truth in zip(model.parameters(), exact.parameters(), strict=True):
         torch.testing.assert_close(ours.grad.double(), truth.grad, rtol=1e-4, atol=1e-4)
-    assert model[3].first.choices.sites[0].backward_input.variant == "needed"
+    assert model[3].first.tuner.entries[0].backward_input.variant == "needed"

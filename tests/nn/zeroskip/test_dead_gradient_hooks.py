@@ -1,4 +1,4 @@
-"""Whoever looks at the gradient of an input, or of what it was made from, sees all of it."""
+"""Whoever reads the gradient of an input, or of what it was made from, sees all of it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from espalier.nn.zeroskip.dead_gradient import is_stopped_at_zero
 from tests.support.layers import images, only_needed
 
 
-def gradient_by_input(layer, x, look):
-    """What somebody who looks at the gradient of x sees."""
+def gradient_by_input(layer, x, reader):
+    """What somebody who reads the gradient of x sees."""
     seen = []
-    look(x, seen)
+    reader(x, seen)
     y = layer(x)
     y.backward(torch.ones(y.shape))
     return seen[0] if seen else x.grad
 
 
 @pytest.mark.parametrize(
-    "look",
+    "reader",
     [
         lambda x, seen: x.retain_grad(),
         lambda x, seen: x.register_hook(seen.append),
     ],
 )
-def test_whoever_looks_at_the_gradient_sees_all_of_it(look):
+def test_whoever_reads_at_the_gradient_sees_all_of_it(reader):
     layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
     layer(images().relu()).sum().backward()
-    assert layer.choices.sites[0].backward_input.variant == "needed"
+    assert layer.tuner.entries[0].backward_input.variant == "needed"
     x = images().relu()
-    gradient = gradient_by_input(layer, x, look)
+    gradient = gradient_by_input(layer, x, reader)
     assert (gradient[x == 0] != 0).all()
 
 
@@ -62,17 +62,17 @@ STEPS = pytest.mark.parametrize(
 
 @RELUS
 @STEPS
-@pytest.mark.parametrize("look", [retained, hooked])
-def test_whoever_looks_between_the_relu_and_the_layer_sees_all_of_it(relu, step, look):
+@pytest.mark.parametrize("reader", [retained, hooked])
+def test_whoever_reads_between_the_relu_and_the_layer_sees_all_of_it(relu, step, reader):
     layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1))
     dense = nn.Conv2d(4, 5, 3, padding=1)
     dense.load_state_dict(layer.state_dict())
     seen = []
     for each in (layer, dense):
         y = relu(images())
-        looked = look(y, seen)
+        read = reader(y, seen)
         each(step(y)).sum().backward()
-        looked()
+        read()
     torch.testing.assert_close(seen[0], seen[1], rtol=1e-4, atol=1e-5)
 
 
@@ -163,4 +163,4 @@ def test_frozen_weights_leave_out_nothing():
     layer = only_needed(ZeroSkipConv2d(4, 5, 3, padding=1)).requires_grad_(False)
     x = images().relu()
     layer(x).sum().backward()
-    assert layer.choices.sites[0].backward_input.variant == "dense"
+    assert layer.tuner.entries[0].backward_input.variant == "dense"

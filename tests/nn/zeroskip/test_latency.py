@@ -1,4 +1,4 @@
-"""Cost curves: interpolated, measured on shapes of bearable size, cached, and mended if damaged."""
+"""Latency curves: interpolated, measured on shapes of bearable size, cached, mended if damaged."""
 
 from __future__ import annotations
 
@@ -11,37 +11,41 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.nn import costs
-from espalier.nn.costs import Costs
-from espalier.nn.zeroskip.latency import DENSE, DENSITIES, VARIANTS, Curve
-from espalier.nn.zeroskip.measure import Measurement, measure
+from espalier.nn.zeroskip import measure as measure_module
+from espalier.nn.zeroskip.latency import DENSE, DENSITIES, VARIANTS, LatencyCurve
+from espalier.nn.zeroskip.measure import LatencyCache, Measurement, measure
 from espalier.nn.zeroskip.ops import Convolution, Linear
-from espalier.nn.zeroskip.problem import Case
+from espalier.nn.zeroskip.problem import ProblemShape
 
-SMALL = Case.of(Linear(), torch.Size((8, 16)), torch.Size((4, 16)), 1)
+
+def problem_of(op, x, weight, threads=1):
+    return ProblemShape.of(op, torch.Size(x), torch.Size(weight), threads)
+
+
+SMALL = problem_of(Linear(), (8, 16), (4, 16))
 
 
 def test_seconds_are_linear_between_the_measured_and_beyond():
-    curve = Curve(5.0, {"input": (1.0, 2.0, 4.0, 7.0)})
+    curve = LatencyCurve(5.0, {"input": (1.0, 2.0, 4.0, 7.0)})
     assert [curve.seconds("input", density) for density in DENSITIES] == [1.0, 2.0, 4.0, 7.0]
     assert curve.seconds("input", 0.0) == 1.0
     assert curve.seconds("input", 0.2) == pytest.approx(3.0)
     assert curve.seconds("input", 1.0) == pytest.approx(11.0)
     assert curve.seconds(DENSE, 0.1) == 5.0
-    assert Curve(5.0, {"input": (1.0, 2.0, 4.0, 3.0)}).seconds("input", 1.0) == 3.0
+    assert LatencyCurve(5.0, {"input": (1.0, 2.0, 4.0, 3.0)}).seconds("input", 1.0) == 3.0
 
 
 @pytest.mark.parametrize("pass_name", VARIANTS)
 @pytest.mark.parametrize(
-    "case",
+    "problem",
     [
         SMALL,
-        Case.of(Convolution((2, 1), (1, 0)), torch.Size((2, 3, 9, 5)), torch.Size((4, 3, 3, 2)), 2),
+        problem_of(Convolution((2, 1), (1, 0)), (2, 3, 9, 5), (4, 3, 3, 2), 2),
     ],
 )
-def test_every_pass_of_every_product_can_be_measured(case, pass_name):
+def test_every_pass_of_every_op_can_be_measured(problem, pass_name):
     before = torch.get_rng_state()
-    curve, _ = measure(case, pass_name)
+    curve, _ = measure(problem, pass_name)
     assert 0 < curve.dense < math.inf
     assert set(curve.variants) == set(VARIANTS[pass_name])
     assert all(len(times) == len(DENSITIES) for times in curve.variants.values())
@@ -60,18 +64,18 @@ def test_measured_shapes_hold_the_kernel_and_stay_near(
     images, size, channels, kernel, padding, stride
 ):
     size = tuple(max(s, k - 2 * p) for s, k, p in zip(size, kernel, padding, strict=True))
-    x = torch.Size((images, channels, *size))
-    case = Case.of(Convolution(stride, padding), x, torch.Size((8, channels, *kernel)), 1)
-    assert case.images <= images
-    for measured, whole, k, p in zip(case.size, size, kernel, padding, strict=True):
+    x = images, channels, *size
+    problem = problem_of(Convolution(stride, padding), x, (8, channels, *kernel))
+    assert problem.images <= images
+    for measured, whole, k, p in zip(problem.size, size, kernel, padding, strict=True):
         assert k - 2 * p <= measured <= whole
-    assert case.size[1] >= 0.75 * size[1]
-    shrunk = case.images == 1 and case.size[0] < max(16, 16 * kernel[0])
-    assert shrunk or (case.multiply_adds <= 5e8 and case.elements <= 4e6)
+    assert problem.size[1] >= 0.75 * size[1]
+    shrunk = problem.images == 1 and problem.size[0] < max(16, 16 * kernel[0])
+    assert shrunk or (problem.multiply_adds <= 5e8 and problem.elements <= 4e6)
 
 
 @pytest.mark.parametrize(
-    ("product", "x", "weight"),
+    ("op", "x", "weight"),
     [
         (Linear(), (65536, 2048), (1, 2048)),
         (Linear(), (65536, 16), (2048, 16)),
@@ -79,29 +83,28 @@ def test_measured_shapes_hold_the_kernel_and_stay_near(
         (Convolution(), (1, 1, 1024, 1024), (64, 1, 1, 1)),
     ],
 )
-def test_measured_tensors_are_of_bearable_size(product, x, weight):
-    case = Case.of(product, torch.Size(x), torch.Size(weight), 1)
-    assert 1e6 <= case.elements <= 4.2e6
+def test_measured_tensors_are_of_bearable_size(op, x, weight):
+    problem = problem_of(op, x, weight)
+    assert 1e6 <= problem.elements <= 4.2e6
 
 
 def test_measuring_holds_few_copies():
-    case = Case.of(Convolution(), torch.Size((2, 16, 64, 64)), torch.Size((1, 16, 1, 1)), 1)
+    problem = problem_of(Convolution(), (2, 16, 64, 64), (1, 16, 1, 1))
     tracemalloc.start()
     try:
-        measure(case, "backward_input")
+        measure(problem, "backward_input")
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 5 * 4 * case.elements
+    assert peak < 5 * 4 * problem.elements
 
 
 def test_the_last_batch_of_an_epoch_measures_nothing_anew():
-    weight = torch.Size((8, 8, 3, 3))
-    cases = {
-        Case.of(Convolution(), torch.Size((images, 8, height, 28)), weight, 1)
+    problems = {
+        problem_of(Convolution(), (images, 8, height, 28), (8, 8, 3, 3))
         for images, height in ((64, 28), (127, 29), (100, 31))
     }
-    assert len(cases) == 1
+    assert len(problems) == 1
 
 
 restless: list[bool] = []  # not empty: the pretended machine is not steady
@@ -113,42 +116,42 @@ def timings(monkeypatch):
     made = []
     restless.clear()
 
-    def pretend(case, pass_name):
-        made.append((case, pass_name))
+    def pretend(problem, pass_name):
+        made.append((problem, pass_name))
         times = (0.5 + len(made),) * len(DENSITIES)
-        curve = Curve(1 / 3 + len(made), dict.fromkeys(VARIANTS[pass_name], times))
+        curve = LatencyCurve(1 / 3 + len(made), dict.fromkeys(VARIANTS[pass_name], times))
         return Measurement(curve, not restless)
 
-    monkeypatch.setattr(costs, "measure", pretend)
+    monkeypatch.setattr(measure_module, "measure", pretend)
     return made
 
 
 def test_what_a_restless_machine_measured_is_not_kept(tmp_path, timings):
     restless.append(True)
-    here = Costs(tmp_path)
+    here = LatencyCache(tmp_path)
     assert here.curve(SMALL, "forward") == here.curve(SMALL, "forward")
     assert len(timings) == 1
-    Costs(tmp_path).curve(SMALL, "forward")
+    LatencyCache(tmp_path).curve(SMALL, "forward")
     assert len(timings) == 2
 
 
 def test_measured_once_and_read_back_bit_for_bit(tmp_path, timings):
-    first = Costs(tmp_path)
+    first = LatencyCache(tmp_path)
     curve = first.curve(SMALL, "forward")
     assert first.curve(SMALL, "forward") == curve
-    assert Costs(tmp_path).curve(SMALL, "forward") == curve
+    assert LatencyCache(tmp_path).curve(SMALL, "forward") == curve
     assert len(timings) == 1
-    Costs(tmp_path).curve(SMALL, "backward_input")
-    assert Costs(tmp_path).curve(SMALL, "forward") == curve
+    LatencyCache(tmp_path).curve(SMALL, "backward_input")
+    assert LatencyCache(tmp_path).curve(SMALL, "forward") == curve
     assert len(timings) == 2
 
 
 def test_two_processes_keep_each_others_curves(tmp_path, timings):
-    mine, theirs = Costs(tmp_path), Costs(tmp_path)
+    mine, theirs = LatencyCache(tmp_path), LatencyCache(tmp_path)
     mine.curve(SMALL, "forward")
     theirs.curve(SMALL, "backward_weight")
     mine.curve(SMALL, "backward_input")
-    fresh = Costs(tmp_path)
+    fresh = LatencyCache(tmp_path)
     for pass_name in VARIANTS:
         fresh.curve(SMALL, pass_name)
     assert len(timings) == 3
@@ -168,25 +171,25 @@ def test_two_processes_keep_each_others_curves(tmp_path, timings):
     ],
 )
 def test_a_damaged_file_is_measured_anew(tmp_path, timings, damage):
-    Costs(tmp_path).curve(SMALL, "forward")
+    LatencyCache(tmp_path).curve(SMALL, "forward")
     (file,) = (tmp_path / "espalier").iterdir()
     file.write_text(damage(file.read_text()))
-    curve = Costs(tmp_path).curve(SMALL, "forward")
+    curve = LatencyCache(tmp_path).curve(SMALL, "forward")
     assert len(timings) == 2
-    assert Costs(tmp_path).curve(SMALL, "forward") == curve
+    assert LatencyCache(tmp_path).curve(SMALL, "forward") == curve
     assert len(timings) == 2
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path, timings):
     (tmp_path / "espalier").write_text("in the way")
-    Costs(tmp_path).curve(SMALL, "forward")
+    LatencyCache(tmp_path).curve(SMALL, "forward")
     assert len(timings) == 1
 
 
 def test_threads_and_shapes_have_curves_of_their_own():
     sizes = [(8, 16), (8, 32), (16, 16)]
     keys = {
-        Case.of(Linear(), torch.Size(size), torch.Size((4, size[1])), threads).key(pass_name)
+        problem_of(Linear(), size, (4, size[1]), threads).key(pass_name)
         for size in sizes
         for threads in (1, 2)
         for pass_name in VARIANTS

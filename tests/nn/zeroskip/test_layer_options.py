@@ -106,7 +106,7 @@ def test_options_set_later_in_any_form_that_torch_takes(options):
         setattr(layer, name, value)
     x = torch.randn(2, 4, 7, 7)
     torch.testing.assert_close(layer(x), nn.functional.conv2d(x, *layer.parameters(), **options))
-    assert layer.choices.sites
+    assert layer.tuner.entries
 
 
 @pytest.mark.parametrize(

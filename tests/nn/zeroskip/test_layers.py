@@ -80,10 +80,10 @@ def test_other_types_are_torchs(dtype):
     x = torch.randn(2, 4, 6, 6, dtype=dtype)
     layer = ZeroSkipConv2d(4, 3, 3, dtype=dtype, passes="zeroskip")
     torch.testing.assert_close(layer(x), nn.functional.conv2d(x, layer.weight, layer.bias))
-    assert not layer.choices.sites
+    assert not layer.tuner.entries
     flat = ZeroSkipLinear(6, 3, dtype=dtype, passes="zeroskip")
     torch.testing.assert_close(flat(x), nn.functional.linear(x, flat.weight, flat.bias))
-    assert not flat.choices.sites
+    assert not flat.tuner.entries
 
 
 def test_autocast_is_torchs():
@@ -132,10 +132,10 @@ def test_copies_choose_anew(layer):
     stream.seek(0)
     for copied in (copy.deepcopy(layer), torch.load(stream, weights_only=False)):
         assert copied.passes == "zeroskip"
-        assert not copied.choices.sites
-        assert copied.choices.handle != layer.choices.handle
+        assert not copied.tuner.entries
+        assert copied.tuner.handle != layer.tuner.handle
         torch.testing.assert_close(copied(x), layer(x), rtol=0, atol=0)
-    assert len(layer.choices.sites) == 1
+    assert len(layer.tuner.entries) == 1
 
 
 def test_infinity_behind_a_zero():

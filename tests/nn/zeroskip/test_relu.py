@@ -14,7 +14,7 @@ from torch import nn
 import espalier.nn.zeroskip.relu as relu_module
 from espalier.kernels import nonzero_mask
 from espalier.nn import ZeroSkipLinear, ZeroSkipReLU
-from espalier.nn.zeroskip.bitmask import Mask, find, leave, sampled_density
+from espalier.nn.zeroskip.bitmask import Mask, attach, attached, sampled_density
 
 nan = float("nan")
 
@@ -60,10 +60,10 @@ def test_output_carries_its_mask(shape, inplace):
         x = x.contiguous(memory_format=torch.channels_last)
     y = ZeroSkipReLU(inplace)(x)
     rows = y.permute(0, 2, 3, 1) if y.dim() == 4 else y
-    mask = find(y, 70)
+    mask = attached(y, 70)
     assert (mask.bits == nonzero_mask(rows.numpy())).all()
     assert mask.density == pytest.approx(float((y != 0).double().mean()))
-    assert find(y, shape[-1] + 1) is None
+    assert attached(y, shape[-1] + 1) is None
 
 
 def new_data(y):
@@ -75,9 +75,9 @@ def new_data(y):
 )
 def test_mask_of_a_changed_tensor_is_stale(change):
     y = ZeroSkipReLU()(torch.randn(4, 70))
-    assert find(y, 70) is not None
+    assert attached(y, 70) is not None
     change(y)
-    assert find(y, 70) is None
+    assert attached(y, 70) is None
 
 
 def test_layer_after_a_change_reads_the_new_values():
@@ -94,19 +94,19 @@ def test_copies_and_files_have_no_mask():
     stream.seek(0)
     for other in (copy.deepcopy(y), copy.copy(y), torch.load(stream, weights_only=True), y.clone()):
         other.add_(1.0)
-        assert find(other, 70) is None
+        assert attached(other, 70) is None
 
 
 def test_no_mask_where_torch_does_the_work():
-    assert find(ZeroSkipReLU()(torch.randn(2, 4, dtype=torch.float64)), 4) is None
+    assert attached(ZeroSkipReLU()(torch.randn(2, 4, dtype=torch.float64)), 4) is None
     with torch.inference_mode():
-        assert find(ZeroSkipReLU()(torch.randn(2, 4)), 4) is None
+        assert attached(ZeroSkipReLU()(torch.randn(2, 4)), 4) is None
 
 
 def test_mask_of_another_order_of_entries_is_not_taken():
     plain = ZeroSkipReLU()(torch.randn(2, 3, 4, 3))
     layer = ZeroSkipLinear(3, 2, passes="zeroskip")
-    assert find(plain, 3) is not None
+    assert attached(plain, 3) is not None
     turned = ZeroSkipReLU()(torch.randn(2, 3, 4, 3).contiguous(memory_format=torch.channels_last))
     expected = nn.functional.linear(turned, layer.weight, layer.bias)
     torch.testing.assert_close(layer(turned), expected)
@@ -123,10 +123,10 @@ def gradient_seen_before(relu_input_hook, dy):
 
 def test_gradient_carries_the_mask_if_that_says_all():
     seen = []
-    gradient_seen_before(lambda dz: seen.append((dz, find(dz, 70))), torch.randn(8, 70))
+    gradient_seen_before(lambda dz: seen.append((dz, attached(dz, 70))), torch.randn(8, 70))
     dz, mask = seen[0]
     assert (mask.bits == nonzero_mask(dz.numpy())).all()
-    gradient_seen_before(lambda dz: seen.append((dz, find(dz, 70))), torch.eye(8, 70))
+    gradient_seen_before(lambda dz: seen.append((dz, attached(dz, 70))), torch.eye(8, 70))
     assert seen[1][1] is None  # a scan will find more zeros than the ReLU's mask knows
 
 
@@ -134,7 +134,7 @@ def test_sum_of_gradients_has_no_mask():
     seen = []
     x = torch.randn(8, 70, requires_grad=True)
     z = x * 1.0
-    z.register_hook(lambda dz: seen.append(find(dz, 70)))
+    z.register_hook(lambda dz: seen.append(attached(dz, 70)))
     (ZeroSkipReLU()(z) * 2.0 + z).sum().backward()
     assert seen == [None]
     torch.testing.assert_close(x.grad, 1.0 + 2.0 * (x > 0))
@@ -230,8 +230,8 @@ def test_sampled_density_of_regular_patterns():
     assert sampled_density(torch.zeros(3, 5).numpy()) == 0.0
 
 
-def test_a_mask_left_by_hand():
+def test_a_mask_attached_by_hand():
     x = torch.eye(3)
-    leave(x, Mask.of(x.numpy(), 1))
-    assert find(x, 3).density == pytest.approx(1 / 3)
-    assert relu_module._memory_of(torch.zeros(2, 3).t()) is None
+    attach(x, Mask.of(x.numpy(), 1))
+    assert attached(x, 3).density == pytest.approx(1 / 3)
+    assert relu_module._layout_of(torch.zeros(2, 3).t()) is None

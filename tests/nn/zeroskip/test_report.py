@@ -10,15 +10,15 @@ from torch import nn
 
 import espalier as esp
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear
-from espalier.nn.zeroskip.autotune import LayerChoices
-from tests.support.layers import MadeUpCosts, thinned
+from espalier.nn.zeroskip.autotune import LayerTuner
+from tests.support.layers import MadeUpLatencies, thinned
 
 
 @pytest.fixture
 def model():
     made = nn.Sequential(ZeroSkipLinear(64, 64), nn.Sequential(nn.ReLU(), ZeroSkipLinear(64, 2)))
     for layer in (made[0], made[1][1]):
-        layer.choices = LayerChoices(costs=MadeUpCosts({"input": 2.0, "gradient": 8.0}))
+        layer.tuner = LayerTuner(latencies=MadeUpLatencies({"input": 2.0, "gradient": 8.0}))
     x = thinned(torch.rand(512, 64), 0.25).requires_grad_()
     for _ in range(3):
         made(x).backward(torch.ones(512, 2))
@@ -54,20 +54,20 @@ def test_as_a_table_and_as_json(model):
 
 def test_images_have_four_numbers():
     layer = ZeroSkipConv2d(4, 4, 3, passes="zeroskip")
-    layer.choices = LayerChoices("zeroskip", MadeUpCosts())
+    layer.tuner = LayerTuner("zeroskip", MadeUpLatencies())
     layer(torch.rand(2, 4, 6, 7))
     assert esp.model_report(layer).passes[0].shape == (2, 4, 6, 7)
 
 
 def test_forced_passes_have_no_gain_and_measure_nothing():
-    costs = MadeUpCosts()
+    latencies = MadeUpLatencies()
     layer = ZeroSkipLinear(4, 4)
-    layer.choices = LayerChoices("zeroskip", costs)
+    layer.tuner = LayerTuner("zeroskip", latencies)
     layer(torch.rand(2, 4)).sum().backward()
     report = esp.model_report(layer)
     assert {entry.gain for entry in report.passes} == {None}
     assert str(report).splitlines()[1].split()[-2] == "-"
-    assert not costs.asked
+    assert not latencies.asked
 
 
 def test_nothing_to_report():

@@ -21,13 +21,13 @@ Array = NDArray[np.float32]
 Multiply = Callable[[int, Array], Array]  # layer, activations [neurons, samples]
 
 
-def challenge(neurons: int, layers: int, samples: int, threads: int) -> Workload:
+def challenge(samples: int, neurons: int, layers: int, threads: int) -> Workload:
     """A RadiX-Net reads digits, as in the Graph Challenge; every shortcut is proven for it."""
     inputs = challenge_images(neurons, samples, seed=0)
     return _workload(radixnet(neurons, layers), inputs.toarray(), threads)
 
 
-def structureless(neurons: int, layers: int, samples: int, threads: int) -> Workload:
+def structureless(samples: int, neurons: int, layers: int, threads: int) -> Workload:
     """Random columns and weights, where no shortcut applies and the kernels decide."""
     noise = np.random.default_rng(0).standard_normal((samples, neurons), dtype=np.float32)
     return _workload(random_network(neurons, layers), np.maximum(noise, 0.0), threads)

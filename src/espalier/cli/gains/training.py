@@ -6,13 +6,10 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate
 
 from espalier.cli.gains.inference import torch_csr
 from espalier.cli.gains.workload import PAYS, Work, Workload
@@ -21,17 +18,23 @@ from espalier.nn.networks import vgg_small
 from espalier.nn.networks.resnet import BasicBlock
 from espalier.training import load_data
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
 DENSE, BF16 = "PyTorch", "bf16 autocast"
 BF16_ROUNDING = 0.2  # of its 8 bits, added up over the layers of a step
 TRAINED_STEPS = 20  # after which the zeros are those of a training
 RATE, MOMENTUM = 0.01, 0.9
 SIDE = 28
 
-Loss = Callable[[nn.Module, Tensor], Tensor]
+Loss = Callable[["nn.Module", "Tensor"], "Tensor"]
 
 
 def small_vgg(width: int, batch: int) -> Workload:
     """Six convolutions on digits, each with a ReLU behind it: zeros in all three passes."""
+    import torch
+    from torch.nn.functional import cross_entropy, interpolate
+
     torch.manual_seed(0)
     digits = load_data("digits", seed=0).train
     images = interpolate(digits.images[:batch], size=(SIDE, SIDE), mode="bilinear")
@@ -42,6 +45,8 @@ def small_vgg(width: int, batch: int) -> Workload:
 
 def resnet_block(width: int, batch: int) -> Workload:
     """Batch norm stands between convolution and ReLU: gradients there have no zeros."""
+    import torch
+
     torch.manual_seed(0)
     images = torch.randn(batch, width, SIDE, SIDE).relu()
     wanted = torch.randn(batch, width, SIDE, SIDE)
@@ -52,6 +57,9 @@ def resnet_block(width: int, batch: int) -> Workload:
 
 def sparse_layer(size: int, batch: int, density: float) -> Workload:
     """Forward and backward of a layer whose pattern is given, with all gradients."""
+    import torch
+    from torch import nn
+
     torch.manual_seed(0)
     sparse = SparseLinear(size, size, density=density)
     dense = nn.Linear(size, size)
@@ -74,6 +82,8 @@ def sparse_layer(size: int, batch: int, density: float) -> Workload:
 
 def _convolutions(model: nn.Module, images: Tensor, loss: Loss) -> Workload:
     """The same steps dense, accelerated and in bfloat16, each with a copy of the model."""
+    import torch
+
     dense: Any = model
     dense.to(memory_format=torch.channels_last)
     images = images.contiguous(memory_format=torch.channels_last)
@@ -90,6 +100,8 @@ def _convolutions(model: nn.Module, images: Tensor, loss: Loss) -> Workload:
 
 def _step(model: nn.Module, images: Tensor, loss: Loss, *, bf16: bool = False) -> Work:
     """Forward, loss, backward and update; gives the loss and the gradients."""
+    import torch
+
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
 
     def step() -> Sequence[Tensor]:
@@ -111,6 +123,8 @@ def _torch_csr_step(layer: SparseLinear, x: Tensor, dy: Tensor) -> Work:
 
     The transposed weights lie beside the weights; a step would have to renew their values too.
     """
+    import torch
+
     matrix = sp.csr_array(layer.to_dense().detach().numpy())
     weight, transposed = torch_csr(matrix), torch_csr(sp.csr_array(matrix.T))
     zeros = torch_csr(matrix, np.zeros_like(matrix.data))

@@ -1,4 +1,4 @@
-"""One piece of work done by espalier and by its peers: checked equal, then timed in turns."""
+"""One piece of work done by espalier and by its peers: checked equal, then timed, interleaved."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Workload:
     rounding: Mapping[str, float]
 
     def measure(self, budget: float, progress: Progress) -> Gain:
-        """Check that all compute the same, then time them in turns.
+        """Check that all compute the same, then time them, interleaved.
 
         Arguments:
             budget: seconds to spend, as far as three rounds allow.

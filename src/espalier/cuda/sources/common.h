@@ -1,4 +1,4 @@
-// What all kernels share: how activations lie, how a sum ends, what is noted of a sample.
+// What all kernels share: how activations lie, how a sum ends, what is flagged of a sample.
 //
 // The samples of a batch sit in slots, `tile` of them side by side in a panel: slot s of neuron n
 // is at ((s / tile) * width + n) * tile + s % tile. Sums start at 0 and add in rising order of
@@ -20,7 +20,7 @@ constexpr unsigned every_lane = 0xffffffffu;
 constexpr int bad_sample = 1;
 constexpr int overflow = 2;
 
-// Bits noted of a slot: some neuron is not 0; some neuron is not at the fixed point.
+// Flags of a slot: some neuron is not 0; some neuron is not at the fixed point.
 constexpr unsigned alive = 1;
 constexpr unsigned unsaturated = 2;
 
@@ -35,12 +35,12 @@ struct alignas(4 * V) Lanes {
   float at[V];
 };
 
-// How a layer answers, and where a kernel says what it saw.
-struct Response {
-  const float* bias;    // [outputs]
-  float lower, upper;   // clamp of the outputs
-  float saturated;      // the fixed point, where a slot full of it is to be noted
-  unsigned* notes;      // [slots], or null where nobody asks
+// What ends a sum, and where a kernel says what it saw.
+struct Epilogue {
+  const float* bias;   // [outputs]
+  float lower, upper;  // clamp of the outputs
+  float saturated;     // the fixed point, where a slot full of it is to be flagged
+  unsigned* flags;     // [slots], or null where nobody asks
   int* status;
 };
 
@@ -66,12 +66,12 @@ struct SlotFlags {
   }
 
   // Slots beyond `count` hold no sample: what was computed there means nothing.
-  __device__ void store(const Response& response, int slot, int count) const {
+  __device__ void store(const Epilogue& epilogue, int slot, int count) const {
     if (slot >= count) return;
-    if (overflowed) atomicOr(response.status, overflow);
-    if (response.notes == nullptr) return;
+    if (overflowed) atomicOr(epilogue.status, overflow);
+    if (epilogue.flags == nullptr) return;
     for (int v = 0; v < V; ++v) {
-      if (slot + v < count && bits[v]) atomicOr(response.notes + slot + v, bits[v]);
+      if (slot + v < count && bits[v]) atomicOr(epilogue.flags + slot + v, bits[v]);
     }
   }
 };

@@ -7,20 +7,20 @@ namespace espalier {
 constexpr int scan_threads = 1024;
 
 struct CsrStep {
-  const int* offsets;   // [rows + 1], of the product
+  const int* offsets;  // [rows + 1], of the product
   const int* columns;
-  float* values;        // clamped in place
-  const float* bias;    // [outputs], of which none is above 0 where lower is 0
+  float* values;      // clamped in place
+  const float* bias;  // [outputs], of which none is above 0 where lower is 0
   float lower, upper;
   int rows;
-  int* kept;            // [rows], entries that are not 0, then where the first goes
-  int* offsets_after;   // [rows + 1]
+  int* kept;           // [rows], entries that are not 0, then where the first goes
+  int* offsets_after;  // [rows + 1]
   int* columns_after;
   float* values_after;
-  const int* sample;    // [rows], whose row it is
+  const int* sample;  // [rows], whose row it is
   int* sample_after;
-  int* totals;          // rows and entries that are left
-  int drop;             // whether empty rows leave
+  int* totals;  // rows and entries that are left
+  int drop;     // whether empty rows leave
   int* status;
 };
 

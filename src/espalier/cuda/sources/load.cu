@@ -11,8 +11,8 @@ struct LoadDense {
   int* status;
 };
 
-// One block transposes 32 samples by 32 inputs through shared memory, so that both sides are read and
-// written along their lines. blockIdx.x counts inputs, blockIdx.y samples; 32 x 8 threads.
+// One block transposes 32 samples by 32 inputs through shared memory, so that both sides are read
+// and written along their lines. blockIdx.x counts inputs, blockIdx.y samples; 32 x 8 threads.
 // Slots up to the end of the panel are filled, with zeros where no sample is.
 extern "C" __global__ void __launch_bounds__(256) load_dense(const LoadDense a) {
   __shared__ float transposed[warp_size][warp_size + 1];

@@ -11,9 +11,7 @@ struct alignas(2) Bf16 {
 };
 
 __device__ inline float to_float(float value) { return value; }
-__device__ inline float to_float(Bf16 value) {
-  return __uint_as_float((unsigned)value.bits << 16);
-}
+__device__ inline float to_float(Bf16 value) { return __uint_as_float((unsigned)value.bits << 16); }
 
 __device__ inline void from_float(float value, float* to) { *to = value; }
 __device__ inline void from_float(float value, Bf16* to) {
@@ -70,18 +68,10 @@ __device__ inline void spmm(const Spmm& a) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) spmm_f32_1(const Spmm a) {
-  spmm<float, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) spmm_f32_4(const Spmm a) {
-  spmm<float, 4>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) spmm_bf16_1(const Spmm a) {
-  spmm<Bf16, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) spmm_bf16_8(const Spmm a) {
-  spmm<Bf16, 8>(a);
-}
+extern "C" __global__ void __launch_bounds__(256) spmm_f32_1(const Spmm a) { spmm<float, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) spmm_f32_4(const Spmm a) { spmm<float, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256) spmm_bf16_1(const Spmm a) { spmm<Bf16, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) spmm_bf16_8(const Spmm a) { spmm<Bf16, 8>(a); }
 
 struct Sddmm {
   const int64* offsets;  // [rows + 1]
@@ -118,17 +108,9 @@ __device__ inline void sddmm(const Sddmm& a) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) sddmm_f32_1(const Sddmm a) {
-  sddmm<float, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) sddmm_f32_4(const Sddmm a) {
-  sddmm<float, 4>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) sddmm_bf16_1(const Sddmm a) {
-  sddmm<Bf16, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) sddmm_bf16_8(const Sddmm a) {
-  sddmm<Bf16, 8>(a);
-}
+extern "C" __global__ void __launch_bounds__(256) sddmm_f32_1(const Sddmm a) { sddmm<float, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) sddmm_f32_4(const Sddmm a) { sddmm<float, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256) sddmm_bf16_1(const Sddmm a) { sddmm<Bf16, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) sddmm_bf16_8(const Sddmm a) { sddmm<Bf16, 8>(a); }
 
 }  // namespace espalier

@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-constexpr int quad = 4;            // samples a thread holds
+constexpr int quad = 4;  // samples a thread holds
 constexpr int slice_rows = 32;
 
 struct ResidentLayer {
@@ -18,7 +18,7 @@ struct ResidentLayer {
   float lower, upper;
   float saturated;  // the fixed point, where all later layers keep it; else NaN
   int outputs;
-  int droppable;    // an all-zero sample stays so to the end
+  int droppable;  // an all-zero sample stays so to the end
 };
 
 struct Resident {
@@ -26,7 +26,7 @@ struct Resident {
   float* y;
   const int* count;             // living slots
   const ResidentLayer* layers;  // [depth]
-  unsigned* notes;              // [slots], written whole
+  unsigned* flags;              // [slots], written whole
   unsigned* processed;          // [depth], samples multiplied; added to
   int* status;
   int depth, inputs, tile;
@@ -69,7 +69,7 @@ __device__ inline void multiply_slices(const ResidentLayer& layer, const float* 
 template <int S>
 __device__ inline void run_resident(const Resident& a) {
   DYNAMIC_SHARED(float, buffers);
-  // Three sets of notes: while one is written the one before is read and the next one cleared.
+  // Three sets of flags: while one is written the one before is read and the next one cleared.
   __shared__ unsigned flags_of[3][warp_size];
   const int count = *a.count, first = blockIdx.x * S;
   if (first >= count) return;
@@ -117,7 +117,7 @@ __device__ inline void run_resident(const Resident& a) {
     const bool beyond = (int)(threadIdx.x % S) >= valid;
     if (__all_sync(every_lane, beyond || dead || at_fixed_point)) break;
   }
-  if (threadIdx.x < valid) a.notes[first + threadIdx.x] = flags_of[last % 3][threadIdx.x];
+  if (threadIdx.x < valid) a.flags[first + threadIdx.x] = flags_of[last % 3][threadIdx.x];
   for (int l = threadIdx.x; l <= last; l += blockDim.x) atomicAdd(a.processed + l, (unsigned)valid);
 }
 

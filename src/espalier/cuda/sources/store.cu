@@ -34,10 +34,10 @@ extern "C" __global__ void __launch_bounds__(256) store_rows(const StoreRows a) 
 
 struct Expand {
   const float* panels;
-  float* y;               // [samples, outputs]
-  const int* fate;        // [samples]: a slot, odd where it died, even at the fixed point
-  const int* unit;        // [outputs], which neuron an output is, -1 for a constant
-  const float* constant;  // [outputs]
+  float* y;                 // [samples, outputs]
+  const int* sample_state;  // [samples]: a slot, odd where it died, even at the fixed point
+  const int* unit;          // [outputs], which neuron an output is, -1 for a constant
+  const float* constant;    // [outputs]
   float saturated;
   int samples, outputs, width, tile;
 };
@@ -45,7 +45,7 @@ struct Expand {
 // A thread for each output in turn; blockIdx.y counts samples.
 extern "C" __global__ void __launch_bounds__(256) expand(const Expand a) {
   for (int sample = blockIdx.y; sample < a.samples; sample += gridDim.y) {
-    const int slot = a.fate[sample];
+    const int slot = a.sample_state[sample];
     const int from = slot < 0 ? 0 : slot;
     const float* panel = a.panels + (int64)(from / a.tile) * a.width * a.tile + from % a.tile;
     for (int o = blockIdx.x * blockDim.x + threadIdx.x; o < a.outputs;

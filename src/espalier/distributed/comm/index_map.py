@@ -63,7 +63,7 @@ class IndexMap:
         return np.flatnonzero(self.part == part)
 
 
-Placement = IndexMap  # its name before
+Placement = IndexMap  # an alias
 
 
 def check_owners(owners: Sequence[NDArray[np.int32]], network: Network, world: World) -> None:

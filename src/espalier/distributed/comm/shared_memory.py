@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HALVES = 2
 LINE = 64  # bytes; every half starts on a cache line
-LOOK = 0.05  # seconds between two looks at signals and at the time
+POLL_SECONDS = 0.05  # between two checks for signals and of the time
 
 
 class SharedMemory:
@@ -87,7 +87,7 @@ class SharedMemory:
         """Wait until every part has packed what it gives in this step."""
         timeout = self.world.timeout
         deadline = time.monotonic() + timeout.seconds
-        while (late := self._steps.late(self._everybody, self.step, LOOK)) is not None:
+        while (late := self._steps.late(self._everybody, self.step, POLL_SECONDS)) is not None:
             if time.monotonic() > deadline:
                 timeout.give_up([self.world.replica * self.world.parts + late])
 
@@ -168,10 +168,10 @@ class SharedChannel:
     def finish(self, x: Panels) -> None:
         """Take what others packed."""
         memory = self._memory
-        late = self._native.finish(x, memory.step, LOOK)
+        late = self._native.finish(x, memory.step, POLL_SECONDS)
         if late >= 0:
             memory.wait()
-            self._native.finish(x, memory.step, LOOK)
+            self._native.finish(x, memory.step, POLL_SECONDS)
 
     def fold(self, gradient: Panels) -> None:
         """Put partial sums where their owners see them, and add those of others in order."""

@@ -22,7 +22,7 @@ PATIENCE_VARIABLE = "ESPALIER_PATIENCE"
 DEFAULT_PATIENCE = 60.0  # seconds without progress
 STALLED = 75  # exit code of a run that was ended because a process was late
 _SPINS = 4096  # before a waiting process gives up its core
-_SPINS_A_LOOK = 256  # at the clock
+_SPINS_A_CHECK = 256  # of the clock
 
 
 class Timeout:
@@ -67,13 +67,13 @@ class Timeout:
 
         if MPI.Request.Testall(requests):
             return
-        seconds, turns = times * self.seconds, 0
+        seconds, spins = times * self.seconds, 0
         deadline = time.monotonic() + seconds
         while not MPI.Request.Testall(requests):
-            turns += 1
-            if turns > _SPINS:
+            spins += 1
+            if spins > _SPINS:
                 os.sched_yield()
-            if turns % _SPINS_A_LOOK == 0 and time.monotonic() > deadline:
+            if spins % _SPINS_A_CHECK == 0 and time.monotonic() > deadline:
                 late = {
                     peer
                     for request, peer in zip(requests, peers, strict=False)

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.distributed.comm.transport import Channel
 from espalier.distributed.comm.world import World
-from espalier.distributed.inference.result import Counters
+from espalier.distributed.inference.program import LocalProgram
 from espalier.kernels.panels import Panels, empty_panels, run_panels
 from espalier.kernels.samples import Matrix, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
-from espalier.kernels.spmm import InputMajor, PackedLayer
+from espalier.kernels.spmm import InputMajor
 
 ALIVE, UNSATURATED = 1, 2  # bits of a lane: some neuron is not 0, some neuron is not `clip`
-_LOOK_AT_ALL = 8  # layers; behind them looks at the lanes lie half as far apart again each time
+_CHECK_EVERY = 8  # layers; behind them checks of the lanes lie half as far apart again each time
 
 
-@dataclass(frozen=True)
-class LocalStep:
-    """One layer of a part: its packed rows, the neurons it sees, and how it gets them.
+@dataclass
+class Counters:
+    """Counts of one part and one run, by layer.
 
-    The first layer has no channel: every rank has all samples, and its columns are the inputs.
+    Attributes:
+        processed: samples multiplied.
+        words: activations sent.
+        messages: parts that something was sent to, each time.
     """
 
-    packed: PackedLayer
-    width: int
-    channel: Channel | None
+    processed: NDArray[np.int64]
+    words: NDArray[np.int64]
+    messages: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, layers: int) -> Counters:
+        """Nothing yet."""
+        return cls(*(np.zeros(layers, np.int64) for _ in range(3)))
 
 
 @dataclass
@@ -38,21 +44,15 @@ class Run:
     """What all microbatches of a run share.
 
     Attributes:
-        droppable: bool ``[layers]``: a sample that is all zero after a layer stays so to the end.
-        saturated: bool ``[layers]``: likewise a sample that is full of ``clip``.
-        clip: of the last layer.
-        unbounded: whether some layer has none, so that numbers may overflow.
+        droppable: bool ``[layers]``: a sample that is all zero after a layer may be dropped.
+        by_input: weights of the first layer, where the samples are sparse.
     """
 
-    steps: Sequence[LocalStep]
-    by_input: InputMajor | None  # weights of the first layer, for sparse samples
+    program: LocalProgram
     world: World
-    tile: int
     threads: int
     droppable: NDArray[np.bool_]
-    saturated: NDArray[np.bool_]
-    clip: float | None
-    unbounded: bool
+    by_input: InputMajor | None
     counters: Counters
     bad: bool = False  # whether this part met a sample that is, or came to, no finite number
 
@@ -60,8 +60,9 @@ class Run:
 Buffers = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
-def make_buffers(steps: Sequence[LocalStep], samples: int, tile: int) -> Buffers:
-    """Two arrays that the neurons of any layer behind the first fit in, for so many samples."""
+def make_buffers(program: LocalProgram) -> Buffers:
+    """Two arrays that the neurons of any layer behind the first fit in, for a microbatch."""
+    steps, samples, tile = program.steps, program.microbatch, program.tile
     widest = max(max(step.width, step.packed.outputs) for step in steps[1:] or steps)
     widest = max(widest, steps[0].packed.outputs)
     first, second = (empty_panels(-(-samples // tile), widest, tile).reshape(-1) for _ in "12")
@@ -88,8 +89,8 @@ class Microbatch:
         self._run, self._buffers = run, buffers
         self.samples = self.lanes = samples
         self.saturated = self.alive = np.empty(0, np.int64)
-        self.outputs = np.empty((0, run.steps[-1].packed.outputs), np.float32)
-        self._next_look = 0
+        self.outputs = np.empty((0, run.program.steps[-1].packed.outputs), np.float32)
+        self._next_check = 0
 
     @property
     def finished(self) -> bool:
@@ -98,13 +99,13 @@ class Microbatch:
 
     def begin(self, matrix: Matrix) -> bool:
         """Compute the first layer; returns whether all samples were finite numbers."""
-        run, step = self._run, self._run.steps[0]
+        run, step = self._run, self._run.program.steps[0]
         try:
             segment = run_segment(
                 [step.packed],
                 native_samples(matrix, self.samples),
                 first=run.by_input,
-                tile=run.tile,
+                tile=run.program.tile,
                 threads=run.threads,
             )
         except BadSampleError:
@@ -115,64 +116,68 @@ class Microbatch:
         self._first_alive = segment.alive.astype(np.uint8)
         return True
 
-    def set_out(self) -> None:
-        """On the way to the second layer, once all parts have begun well."""
-        self._go_on(0, self._x, self._first_alive)
+    def send_first(self) -> None:
+        """Send what the first layer computed, once all parts have begun well."""
+        self._finish_layer(0, self._x, self._first_alive)
 
     def advance(self, layer: int) -> None:
-        """Through one layer, and on the way to the next."""
+        """Compute one layer, and send what the next one reads."""
         if self.finished:
             return
-        run, step = self._run, self._run.steps[layer]
+        run, step = self._run, self._run.program.steps[layer]
         if step.channel is not None:
             step.channel.finish(self._x)
             run.counters.words[layer] += step.channel.exchange.words_sent * len(self.lanes)
             run.counters.messages[layer] += step.channel.exchange.messages_sent
         y = self._panels(len(self.lanes), self._width_behind(layer))
-        alive = np.empty((y.shape[0], run.tile), np.float32)
+        alive = np.empty((y.shape[0], run.program.tile), np.float32)
         run_panels(step.packed, self._x, y, alive, run.threads)
         # The kernel leaves the bits of all outputs, which make no number to compare.
-        self._go_on(layer, y, alive.reshape(-1).view(np.uint32)[: len(self.lanes)] != 0)
+        self._finish_layer(layer, y, alive.reshape(-1).view(np.uint32)[: len(self.lanes)] != 0)
 
-    def _go_on(self, layer: int, y: Panels, alive: NDArray[Any]) -> None:
+    def _finish_layer(self, layer: int, y: Panels, alive: NDArray[Any]) -> None:
         """Keep the outputs of the last layer, or send those of another."""
-        run, outputs = self._run, self._run.steps[layer].packed.outputs
+        run, outputs = self._run, self._run.program.steps[layer].packed.outputs
         run.counters.processed[layer] += len(self.lanes)
-        if layer + 1 == len(run.steps):
+        if layer + 1 == len(run.program.steps):
             bits = self._bits(y, alive, layer)
             self.outputs = _lanes_of(y, outputs, len(self.lanes)).T
-            run.bad |= run.unbounded and not np.isfinite(self.outputs).all()
+            run.bad |= run.program.unbounded and not np.isfinite(self.outputs).all()
             self.alive = self.lanes[bits & ALIVE != 0]
             return
-        if self._looks(layer):
+        if self._checks(layer):
             y = self._drop(y, outputs, self._bits(y, alive, layer), layer)
         self._x = y
-        following = run.steps[layer + 1].channel
+        following = run.program.steps[layer + 1].channel
         if following is not None and not self.finished:
             following.start(self._x)
 
     def _width_behind(self, layer: int) -> int:
         """Neurons the array after a layer has room for: its outputs, or all the next one sees."""
-        steps = self._run.steps
+        steps = self._run.program.steps
         last = layer + 1 == len(steps)
         return steps[layer].packed.outputs if last else steps[layer + 1].width
 
-    def _looks(self, layer: int) -> bool:
-        """Whether to look for lanes that are done: at all first layers, then more rarely."""
-        if not (self._run.droppable[layer] or self._run.saturated[layer]):
+    def _checks(self, layer: int) -> bool:
+        """Whether to find the lanes that are done: behind all first layers, then more rarely."""
+        if not (self._run.droppable[layer] or self._run.program.exits.saturated[layer]):
             return False
-        if layer < self._next_look:
+        if layer < self._next_check:
             return False
-        self._next_look = layer + 1 if layer < _LOOK_AT_ALL else layer + layer // 2
+        self._next_check = layer + 1 if layer < _CHECK_EVERY else layer + layer // 2
         return True
 
     def _bits(self, y: Panels, alive: NDArray[Any], layer: int) -> NDArray[np.uint8]:
         """The bits of every lane, over the neurons of all parts."""
         run, count = self._run, len(self.lanes)
         bits = alive.astype(np.uint8) * ALIVE
-        if run.saturated[layer]:
-            outputs = run.steps[layer].packed.outputs
-            unlike = (y[:, :outputs] != np.float32(run.clip)).any(axis=1).reshape(-1)[:count]
+        if run.program.exits.saturated[layer]:
+            outputs = run.program.steps[layer].packed.outputs
+            unlike = (
+                (y[:, :outputs] != np.float32(run.program.exits.clip))
+                .any(axis=1)
+                .reshape(-1)[:count]
+            )
             bits |= unlike.astype(np.uint8) * UNSATURATED
         else:
             bits |= UNSATURATED
@@ -184,7 +189,7 @@ class Microbatch:
         full = bits & UNSATURATED == 0
         dead = (bits & ALIVE == 0) & bool(self._run.droppable[layer])
         keep = np.flatnonzero(~full & ~dead)
-        if -(-len(keep) // self._run.tile) == y.shape[0]:
+        if -(-len(keep) // self._run.program.tile) == y.shape[0]:
             return y
         self.saturated = np.concatenate([self.saturated, self.lanes[full & ~dead]])
         living = _lanes_of(y, outputs, len(self.lanes))[:, keep]
@@ -196,14 +201,16 @@ class Microbatch:
     def _panels(self, lanes: int, width: int) -> Panels:
         """An array in the buffer that is not in use."""
         self._buffers = self._buffers[1], self._buffers[0]
-        return self._cut_panels(self._buffers[0], lanes, width)
+        return self._panels_in(self._buffers[0], lanes, width)
 
     def _reuse(self, y: Panels, lanes: int) -> Panels:
-        return self._cut_panels(self._buffers[0], lanes, y.shape[1])
+        return self._panels_in(self._buffers[0], lanes, y.shape[1])
 
-    def _cut_panels(self, buffer: NDArray[np.float32], lanes: int, width: int) -> Panels:
-        panels = -(-lanes // self._run.tile)
-        return buffer[: panels * width * self._run.tile].reshape(panels, width, self._run.tile)
+    def _panels_in(self, buffer: NDArray[np.float32], lanes: int, width: int) -> Panels:
+        panels = -(-lanes // self._run.program.tile)
+        return buffer[: panels * width * self._run.program.tile].reshape(
+            panels, width, self._run.program.tile
+        )
 
 
 def _lanes_of(panels: Panels, neurons: int, lanes: int) -> NDArray[np.float32]:

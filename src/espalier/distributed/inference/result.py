@@ -1,81 +1,37 @@
-"""What a distributed run returns: this part's activations, everybody's categories, an account."""
+"""What a distributed run returns: this part's activations, everybody's categories, a report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from espalier.distributed.inference.microbatch import Microbatch, Run
+from espalier.inference.result import RunTotals
 from espalier.kernels import instruction_set
 from espalier.kernels.samples import Matrix, name_bad_sample
 
-if TYPE_CHECKING:
-    from espalier.distributed.inference.microbatch import Microbatch, Run
-    from espalier.distributed.inference.plan import DistributedPlan
 
-
-@dataclass
-class Counters:
-    """Counts of one part and one run, by layer.
+@dataclass(frozen=True, kw_only=True)
+class DistributedReport(RunTotals):
+    """What one run did over all ranks, whose operations are added up.
 
     Attributes:
-        processed: samples multiplied.
-        words: activations sent.
-        messages: parts that something was sent to, each time.
-    """
-
-    processed: NDArray[np.int64]
-    words: NDArray[np.int64]
-    messages: NDArray[np.int64]
-
-    @classmethod
-    def empty(cls, layers: int) -> Counters:
-        """Nothing yet."""
-        return cls(*(np.zeros(layers, np.int64) for _ in range(3)))
-
-
-@dataclass(frozen=True)
-class DistributedReport:
-    """The account of one run over all ranks.
-
-    Attributes:
-        nominal_operations: connections of the network times samples.
-        effective_operations: multiply-adds done by all ranks.
         words: activations sent by all ranks; the input is on every rank and not sent.
         messages: how often a rank sent something to another.
         most_words: activations sent by the rank that sent most.
     """
 
-    samples: int
-    layers: int
-    connections: int
     replicas: int
     parts: int
     transport: str
-    nominal_operations: int
-    effective_operations: int
     words: int
     most_words: int
     messages: int
-    seconds: float
-    compile_seconds: float
-    threads: int
-    instruction_set: str
-    categories: int
-
-    @property
-    def rate(self) -> float:
-        """Nominal connections times samples per second: the Graph Challenge's rate."""
-        return self.nominal_operations / self.seconds if self.seconds else float("inf")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, as plain numbers and strings."""
-        return {**asdict(self), "rate": self.rate}
 
 
 @dataclass
@@ -93,7 +49,6 @@ class DistributedResult:
     categories: NDArray[np.int64]
     samples: NDArray[np.int64]
     rows: NDArray[np.int64]
-    _plan: DistributedPlan
     _run: Run
     _microbatches: Sequence[Microbatch]
     _report: DistributedReport
@@ -101,53 +56,79 @@ class DistributedResult:
     @classmethod
     def collect(
         cls,
-        plan: DistributedPlan,
         run: Run,
         microbatches: Sequence[Microbatch],
-        matrix: Matrix,
+        samples: Matrix,
         start: float,
+        compile_seconds: float,
+        transport: str,
     ) -> DistributedResult:
         """Put together what the microbatches of this rank and the other replicas found.
+
+        Arguments:
+            start: of the run, by `perf_counter`.
 
         Raises:
             InputError: samples that are not finite, or outputs beyond what float32 holds, on
                 whichever rank.
         """
-        world = plan.world
+        world = run.world
         world.timeout.enter("collecting the categories")
         if world.largest([int(run.bad)])[0]:
-            raise name_bad_sample(matrix)
+            raise name_bad_sample(samples)
         nothing = np.empty(0, np.int64)
-        found = np.concatenate(
-            [each for s in microbatches for each in (s.alive, s.saturated)] + [nothing]
-        )
-        everywhere = world.gather(np.sort(found), world.across)
+        found = [each for m in microbatches for each in (m.alive, m.saturated)]
+        everywhere = world.gather(np.sort(np.concatenate([*found, nothing])), world.across)
         categories = np.sort(np.concatenate(everywhere))
         seconds = float(np.max(world.gather(np.array([perf_counter() - start]))))
         own = np.concatenate([*(microbatch.samples for microbatch in microbatches), nothing])
-        report = _report(plan, run, matrix.shape[0], seconds, len(categories))
-        return cls(categories, own, plan.rows, plan, run, microbatches, report)
+        program, counters, steps = run.program, run.counters, run.program.steps
+        costs = [step.packed.multiply_adds for step in steps]
+        done = sum(int(count) * cost for count, cost in zip(counters.processed, costs, strict=True))
+        mine = np.array([done, counters.words.sum(), counters.messages.sum()], np.int64)
+        operations, words, messages = np.array(world.gather(mine)).T
+        connections = program.network.connections
+        report = DistributedReport(
+            samples=samples.shape[0],
+            layers=len(steps),
+            connections=connections,
+            replicas=world.replicas,
+            parts=world.parts,
+            transport=transport if world.parts > 1 else "none",
+            nominal_operations=connections * samples.shape[0],
+            effective_operations=int(operations.sum()),
+            words=int(words.sum()),
+            most_words=int(words.max()),
+            messages=int(messages.sum()),
+            seconds=seconds,
+            compile_seconds=compile_seconds,
+            threads=run.threads,
+            instruction_set=instruction_set(),
+            categories=len(categories),
+        )
+        return cls(categories, own, program.rows, run, microbatches, report)
 
     @cached_property
     def local_activations(self) -> NDArray[np.float32]:
         """What this part computed: float32 ``[samples of this replica, rows of this part]``."""
+        program = self._run.program
         result = np.zeros((len(self.samples), len(self.rows)), np.float32)
         first = self.samples[0] if len(self.samples) else 0
         for microbatch in self._microbatches:
             if len(microbatch.outputs):
-                result[microbatch.lanes - first] = microbatch.outputs[:, self._plan.units]
-            result[microbatch.saturated - first] = 0.0 if self._run.clip is None else self._run.clip
+                result[microbatch.lanes - first] = microbatch.outputs[:, program.units]
+            result[microbatch.saturated - first] = program.exits.clip or 0.0
         return result
 
     def gather(self) -> NDArray[np.float32] | None:
         """All activations ``[samples, outputs]`` on rank 0, None on the others, who all call it."""
-        world = self._plan.world
+        world, width = self._run.world, self._run.program.network.outputs
         world.timeout.enter("gathering the activations")
         pieces = world.collect(self.local_activations.reshape(-1))
         columns, rows = world.collect(self.rows), world.collect(self.samples)
         if pieces is None or columns is None or rows is None:
             return None
-        whole = np.zeros((sum(map(len, rows[:: world.parts])), self._plan.network.outputs), "f4")
+        whole = np.zeros((sum(map(len, rows[:: world.parts])), width), np.float32)
         for piece, inside, which in zip(pieces, columns, rows, strict=True):
             whole[which[:, None], inside] = piece.reshape(len(which), len(inside))
         return whole
@@ -159,34 +140,3 @@ class DistributedResult:
     def report(self) -> DistributedReport:
         """Time, operations and words of all ranks."""
         return self._report
-
-
-def _report(
-    plan: DistributedPlan, run: Run, samples: int, seconds: float, categories: int
-) -> DistributedReport:
-    world, counters = plan.world, run.counters
-    done = sum(
-        int(count) * step.packed.multiply_adds
-        for count, step in zip(counters.processed, run.steps, strict=True)
-    )
-    mine = np.array([done, counters.words.sum(), counters.messages.sum()], np.int64)
-    all_of = np.array(world.gather(mine))
-    connections = plan.network.connections
-    return DistributedReport(
-        samples=samples,
-        layers=len(run.steps),
-        connections=connections,
-        replicas=world.replicas,
-        parts=world.parts,
-        transport=plan.transport.name if world.parts > 1 else "none",
-        nominal_operations=connections * samples,
-        effective_operations=int(all_of[:, 0].sum()),
-        words=int(all_of[:, 1].sum()),
-        most_words=int(all_of[:, 1].max()),
-        messages=int(all_of[:, 2].sum()),
-        seconds=seconds,
-        compile_seconds=plan.compile_seconds,
-        threads=run.threads,
-        instruction_set=instruction_set(),
-        categories=categories,
-    )

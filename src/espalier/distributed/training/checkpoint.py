@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,35 +26,25 @@ from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
 from espalier.files.container import Format, read_json, write_json
 from espalier.files.streams import reading
-from espalier.training.checkpoint import NAME, newest_first, outdated
+from espalier.training.checkpoint import NAME, Checkpoint, newest_first, outdated
 
 CHECKPOINT = Format("espalier-distributed-checkpoint", 1, ("epochs", "parts", "files", "state"))
 MANIFEST, PART = "manifest.json", "part-{:05d}.safetensors"
 Named = Mapping[str, Mapping[str, Tensor]]  # tensors of one parameter's shape, by its name
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """What was read: the epochs that were done, other state, and tensors by parameter."""
-
-    epochs: int
-    state: dict[str, Any]
-    tensors: dict[str, dict[str, Tensor]]
-
-
 def write(
     folder: Path,
     epochs: int,
     state: Mapping[str, Any],
-    tensors: Named,
     shards: Mapping[str, Shard],
     world: World,
 ) -> None:
     """Write this rank's part; all ranks do so together, and the first replica writes.
 
     Arguments:
-        state: JSON values that are the same on every rank.
-        tensors: for each parameter, tensors of its shape, such as itself and its momentum.
+        state: JSON values that are the same on every rank, and as ``"tensors"`` for each
+            parameter tensors of its shape, such as itself and its momentum.
 
     Raises:
         FileError: it cannot be written; the older checkpoints stay.
@@ -67,7 +56,7 @@ def write(
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot make {path}: {error.strerror or error}") from error
-        content = save_tensors(_pack(tensors, shards, world.part))
+        content = save_tensors(_pack(state["tensors"], shards, world.part))
         digest = hashlib.sha256(content).hexdigest().encode()
         with replacing_file(path / PART.format(world.part)) as file:
             file.write(content)
@@ -79,7 +68,7 @@ def write(
             "epochs": epochs,
             "parts": world.parts,
             "files": sums,
-            "state": dict(state),
+            "state": {key: value for key, value in state.items() if key != "tensors"},
         }
         write_json(path / MANIFEST, CHECKPOINT, manifest)
         for old in outdated(newest_first(folder, suffix=""), path):
@@ -111,7 +100,7 @@ def read_newest(
 
 
 def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
-    """What a checkpoint holds of the rows of this rank's parameters.
+    """The state that `write` was given, of the rows of this rank's parameters.
 
     Raises:
         FileError: it is not whole, damaged, or of another model.
@@ -141,7 +130,7 @@ def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
             kind: torch.cat([each[f"{name}|{kind}"] for each in holding])[torch.from_numpy(places)]
             for kind in kinds
         }
-    return Checkpoint(manifest["epochs"], manifest["state"], found)
+    return Checkpoint(manifest["epochs"], {**manifest["state"], "tensors": found})
 
 
 def remove_drafts(folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Sparse layers of which every rank holds some rows, for training with PyTorch (SpFF and SpBP).
+"""Linear layers of which every part holds a share, for training with PyTorch (SpFF and SpBP).
+
+A column-parallel layer holds the rows of the weights, and so the outputs, that are its part's; a
+row-parallel one holds the inputs. The words are of Megatron, which multiplies by the transpose.
 
 Forward, a part receives the activations that its rows read and others own. Backward, it sends its
 partial sums of their gradients back. The gradients of its weights need nothing from others, so any
@@ -19,14 +22,14 @@ from torch import Tensor, nn
 
 from espalier.distributed.comm.transport import Channel
 from espalier.distributed.comm.world import World
-from espalier.distributed.training.buffer_pool import Arena
+from espalier.distributed.training.buffer_pool import BufferPool
 from espalier.errors import InputError
 from espalier.kernels import Pattern
 from espalier.kernels.panels import Panels
 
 
-class DistributedSparseLinear(nn.Module):
-    """This part's rows of ``x @ W.T + bias``, with the activations that other parts own.
+class ColumnParallelSparseLinear(nn.Module):
+    """This part's outputs of ``x @ W.T + bias``, with the activations that other parts own.
 
     Takes ``[batch, own neurons before the layer]`` and gives ``[batch, own rows]``; all parts call
     it in the same order, with the same batch.
@@ -36,7 +39,7 @@ class DistributedSparseLinear(nn.Module):
             then those it receives.
         values, bias: of the rows, float32; bias may be None.
         channel: exchanges before this layer.
-        arena: lends the outputs.
+        pool: of buffers, for the outputs.
         room: neurons that the next layer receives, for which outputs leave room.
         name: of the layer, for errors and the heartbeat.
 
@@ -54,7 +57,7 @@ class DistributedSparseLinear(nn.Module):
         values: Tensor,
         bias: Tensor | None,
         channel: Channel,
-        arena: Arena,
+        pool: BufferPool,
         *,
         room: int = 0,
         world: World,
@@ -66,7 +69,7 @@ class DistributedSparseLinear(nn.Module):
         self.in_features, self.out_features = exchange.local, self.pattern.shape[0]
         self.values = nn.Parameter(values)
         self.bias = None if bias is None else nn.Parameter(bias)
-        self.channel, self.arena, self.room = channel, arena, room
+        self.channel, self.pool, self.room = channel, pool, room
         self.world, self.name = world, name
 
     def forward(self, input: Tensor) -> Tensor:
@@ -91,25 +94,25 @@ class DistributedSparseLinear(nn.Module):
 class _Multiply(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: DistributedSparseLinear
+        ctx: Any, x: Tensor, values: Tensor, bias: Tensor | None, layer: ColumnParallelSparseLinear
     ) -> Tensor:
         layer.world.timeout.enter(f"forward, {layer.name}")
         exchange = layer.channel.exchange
-        seen = layer.arena.panels(x, exchange.width)
+        seen = layer.pool.panels(x, exchange.width)
         kept = x
         if seen is None:
-            kept = layer.arena.lend(len(x), exchange.width, exchange.local)
+            kept = layer.pool.allocate(len(x), exchange.width, exchange.local)
             kept.copy_(x.detach())
-            seen = _panels(layer.arena, kept, exchange.width)
+            seen = _panels(layer.pool, kept, exchange.width)
         layer.channel.start(seen)
         layer.channel.finish(seen)
         rows = layer.out_features
-        y = layer.arena.lend(len(x), rows + layer.room, rows)
+        y = layer.pool.allocate(len(x), rows + layer.room, rows)
         layer.pattern.spmm(
             values.detach().numpy(),
             seen[0].T,
             None if bias is None else bias.detach().numpy(),
-            out=_panels(layer.arena, y, rows)[0].T,
+            out=_panels(layer.pool, y, rows)[0].T,
             threads=torch.get_num_threads(),
         )
         # `kept` holds the memory of `seen`; what was x is checked for changes by PyTorch.
@@ -119,13 +122,13 @@ class _Multiply(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-        layer: DistributedSparseLinear = ctx.layer
+        layer: ColumnParallelSparseLinear = ctx.layer
         layer.world.timeout.enter(f"backward, {layer.name}")
         exchange = layer.channel.exchange
         _, values = ctx.saved_tensors
         by_x, by_values, by_bias = ctx.needs_input_grad[:3]
-        dx = layer.arena.lend(len(dy), exchange.width, exchange.local) if by_x else None
-        partial = None if dx is None else _panels(layer.arena, dx, exchange.width)
+        dx = layer.pool.allocate(len(dy), exchange.width, exchange.local) if by_x else None
+        partial = None if dx is None else _panels(layer.pool, dx, exchange.width)
         gradients = layer.pattern.backward(
             values.detach().numpy(),
             ctx.seen[0].T,
@@ -140,8 +143,8 @@ class _Multiply(torch.autograd.Function):
         return dx, *by, None
 
 
-class SummedLinear(nn.Module):
-    """``x @ W.T + bias`` where every part holds the columns of the neurons it owns.
+class RowParallelLinear(nn.Module):
+    """``x @ W.T + bias`` where every part holds the inputs that it owns.
 
     Suits a last layer of few outputs: each part multiplies its own neurons, and the few sums are
     added up, in the order of parts, on every one of them.
@@ -160,7 +163,7 @@ class SummedLinear(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         """The whole outputs ``[batch, outputs]``, the same on every part."""
         partial = nn.functional.linear(input, self.weight)
-        total: Tensor = _AddParts.apply(partial, self.world)  # type: ignore[no-untyped-call]
+        total: Tensor = _AllReduce.apply(partial, self.world)  # type: ignore[no-untyped-call]
         return total if self.bias is None else total + self.bias
 
     def extra_repr(self) -> str:
@@ -168,7 +171,7 @@ class SummedLinear(nn.Module):
         return f"own_in={self.weight.shape[1]}, out={self.weight.shape[0]}"
 
 
-class _AddParts(torch.autograd.Function):
+class _AllReduce(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, partial: Tensor, world: World) -> Tensor:
         if world.parts == 1:
@@ -186,7 +189,7 @@ class _AddParts(torch.autograd.Function):
         return gradient, None
 
 
-def _panels(arena: Arena, tensor: Tensor, neurons: int) -> Panels:
-    panels = arena.panels(tensor, neurons)
+def _panels(pool: BufferPool, tensor: Tensor, neurons: int) -> Panels:
+    panels = pool.panels(tensor, neurons)
     assert panels is not None
     return panels

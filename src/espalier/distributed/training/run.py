@@ -104,11 +104,10 @@ def train(
         world.agree("the settings", json.dumps(settings.to_json(), sort_keys=True))
         settings = settings.with_threads(threads)
         directory = None if output is None else RanksDirectory(output, world)
-        with (
-            nullcontext()
-            if directory is None
-            else directory.held(settings, data.fingerprint, resume=resume)
-        ):
+        with nullcontext() if directory is None else directory.held(resume=resume):
+            if directory is not None:
+                begin = directory.check_same if resume else directory.create
+                begin(settings, data.fingerprint)
             whole = build_start(settings, data)
             model = DistributedModel(whole, owners, world, transport=transport)
             training = _RankTraining(settings, data, model, directory)
@@ -121,18 +120,13 @@ def train(
         return training.history
 
 
-def run_directory(output: Path) -> RunDirectory:
-    """The directory of a training on several ranks, as one process sees it."""
-    return RunDirectory(output, ON_RANKS)
-
-
 def read_settings(output: Path) -> Settings:
     """The settings of a training that was begun in a directory.
 
     Raises:
         FileError: there is none, or its description is damaged.
     """
-    return run_directory(output).settings()
+    return RunDirectory(output, ON_RANKS).settings()
 
 
 def network_to_cut(settings: Settings) -> Network:

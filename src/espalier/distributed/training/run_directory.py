@@ -18,72 +18,59 @@ from espalier.training.run_directory import ON_RANKS, RunDirectory
 from espalier.training.settings import Settings
 
 
-class RanksDirectory:
+class RanksDirectory(RunDirectory):
     """A training on disk that all ranks see; all of them call its methods together.
 
     Rank 0 writes ``run.json`` and the metrics and holds the lock. Each part writes its own file of
-    a checkpoint.
+    a checkpoint. What rank 0 refuses, every rank refuses in the same words.
 
     Attributes:
-        model: the file of the whole model at the end.
         shards: of the model in training, see `DistributedModel`; set once there is one.
     """
 
     def __init__(self, path: Path, world: World) -> None:
-        self.path, self.world = path, world
+        super().__init__(path, ON_RANKS)
+        self.world = world
         self.shards: Mapping[str, Shard] = {}
-        self._directory = RunDirectory(path, ON_RANKS)
-        self.model = self._directory.model
 
     @contextmanager
-    def held(self, settings: Settings, fingerprint: str, *, resume: bool) -> Iterator[None]:
-        """The directory for this training alone, for the block.
-
-        Arguments:
-            fingerprint: of the data.
-
-        Raises:
-            FileError: another training runs in it, or it holds one, or none to go on with.
-            InputError: its training was begun with other settings or other data.
-        """
-        directory = self._directory
+    def held(self, *, resume: bool) -> Iterator[None]:
+        """By rank 0, for all."""
         with ExitStack() as stack:
-
-            def hold() -> None:
-                stack.enter_context(directory.held(resume=resume))
-                if resume:
-                    directory.check_same(settings, fingerprint)
-                else:
-                    directory.create(settings, fingerprint)
-
-            self._on_first_rank(hold)
+            held = super().held(resume=resume)
+            self._on_first_rank(lambda: stack.enter_context(held))
             yield
+
+    def create(self, settings: Settings, fingerprint: str, time: str | None = None) -> None:
+        """By rank 0."""
+        create = super().create
+        self._on_first_rank(lambda: create(settings, fingerprint, time))
+
+    def check_same(self, settings: Settings, fingerprint: str) -> None:
+        """By rank 0."""
+        check_same = super().check_same
+        self._on_first_rank(lambda: check_same(settings, fingerprint))
+
+    def changes(self) -> list[str]:
+        """On rank 0; nothing on the others."""
+        return super().changes() if self.world.rank == 0 else []
 
     def save(self, epochs: int, state: Mapping[str, Any], metrics: Any) -> None:
         """Add a line to the metrics, then write a checkpoint that knows of it."""
         self.world.timeout.enter("writing the checkpoint")
         if self.world.rank == 0:
-            self._directory.add_metrics(metrics)
-        rest = {name: value for name, value in state.items() if name != "tensors"}
-        folder = self._directory.checkpoints
-        checkpoint.write(folder, epochs, rest, state["tensors"], self.shards, self.world)
+            self.add_metrics(metrics)
+        checkpoint.write(self.checkpoints, epochs, state, self.shards, self.world)
 
     def newest(self) -> tuple[Checkpoint | None, list[FileError]]:
         """The newest checkpoint that is whole on every rank, and why newer ones were refused."""
-        folder = self._directory.checkpoints
-        self._on_first_rank(lambda: checkpoint.remove_drafts(folder))
-        found, refused = checkpoint.read_newest(folder, self.shards, self.world)
-        if found is None:
-            return None, refused
-        return Checkpoint(found.epochs, {**found.state, "tensors": found.tensors}), refused
-
-    def changes(self) -> list[str]:
-        """What is not as it was when the training began, on rank 0."""
-        return self._directory.changes() if self.world.rank == 0 else []
+        self._on_first_rank(lambda: checkpoint.remove_drafts(self.checkpoints))
+        return checkpoint.read_newest(self.checkpoints, self.shards, self.world)
 
     def rewrite_metrics(self, history: Sequence[Any]) -> None:
-        """Leave the lines of these epochs alone."""
-        self._on_first_rank(lambda: self._directory.rewrite_metrics(history))
+        """By rank 0."""
+        rewrite = super().rewrite_metrics
+        self._on_first_rank(lambda: rewrite(history))
 
     def _on_first_rank(self, action: Callable[[], object]) -> None:
         """Do something on rank 0; what it refuses, every rank refuses in the same words."""

@@ -1,7 +1,7 @@
 """Which rows of the whole model a parameter here is, so that states outlive the partition.
 
 States are written row by row under the rows' own numbers, each row as in the whole model; any
-other cut of the same model finds its rows again.
+other partition of the same model finds its rows again.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from espalier.fssl.compaction.report import (
     measure,
 )
 from espalier.fssl.compaction.resize import (
+    Select,
     linear,
     replace_module,
     resize_layer,
@@ -31,7 +32,6 @@ from espalier.fssl.compaction.resize import (
     slice_layer,
     sparse_linear,
 )
-from espalier.fssl.compaction.select import Select
 from espalier.fssl.compaction.verify import check_equal, draw_probe
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse
 from espalier.fssl.groups.modules import (
@@ -84,7 +84,7 @@ def compact(
 
     Returns:
         an ordinary module of the model's class, in its mode, to be trained on, saved or compiled;
-        `compact_report` tells what was done.
+        `compact_report` says what was done.
 
     Raises:
         InputError: an argument that does not fit, or a model that cannot be made smaller safely.

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import FileError
-from espalier.fssl.compaction.select import Select
+from espalier.fssl.compaction.resize import Select
 from espalier.fssl.groups.modules import is_norm, is_sparse
 
 LINEAR, SPARSE, CONV, NORM, SELECT = "linear", "sparse", "conv", "norm", "select"
@@ -74,9 +74,9 @@ def read_entries(content: Any) -> dict[str, Entry]:
     if not isinstance(content, dict):
         raise FileError("the manifest lists no modules")
     entries = {}
-    for name, said in content.items():
+    for name, plain in content.items():
         try:
-            entries[name] = entry = Entry(**said)
+            entries[name] = entry = Entry(**plain)
         except TypeError as error:
             raise FileError(f"the manifest does not describe {name!r}: {error}") from error
         sizes = (entry.inputs, entry.outputs)
@@ -97,8 +97,8 @@ def check_original(model: nn.Module, original: Mapping[str, Entry]) -> None:
         ours, theirs = came.get(name), original.get(name)
         if ours is None or theirs is None or not _alike(ours, theirs):
             raise FileError(
-                f"{name or 'the model'} is {_said(ours)}, and was {_said(theirs)} in the original; "
-                f"{WRONG_MODEL}"
+                f"{name or 'the model'} is {_words(ours)}, and was {_words(theirs)} in the "
+                f"original; {WRONG_MODEL}"
             )
 
 
@@ -107,5 +107,5 @@ def _alike(ours: Entry, theirs: Entry) -> bool:
     return ours.kind in MADE_OF[theirs.kind] and (ours.inputs, ours.outputs) == sizes
 
 
-def _said(entry: Entry | None) -> str:
+def _words(entry: Entry | None) -> str:
     return "absent" if entry is None else f"{entry.kind} {entry.outputs} x {entry.inputs}"

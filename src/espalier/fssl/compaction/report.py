@@ -12,6 +12,7 @@ from espalier.errors import FileError, InputError
 from espalier.fssl.compaction.manifest import Entry, entries_as_json, read_entries
 from espalier.fssl.compaction.reduce_units import Removed
 from espalier.fssl.groups.modules import is_sparse
+from espalier.tables import table_lines
 
 _ATTRIBUTE = "_espalier_compact_report"
 
@@ -103,7 +104,7 @@ class CompactReport:
             for layer in self.layers
         ]
         rows.append(("all", "", _change(*self.weights), _change(*self.bytes), ""))
-        lines = _table(rows)
+        lines = table_lines(rows)
         lines += [
             f"{family.name}: {family.kept} of {family.size} units left; {family.unread} unread, "
             f"{family.constant} constant, {family.merged} merged"
@@ -178,11 +179,3 @@ def _shape(size: Size) -> str:
 
 def _change(before: int, after: int) -> str:
     return f"{before:,} -> {after:,}"
-
-
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]

@@ -1,4 +1,4 @@
-"""Making the modules of a model smaller, in place."""
+"""Making the modules of a model smaller, in place, and Select, the features they still read."""
 
 from __future__ import annotations
 
@@ -10,12 +10,52 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from espalier.errors import InputError
 from espalier.fssl.groups.modules import is_norm, is_sparse, taps
 from espalier.network import Layer
 from espalier.nn import SparseLinear
 from espalier.nn.zeroskip.layers import ZeroSkipLayer
 
 NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
+
+
+class Select(nn.Module):
+    """Hands on some features of each sample: ``x.index_select(-1, indices)``.
+
+    Stands before a layer whose inputs shrank, where nothing made those inputs that could have
+    shrunk with it: the pixels of an image.
+
+    Arguments:
+        indices: int64 ``[kept]``, rising, below `in_features`.
+        in_features: features along the last axis of what comes.
+
+    >>> Select(torch.tensor([0, 2]), 3)(torch.tensor([[5.0, 6.0, 7.0]])).tolist()
+    [[5.0, 7.0]]
+    """
+
+    indices: Tensor
+
+    def __init__(self, indices: Tensor, in_features: int) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.register_buffer("indices", indices)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., kept]`` of ``[..., in_features]``.
+
+        Raises:
+            InputError: something else came.
+        """
+        traced: bool = torch.jit.is_tracing()  # type: ignore[no-untyped-call, attr-defined]
+        if not traced and x.shape[-1:] != (self.in_features,):
+            raise InputError(
+                f"input is {list(x.shape)}, wanted [..., {self.in_features}]: all features, of "
+                f"which {len(self.indices)} are read"
+            )
+        return x.index_select(-1, self.indices)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.indices)} of {self.in_features}"
 
 
 def resize(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
@@ -153,4 +193,4 @@ def _adopt_sizes(module: Any) -> None:
     elif is_norm(module) and module.running_mean is not None:
         module.num_features = len(module.running_mean)
     if isinstance(module, ZeroSkipLayer):
-        module.adopt(module.passes)  # what it measured was for other sizes
+        module.reset_tuner(module.passes)  # what it measured was for other sizes

@@ -47,7 +47,7 @@ class Channels:
         """No channel depends on the sample."""
         return cls(axis, np.full(width, INDEPENDENT, np.int32))
 
-    def apart(self) -> Channels:
+    def distinct(self) -> Channels:
         """The same, but channels that depend on the sample are no longer known to be equal."""
         every = np.arange(len(self.same), dtype=np.int32)
         return Channels(self.axis, np.where(self.same < 0, self.same, every))
@@ -104,10 +104,10 @@ def behind_arithmetic(
         operands: tensors that depend on the sample, and what is known of them.
         fixed: tensors that do not.
     """
-    places = {(channels.axis - x.dim(), len(channels.same)) for x, channels in operands}
-    if len(places) != 1:
+    axes = {(channels.axis - x.dim(), len(channels.same)) for x, channels in operands}
+    if len(axes) != 1:
         return None
-    ((from_end, width),) = places
+    ((from_end, width),) = axes
     if result.shape[from_end] != width:
         return None
     same = np.stack([channels.same for _, channels in operands], axis=1)
@@ -116,7 +116,7 @@ def behind_arithmetic(
     together = Channels(result.dim() + from_end, first)
     by_channel = any(x.dim() >= -from_end and x.shape[from_end] > 1 for x in fixed)
     mixed = (same < 0).any(axis=1) & ~independent
-    return together.apart() if by_channel or mixed.any() else together
+    return together.distinct() if by_channel or mixed.any() else together
 
 
 def behind_reshape(channels: Channels, source: Tensor, result: Tensor) -> Channels | None:

@@ -98,7 +98,7 @@ class ValueNumbering(ChannelTracer[Channels]):
 
     def _follow(self, name: str, given: list[Tensor], result: Tensor) -> None:
         fixed = bool(given) and all(id(x) in self._fixed for x in given)
-        known = None if fixed else self._known_of(name, given, result)
+        known = None if fixed else self._fact_behind(name, given, result)
         if any(result is x for x in given):
             self._forget(result)  # it was changed in place, and so was what shares its memory
         if known is not None:
@@ -109,7 +109,7 @@ class ValueNumbering(ChannelTracer[Channels]):
             self._fixed.add(id(result))
             self.keep(result)
 
-    def _known_of(self, name: str, given: list[Tensor], result: Tensor) -> Channels | None:
+    def _fact_behind(self, name: str, given: list[Tensor], result: Tensor) -> Channels | None:
         fixed = [x for x in given if id(x) in self._fixed]
         known = [(x, self._facts[id(x)]) for x in given if id(x) in self._facts]
         if not known or len(fixed) + len(known) < len(given):
@@ -122,7 +122,7 @@ class ValueNumbering(ChannelTracer[Channels]):
         if keeps_channels(name, channels.axis, source.dim()) and result.dim() == source.dim():
             if _is_random(name, given, result):
                 return None
-            return channels.apart() if fixed else channels
+            return channels.distinct() if fixed else channels
         if name in RESHAPING:
             return behind_reshape(channels, source, result)
         if name in AVERAGING:

@@ -23,10 +23,10 @@ LINEAR, CONV, SPARSE = "linear", "conv", "sparse"
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """The units of one layer (or of layers tied by additions), which can be removed one by one.
+    """The units of one layer (or of layers united by additions), which can be removed one by one.
 
     Attributes:
-        index: place in `Groups.units`.
+        index: position in `Groups.units`.
         name: of the module that makes them, or ``"input"``.
         size: how many there are at full size.
         kind: ``"hidden"``, or ``"input"`` for inputs that a network may stop reading.
@@ -38,6 +38,11 @@ class Units:
     size: int
     kind: str
     slices: tuple[ParameterSlice, ...]
+
+    @property
+    def members(self) -> tuple[ParameterSlice, ...]:
+        """Another name of `slices`."""
+        return self.slices
 
     def norms(self) -> Tensor:
         """The Euclidean norm of each group, ``[size]``."""

@@ -45,7 +45,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def describes(name: str) -> bool:
-    """Whether a function that gives no tensor tells of a tensor's shape and kind alone.
+    """Whether a function that gives no tensor describes a tensor's shape and kind alone.
 
     >>> describes("size"), describes(".shape"), describes("is_contiguous"), describes("tolist")
     (True, True, True, False)

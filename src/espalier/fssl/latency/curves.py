@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.fssl.groups.groups import LayerUse
-from espalier.fssl.latency.grid import DENSE, Point
+from espalier.fssl.latency.probes import DENSE, Point
 
 RULES = "each", "whole", "above", "halves"
 # Seconds of a piece of a vector over those of the whole one, where kernels work in halves.

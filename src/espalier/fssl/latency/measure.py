@@ -15,21 +15,28 @@ import torch
 from torch import Tensor
 
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse
-from espalier.fssl.latency.grid import CSR, DENSE, Point, Points, points
-from espalier.fssl.latency.overhead import Between, Gap, time_between
-from espalier.fssl.latency.probes import Samples
+from espalier.fssl.latency.overhead import LayerOverhead, Overhead, measure_overhead
+from espalier.fssl.latency.probes import (
+    CSR,
+    DENSE,
+    LayerProbes,
+    Point,
+    Points,
+    Probe,
+    points,
+)
 from espalier.kernels import instruction_set
 from espalier.progress import Progress
 from espalier.timing.cache import MachineCache
 from espalier.timing.interleave import minimum_seconds
 
 FORMAT = 1
-GATHER, GAPS = "gather", "gaps"
+GATHER, OVERHEAD = "gather", "gaps"  # the words of the cache
 # Least of so many rounds over everything: a slow moment shorter than a round harms nothing, and
-# where cores are shared with strangers the most are needed.
+# where cores are shared with other machines the most are needed.
 _ROUNDS = 4, 30
 _RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
-# Longer works fill the caches with their own data soon enough.
+# Longer probes fill the caches with their own data soon enough.
 _WARM = 2e-3
 # So many points must have been seen twice for a layer to be kept.
 _STEADY_SHARE = 0.9
@@ -51,8 +58,11 @@ def tasks(groups: Groups, batch: int, threads: int, backends: Sequence[str]) -> 
     found = []
     inputs = {units.index for units in groups.units if units.kind == INPUT}
     for layer in groups.layers:
-        ways = [way for way in backends if way == DENSE or layer.prunable_elements]
-        found += [_task(groups, layer, batch, threads, way) for way in ways]
+        found += [
+            _task(groups, layer, batch, threads, backend)
+            for backend in backends
+            if backend == DENSE or layer.prunable_elements
+        ]
         if layer.inputs in inputs:
             found.append(_task(groups, layer, batch, threads, GATHER))
     return found
@@ -108,11 +118,11 @@ def time_points(
 ) -> tuple[list[float], list[bool]]:
     """The least seconds at the points of all tasks, interleaved, and whether each was steady."""
     modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
-    samples = Samples(modules.items(), batch)
+    probes = LayerProbes(modules.items(), batch)
     # Making layers draws random numbers; those of the user stay what they were.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         return minimum_seconds(
-            [work for task in tasks for work in _works(task, samples)],
+            [probe for task in tasks for probe in _probes(task, probes)],
             rounds=_ROUNDS,
             ratio=_RATIO,
             slack=_SLACK,
@@ -123,37 +133,37 @@ def time_points(
         )
 
 
-def _works(task: Task, samples: Samples) -> Iterator[Callable[[], object]]:
+def _probes(task: Task, probes: LayerProbes) -> Iterator[Probe]:
     for point in task.points.all:
         if task.backend == GATHER:
-            yield samples.gather(task.layer, point.inputs)
+            yield probes.gather(task.layer, point.inputs)
         elif task.backend == CSR:
-            yield samples.csr(task.layer, point)
+            yield probes.csr(task.layer, point)
         else:
-            yield samples.dense(task.layer, point)
+            yield probes.dense(task.layer, point)
 
 
-def time_gaps(
+def network_overhead(
     groups: Groups, batch: int, threads: int, example: Tensor | None, cache: MachineCache
-) -> Between | None:
-    """The time between the layers, of a model that looks like this one."""
-    key = gaps_key(groups, batch, threads, example)
+) -> Overhead | None:
+    """The overhead of a model: from the cache, where that has one of its architecture, or timed."""
+    key = overhead_key(groups, batch, threads, example)
     numbers = _checked(cache.get(key), 2 + 2 * len(groups.layers), least=0.0)
     if numbers:
-        front, whole, *rest = numbers
-        return Between(front, tuple(map(Gap, rest[::2], rest[1::2])), whole)
-    between = time_between(groups.model, groups.layers, batch, example, clock_of(threads))
-    if between is not None and between.steady:
-        rest = [each for gap in between.gaps for each in gap]
-        cache.put({key: [between.front, between.whole, *rest]})
-    return between
+        before, whole, *rest = numbers
+        return Overhead(before, tuple(map(LayerOverhead, rest[::2], rest[1::2])), whole)
+    overhead = measure_overhead(groups.model, groups.layers, batch, example, clock_of(threads))
+    if overhead is not None and overhead.steady:
+        rest = [seconds for each in overhead.behind for seconds in each]
+        cache.put({key: [overhead.before, overhead.whole, *rest]})
+    return overhead
 
 
-def gaps_key(groups: Groups, batch: int, threads: int, example: Tensor | None) -> str:
-    """Under which the cache has what `time_gaps` found."""
-    looks = f"{groups.model!r} {groups.layers} {None if example is None else example.shape[1:]}"
-    name = sha256(looks.encode()).hexdigest()[:16]
-    return f"{GAPS} {name} batch={batch} threads={threads} {instruction_set()}"
+def overhead_key(groups: Groups, batch: int, threads: int, example: Tensor | None) -> str:
+    """Under which the cache has what `network_overhead` found."""
+    shape = None if example is None else example.shape[1:]
+    name = sha256(f"{groups.model!r} {groups.layers} {shape}".encode()).hexdigest()[:16]
+    return f"{OVERHEAD} {name} batch={batch} threads={threads} {instruction_set()}"
 
 
 def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:

@@ -2,57 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from espalier.errors import InputError
-from espalier.fssl.groups.groups import SPARSE, Groups, LayerUse
-from espalier.fssl.latency.grid import BACKENDS, CSR, DENSE
-from espalier.fssl.latency.layer import LayerTime, measured_layers, nominal_layers
-from espalier.fssl.latency.measure import cache, gaps_key, tasks, time_gaps, time_layers
-from espalier.fssl.latency.overhead import Between
+from espalier.fssl.groups.groups import Groups, LayerUse
+from espalier.fssl.latency.measure import (
+    cache,
+    network_overhead,
+    overhead_key,
+    tasks,
+    time_layers,
+)
+from espalier.fssl.latency.overhead import Overhead
+from espalier.fssl.latency.prediction import (
+    LayerTime,
+    NetworkTime,
+    measured_layers,
+    nominal_layers,
+)
+from espalier.fssl.latency.probes import BACKENDS, DENSE
 from espalier.fssl.latency.report import report
-from espalier.fssl.latency.serialize import between_from_json, layer_from_json, layer_to_json
+from espalier.fssl.latency.serialize import times_from_json, times_to_json
 from espalier.kernels import instruction_set, thread_count
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Progress
 from espalier.timing.processor import processor_name
 
-FORMAT = 1
-# A slope is taken over this part of the full width.
-_WINDOW = 0.05
-# Widths and non-zeros that save less than this part of the time are not worth a term.
-_LAUNCH_BOUND = 0.2
-_NO_TIME = 1e-12
-_TOGETHER = 1.5
-
 
 @dataclass(frozen=True)
-class TimeModel:
+class TimeModel(NetworkTime):
     """Predicts the seconds of each layer and of the whole network; ``print`` it for its errors.
 
     Attributes:
+        sizes: full width of each family of units.
+        layers: in order of execution.
+        overhead: what the network does between its layers, None where that is not known.
         batch: samples of a batch.
         threads: of a call.
         machine: processor and instruction set that were measured, or why nothing was.
-        sizes: full width of each family of units.
-        layers: in order of execution.
-        between: what the network does between its layers, None where that is not known.
     """
 
     batch: int
     threads: int
     machine: str
-    sizes: tuple[int, ...]
-    layers: tuple[LayerTime, ...]
-    between: Between | None
 
     @classmethod
     def measure(
@@ -68,8 +66,8 @@ class TimeModel:
     ) -> TimeModel:
         """Time every layer at many widths on this machine and fit curves to the seconds.
 
-        Seconds are kept in the user's cache: the same layer is measured once. What a restless
-        machine measured is not kept, and what does not hold together (`holds_together`) is
+        Seconds are kept in the user's cache: the same layer is measured once. What an unsteady
+        machine measured is not kept, and what does not add up (`is_consistent`) is
         measured anew. The time of one thread is its own, so that other programs disturb it
         little; the time of several is that on the wall.
 
@@ -91,21 +89,22 @@ class TimeModel:
         """
         _check_groups(groups)
         batch = _batch(batch)
-        ways = _backends(backends)
         count = thread_count(threads)
         known = cache(folder)
-        planned = tasks(groups, batch, count, ways)
+        planned = tasks(groups, batch, count, _backends(backends))
+        sizes = tuple(groups.full_widths)
 
         def measured() -> TimeModel:
             with torch_threads(count):
                 seconds = time_layers(groups, batch, count, planned, known, progress)
-                between = time_gaps(groups, batch, count, example_input, known)
+                overhead = network_overhead(groups, batch, count, example_input, known)
             layers = measured_layers(planned, seconds, batch)
-            return cls(batch, count, this_machine(), tuple(groups.full_widths), layers, between)
+            return cls(sizes, layers, overhead, batch, count, this_machine())
 
         model = measured()
-        if not model.holds_together(groups.full_nonzeros):
-            known.forget([gaps_key(groups, batch, count, example_input), *(t.key for t in planned)])
+        if not model.is_consistent(groups.full_nonzeros):
+            overhead = overhead_key(groups, batch, count, example_input)
+            known.forget([overhead, *(task.key for task in planned)])
             model = measured()
         return model
 
@@ -123,7 +122,7 @@ class TimeModel:
         _check_groups(groups)
         batch = _batch(batch)
         layers = nominal_layers(groups.layers, batch)
-        return cls(batch, 1, NOT_MEASURED, tuple(groups.full_widths), layers, None)
+        return cls(tuple(groups.full_widths), layers, None, batch, 1, NOT_MEASURED)
 
     @property
     def measured(self) -> bool:
@@ -159,76 +158,16 @@ class TimeModel:
         widths = known.widths(inputs, outputs)
         return known.cheapest(*widths, known.density(*widths, nonzeros))[0]
 
-    def seconds(self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None) -> float:
-        """Seconds of the network: every layer at its cheapest, and all that is between them.
+    @property
+    def between(self) -> Overhead | None:
+        """Another name of `overhead`."""
+        return self.overhead
 
-        Arguments:
-            widths: living units of each family; 0 counts as 1.
-            nonzeros: of each layer's compact weight, None for a dense one.
-
-        Raises:
-            InputError: a width or a number of non-zeros is missing or out of range.
-        """
-        alive = self._widths(widths)
-        return self._sum(alive, self._densities(alive, nonzeros), smooth=False)
-
-    def marginals(
-        self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None
-    ) -> list[float]:
-        """Seconds that a unit of each family saves when it goes, never negative.
-
-        The slope over some 5 % of the width, without the steps of vector kernels: a single unit
-        saves nothing in the middle of a step and a whole step at its edge. The call that selects
-        inputs counts with its slope too; that it starts at all is in `seconds` alone.
-
-        Arguments:
-            widths, nonzeros: as for `seconds`; the densities of the layers stay as they are.
-        """
-        alive = self._widths(widths)
-        densities = self._densities(alive, nonzeros)
-        return [self._slope(alive, densities, family) for family in range(len(alive))]
-
-    def nonzero_seconds(self, widths: Sequence[int], nonzeros: Sequence[int | None]) -> list[float]:
-        """Seconds that each layer gains by a non-zero less; 0.0 where it would run dense."""
-        alive = self._widths(widths)
-        densities = self._densities(alive, nonzeros)
-        return [
-            self._nonzero_slope(known, *self._around(known.layer, alive), density)
-            for known, density in zip(self.layers, densities, strict=True)
-        ]
-
-    @cached_property
-    def launch_bound(self) -> bool:
-        """Whether constants dominate at full width, so that no width is worth a term of time."""
-        saved: float = sum(map(operator.mul, self.marginals(self.sizes), self.sizes))
-        return saved < _LAUNCH_BOUND * self.seconds(self.sizes)
-
-    def holds_together(self, nonzeros: Sequence[int | None] | None = None) -> bool:
-        """Whether layers and gaps add up to the time of the whole network, by and large.
-
-        If not, something else kept the machine busy while one or the other was measured.
-
-        Arguments:
-            nonzeros: of each layer at full width, None for a dense one.
-        """
-        unknown = nonzeros is None and any(known.layer.kind == SPARSE for known in self.layers)
-        if self.between is None or unknown:
-            return True
-        ratio = self.seconds(self.sizes, nonzeros) / max(self.between.whole, _NO_TIME)
-        return 1.0 / _TOGETHER < ratio < _TOGETHER
+    holds_together = NetworkTime.is_consistent  # another name
 
     def to_json(self) -> str:
         """All of it as JSON text."""
-        plain = {
-            "format": FORMAT,
-            "machine": self.machine,
-            "batch": self.batch,
-            "threads": self.threads,
-            "sizes": self.sizes,
-            "layers": [layer_to_json(known) for known in self.layers],
-            "between": None if self.between is None else asdict(self.between),
-        }
-        return json.dumps(plain)
+        return times_to_json(self, self.machine, self.batch, self.threads)
 
     @classmethod
     def from_json(cls, text: str, *, elsewhere: bool = False) -> TimeModel:
@@ -236,28 +175,13 @@ class TimeModel:
 
         Arguments:
             text: JSON.
-            elsewhere: whether times of another machine are welcome, to shape a network for it.
+            elsewhere: whether to take times of another machine, to shape a network for it.
 
         Raises:
             InputError: the text is damaged, of another format, or of another machine.
         """
-        try:
-            plain = json.loads(text)
-            if plain["format"] != FORMAT:
-                raise ValueError(f"format {plain['format']}, wanted {FORMAT}")
-            model = cls(
-                int(plain["batch"]),
-                int(plain["threads"]),
-                str(plain["machine"]),
-                tuple(map(int, plain["sizes"])),
-                tuple(map(layer_from_json, plain["layers"])),
-                between_from_json(plain["between"]),
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"this is no time model that this version can read ({error!r}); measure again with "
-                "TimeModel.measure"
-            ) from error
+        time, machine, batch, threads = times_from_json(text)
+        model = cls(time.sizes, time.layers, time.overhead, batch, threads, machine)
         if model.measured and model.machine != this_machine() and not elsewhere:
             raise InputError(
                 f"these times are of another machine ({model.machine}), this one is "
@@ -267,49 +191,20 @@ class TimeModel:
 
     def report(self) -> str:
         """A table: each layer's time at full width, its curve, and its held-out errors."""
-        return report(self)
+        return report(
+            self.layers,
+            self.overhead,
+            batch=self.batch,
+            threads=self.threads,
+            machine=self.machine,
+            measured=self.measured,
+            predicted=self.seconds(self.sizes),
+            is_consistent=self.is_consistent(),
+            launch_bound=self.launch_bound,
+        )
 
     def __str__(self) -> str:
         return self.report()
-
-    def _sum(self, widths: list[float], densities: list[float | None], smooth: bool) -> float:
-        total = self.between.front if self.between is not None else 0.0
-        for index, (known, density) in enumerate(zip(self.layers, densities, strict=True)):
-            inputs, outputs = self._around(known.layer, widths)
-            total += known.cheapest(inputs, outputs, density, smooth)[1]
-            if self.between is not None:
-                total += self.between.seconds(index, outputs / known.layer.out_width)
-            if known.gather and (smooth or inputs < known.layer.in_width):
-                total += known.gather_seconds(inputs)
-        return total
-
-    def _around(self, layer: LayerUse, widths: Sequence[float]) -> tuple[float, float]:
-        inputs = layer.in_width if layer.inputs is None else widths[layer.inputs]
-        outputs = layer.out_width if layer.outputs is None else widths[layer.outputs]
-        return inputs, outputs
-
-    def _slope(self, widths: list[float], densities: list[float | None], family: int) -> float:
-        size = self.sizes[family]
-        window = max(2.0, _WINDOW * size)
-        high = min(float(size), widths[family] + window / 2)
-        low = max(1.0, high - window)
-        if high <= low:
-            return 0.0
-        more, fewer = ([*widths[:family], each, *widths[family + 1 :]] for each in (high, low))
-        saved = self._sum(more, densities, True) - self._sum(fewer, densities, True)
-        return max(saved, 0.0) / (high - low)
-
-    def _nonzero_slope(
-        self, known: LayerTime, inputs: float, outputs: float, density: float | None
-    ) -> float:
-        if density is None or known.cheapest(inputs, outputs, density)[0] != CSR:
-            return 0.0
-        more, fewer = (
-            known.seconds(inputs, outputs, factor * density, CSR, smooth=True)
-            for factor in (1.0 + _WINDOW, 1.0 - _WINDOW)
-        )
-        nonzeros = density * known.layer.weights(1, 1) * inputs * outputs
-        return max(more - fewer, 0.0) / max(2.0 * _WINDOW * nonzeros, _NO_TIME)
 
     def _known(self, layer: LayerUse) -> LayerTime:
         for known in self.layers:
@@ -320,30 +215,6 @@ class TimeModel:
             f"layer {layer.name!r} of this shape was not measured, known are {names}; measure "
             "with the groups that it comes from"
         )
-
-    def _widths(self, widths: Sequence[int]) -> list[float]:
-        if len(widths) != len(self.sizes):
-            raise InputError(
-                f"widths has {len(widths)} numbers, wanted {len(self.sizes)}: one for each family "
-                "of units"
-            )
-        for index, (width, size) in enumerate(zip(widths, self.sizes, strict=True)):
-            if not 0 <= width <= size:
-                raise InputError(f"widths[{index}] is {width}, wanted 0 to {size}")
-        return [float(max(width, 1)) for width in widths]
-
-    def _densities(
-        self, widths: list[float], nonzeros: Sequence[int | None] | None
-    ) -> list[float | None]:
-        counts = [None] * len(self.layers) if nonzeros is None else list(nonzeros)
-        if len(counts) != len(self.layers):
-            raise InputError(
-                f"nonzeros has {len(counts)} numbers, wanted {len(self.layers)}: one for each layer"
-            )
-        return [
-            known.density(*self._around(known.layer, widths), count)
-            for known, count in zip(self.layers, counts, strict=True)
-        ]
 
 
 NOT_MEASURED = "no machine, multiply-adds in place of time"

@@ -1,7 +1,7 @@
-"""What a network does between its layers: activations, pooling, norms, the calls themselves.
+"""The overhead of a network, between its layers: activations, pooling, norms, the calls themselves.
 
 Timed in the model itself, between the end of one layer and the start of the next, so that nothing
-has to be known about it. A batch of one tells the part that no width changes; the rest is
+has to be known about it. A batch of one gives the part that no width changes; the rest is
 proportional to the batch and to the units of the layer before.
 """
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.fssl.groups.groups import LayerUse
+from espalier.fssl.groups.modules import evaluating
 from espalier.nn.torch_tools import DOES_NOT_FIT
 from espalier.timing.interleave import fastest_agree, interleave
 
@@ -25,7 +26,7 @@ _ROUNDS, _ROUNDS_OF_ONE = (6, 24), (40, 40)
 _STEADY = 1.03
 
 
-class Gap(NamedTuple):
+class LayerOverhead(NamedTuple):
     """Seconds from the end of a layer to the start of the next, or to the end of the model."""
 
     fixed: float
@@ -33,35 +34,35 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Between:
-    """The gaps of a model.
+class Overhead:
+    """The overhead of a model.
 
     Attributes:
-        front: seconds before the first layer.
-        gaps: behind each layer, in order.
+        before: seconds before the first layer.
+        behind: the overhead behind each layer, in order.
         whole: seconds of the whole model at full width, layers and all.
         steady: whether the machine was steady enough to believe it tomorrow.
     """
 
-    front: float
-    gaps: tuple[Gap, ...]
+    before: float
+    behind: tuple[LayerOverhead, ...]
     whole: float
     steady: bool = True
 
     def seconds(self, layer: int, share: float) -> float:
         """Behind a layer of which this share of the units is alive."""
-        fixed, by_units = self.gaps[layer]
+        fixed, by_units = self.behind[layer]
         return fixed + share * by_units
 
 
-def time_between(
+def measure_overhead(
     model: nn.Module,
     layers: Sequence[LayerUse],
     batch: int,
     example: Tensor | None = None,
     clock: Callable[[], float] = perf_counter,
-) -> Between | None:
-    """Run a model at full width and time its gaps; None if it does not run on such an input.
+) -> Overhead | None:
+    """Run a model at full width and time its overhead; None if it does not run on such an input.
 
     Arguments:
         model: put into evaluation mode for the moment.
@@ -69,28 +70,23 @@ def time_between(
         batch: samples of a batch.
         example: inputs, as different from each other as real ones: pooling takes longer when its
             branches cannot be foretold. Without them, random numbers of the first layer's shape.
-        clock: tells seconds.
+        clock: gives seconds.
     """
     x = _input(layers[0], batch) if example is None else _repeated(example, batch)
-    watch = _Watch(model, layers, clock)
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    timer = _LayerClock(model, layers, clock)
     try:
-        with torch.no_grad():
-            _, alone = watch.time(x[:1], _ROUNDS_OF_ONE)
-            whole, full = watch.time(x, _ROUNDS)
+        with evaluating(model):
+            _, alone = timer.time(x[:1], _ROUNDS_OF_ONE)
+            whole, full = timer.time(x, _ROUNDS)
     except DOES_NOT_FIT:
         return None
-    finally:
-        for module in training:
-            module.training = True
     if len(full) != len(layers) + 1:  # one is called twice, or not at all
         return None
     growth = batch / max(batch - 1, 1)
     by_units = [max(f - a, 0.0) * growth for f, a in zip(full, alone, strict=True)]
     fixed = [max(f - b, 0.0) for f, b in zip(full, by_units, strict=True)]
-    gaps = tuple(map(Gap, fixed[1:], by_units[1:]))
-    return Between(full[0], gaps, min(whole), fastest_agree(whole, _STEADY))
+    behind = tuple(map(LayerOverhead, fixed[1:], by_units[1:]))
+    return Overhead(full[0], behind, min(whole), fastest_agree(whole, _STEADY))
 
 
 def _input(layer: LayerUse, batch: int) -> Tensor:
@@ -104,8 +100,8 @@ def _repeated(example: Tensor, batch: int) -> Tensor:
     return example[torch.arange(batch) % len(example)]
 
 
-class _Watch:
-    """Runs a model and notes when its layers start and end."""
+class _LayerClock:
+    """Runs a model and records when its layers start and end."""
 
     def __init__(
         self, model: nn.Module, layers: Sequence[LayerUse], clock: Callable[[], float]
@@ -116,41 +112,41 @@ class _Watch:
     def time(self, x: Tensor, rounds: tuple[int, int]) -> tuple[list[float], list[float]]:
         """Seconds of whole runs, and the least of each gap from the start to the end of one.
 
-        Noting the time takes time: each gap is shortened by its share of what that costs.
+        Recording the time takes time: each gap is shortened by its share of what that costs.
         """
         least, most = rounds
 
         def measure() -> tuple[float, list[float]]:
             start = self._now()
             self._model(x)
-            return self._now() - start, self._marks(x)
+            return self._now() - start, self._timestamps(x)
 
         def is_done(_: str, runs: list[tuple[float, list[float]]]) -> bool:
             whole = [seconds for seconds, _ in runs]
             return len(whole) >= least and fastest_agree(whole, _STEADY)
 
         runs = interleave({"model": measure}, most, is_done=is_done)["model"]
-        whole, noted = map(list, zip(*runs, strict=True))
-        cost = min(marks[-1] - marks[0] for marks in noted) - min(whole)
-        cost = max(cost, 0.0) / (len(noted[0]) // 2)
-        gaps = zip(*([b - a for a, b in _pairs(marks)] for marks in noted), strict=True)
+        whole, recorded = map(list, zip(*runs, strict=True))
+        cost = min(stamps[-1] - stamps[0] for stamps in recorded) - min(whole)
+        cost = max(cost, 0.0) / (len(recorded[0]) // 2)
+        gaps = zip(*([b - a for a, b in _pairs(stamps)] for stamps in recorded), strict=True)
         return whole, [max(min(gap) - cost, 0.0) for gap in gaps]
 
-    def _marks(self, x: Tensor) -> list[float]:
-        marks: list[float] = []
+    def _timestamps(self, x: Tensor) -> list[float]:
+        timestamps: list[float] = []
 
-        def mark(*_: Any) -> None:
-            marks.append(self._now())
+        def record(*_: Any) -> None:
+            timestamps.append(self._now())
 
         with ExitStack() as hooks:
             for layer in self._layers:
-                hooks.callback(layer.register_forward_pre_hook(mark).remove)
-                hooks.callback(layer.register_forward_hook(mark).remove)
-            mark()
+                hooks.callback(layer.register_forward_pre_hook(record).remove)
+                hooks.callback(layer.register_forward_hook(record).remove)
+            record()
             self._model(x)
-            mark()
-        return marks
+            record()
+        return timestamps
 
 
-def _pairs(marks: list[float]) -> list[tuple[float, float]]:
-    return list(zip(marks[::2], marks[1::2], strict=True))
+def _pairs(timestamps: list[float]) -> list[tuple[float, float]]:
+    return list(zip(timestamps[::2], timestamps[1::2], strict=True))

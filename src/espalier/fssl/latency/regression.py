@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares, nnls
 
 from espalier.fssl.latency.curves import EXACT, RULES, Curve, Roofline, Steps, Table, Work
-from espalier.fssl.latency.grid import DENSE, STEP, Point, Points
+from espalier.fssl.latency.probes import DENSE, STEP, Point, Points
 
 Seconds = NDArray[np.float64]
 # No coefficient is smaller than this part of the mean time, so that its logarithm exists.
@@ -74,7 +74,7 @@ def _best(curves: Sequence[Curve], points: list[Point], seconds: Seconds) -> Cur
 
 
 def _with_rest(curve: Curve, points: list[Point], seconds: Seconds) -> Curve:
-    """The factor of unfilled steps, of which a grid has few: the median of those aside."""
+    """The factor of unfilled steps, of which a grid has few: the median over other points."""
     twice = replace(curve, rest=2.0)
     filled = np.array([curve.seconds(*point) for point in points])
     unfilled = filled != np.array([twice.seconds(*point) for point in points])

@@ -2,33 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from espalier.fssl.latency.curves import Table
-from espalier.fssl.latency.grid import CSR, DENSE
-from espalier.fssl.latency.layer import LayerTime
 from espalier.fssl.latency.measure import cache
+from espalier.fssl.latency.overhead import Overhead
+from espalier.fssl.latency.prediction import LayerTime
+from espalier.fssl.latency.probes import CSR, DENSE
 from espalier.fssl.latency.regression import Fit
-
-if TYPE_CHECKING:
-    from espalier.fssl.latency.model import TimeModel
+from espalier.tables import table_lines
 
 _HEADINGS = "layer", "weights", "way", "full", "curve", "median", "worst", "csr pays below"
 _DENSITIES = [0.01 * 1.05**power for power in range(95)]
 
 
-def report(model: TimeModel) -> str:
-    """A table of layers, then the network, then what to know before believing it."""
-    rows = [_HEADINGS, *(row for known in model.layers for row in _rows(known))]
-    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(map(str.ljust, row, sizes)).rstrip() for row in rows]
-    return "\n".join([_title(model), *lines, *_notes(model)])
+def report(
+    layers: Sequence[LayerTime],
+    overhead: Overhead | None,
+    *,
+    batch: int,
+    threads: int,
+    machine: str,
+    measured: bool,
+    predicted: float,
+    is_consistent: bool,
+    launch_bound: bool,
+) -> str:
+    """A table of layers, then the network, then what to know before believing it.
 
-
-def _title(model: TimeModel) -> str:
-    threads = "1 thread" if model.threads == 1 else f"{model.threads} threads"
-    return f"time model: batch {model.batch}, {threads}, {model.machine}"
+    Arguments:
+        predicted: seconds of the network at full width.
+        is_consistent: whether that fits what was measured of the whole network.
+    """
+    threads_word = "1 thread" if threads == 1 else f"{threads} threads"
+    lines = [f"time model: batch {batch}, {threads_word}, {machine}"]
+    lines += table_lines([_HEADINGS, *(row for known in layers for row in _rows(known))])
+    if not measured:
+        return "\n".join([*lines, "nothing was measured: differences are those of multiply-adds"])
+    lines += _network(overhead, predicted)
+    if not is_consistent:
+        lines.append(
+            "these do not fit together: other programs ran meanwhile; on a quiet machine, "
+            f"measure anew without {cache().path}"
+        )
+    if launch_bound:
+        lines.append("constants dominate: the time term is inactive, no width is worth it")
+    return "\n".join(lines)
 
 
 def _rows(known: LayerTime) -> Iterator[tuple[str, ...]]:
@@ -65,29 +84,19 @@ def _break_even(known: LayerTime) -> str:
     return _share(max(faster)) if faster else "never"
 
 
-def _notes(model: TimeModel) -> Iterator[str]:
-    if not model.measured:
-        yield "nothing was measured: differences are those of multiply-adds"
-        return
-    predicted = model.seconds(model.sizes)
-    if model.between is None:
-        yield "the model did not run on inputs of its first layer's shape: pass example_input"
-        yield f"network at full width, layers alone: {_time(predicted)}"
-    else:
-        off = predicted / model.between.whole - 1.0
-        between = model.between.front + sum(map(sum, model.between.gaps))
-        yield f"between the layers: {_time(between)} at full width"
-        yield (
-            f"network at full width: predicted {_time(predicted)}, measured "
-            f"{_time(model.between.whole)} ({off:+.1%})"
-        )
-        if not model.holds_together():
-            yield (
-                "these do not fit together: other programs ran meanwhile; on a quiet machine, "
-                f"measure anew without {cache().path}"
-            )
-    if model.launch_bound:
-        yield "constants dominate: the time term is inactive, no width is worth it"
+def _network(overhead: Overhead | None, predicted: float) -> list[str]:
+    if overhead is None:
+        return [
+            "the model did not run on inputs of its first layer's shape: pass example_input",
+            f"network at full width, layers alone: {_time(predicted)}",
+        ]
+    off = predicted / overhead.whole - 1.0
+    between = overhead.before + sum(map(sum, overhead.behind))
+    return [
+        f"between the layers: {_time(between)} at full width",
+        f"network at full width: predicted {_time(predicted)}, measured "
+        f"{_time(overhead.whole)} ({off:+.1%})",
+    ]
 
 
 def _time(seconds: float) -> str:

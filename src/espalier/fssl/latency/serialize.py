@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 
+from espalier.errors import InputError
 from espalier.fssl.groups.groups import LayerUse
 from espalier.fssl.latency.curves import RULES, Curve, Roofline, Steps, Table, Work
-from espalier.fssl.latency.grid import BACKENDS, DENSE
-from espalier.fssl.latency.layer import LayerTime
-from espalier.fssl.latency.overhead import Between, Gap
+from espalier.fssl.latency.overhead import LayerOverhead, Overhead
+from espalier.fssl.latency.prediction import LayerTime, NetworkTime
+from espalier.fssl.latency.probes import BACKENDS, DENSE
 from espalier.fssl.latency.regression import Fit
 
+FORMAT = 1
 _CURVES = {"roofline": Roofline, "table": Table}
 
 
-def layer_to_json(known: LayerTime) -> dict[str, Any]:
+def times_to_json(time: NetworkTime, machine: str, batch: int, threads: int) -> str:
+    """The times of a network, and what they were measured on and with, as JSON text."""
+    plain = {
+        "format": FORMAT,
+        "machine": machine,
+        "batch": batch,
+        "threads": threads,
+        "sizes": time.sizes,
+        "layers": [_layer_to_json(known) for known in time.layers],
+        "between": None if time.overhead is None else _overhead_to_json(time.overhead),
+    }
+    return json.dumps(plain)
+
+
+def times_from_json(text: str) -> tuple[NetworkTime, str, int, int]:
+    """Read back what `times_to_json` wrote: the times, machine, batch and threads.
+
+    Raises:
+        InputError: the text is damaged or of another format.
+    """
+    try:
+        plain = json.loads(text)
+        if plain["format"] != FORMAT:
+            raise ValueError(f"format {plain['format']}, wanted {FORMAT}")
+        time = NetworkTime(
+            tuple(map(int, plain["sizes"])),
+            tuple(map(_layer_from_json, plain["layers"])),
+            _overhead_from_json(plain["between"]),
+        )
+        return time, str(plain["machine"]), int(plain["batch"]), int(plain["threads"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"this is no time model that this version can read ({error!r}); measure again with "
+            "TimeModel.measure"
+        ) from error
+
+
+def _layer_to_json(known: LayerTime) -> dict[str, Any]:
     """A layer's shape, curves, errors and gather."""
     fits = {
         backend: {"curve": _curve_to_json(fit.curve), "errors": list(fit.errors)}
@@ -27,7 +67,7 @@ def layer_to_json(known: LayerTime) -> dict[str, Any]:
     return {"layer": asdict(known.layer), "fits": fits, "gather": known.gather}
 
 
-def layer_from_json(plain: Any) -> LayerTime:
+def _layer_from_json(plain: Any) -> LayerTime:
     """The opposite; anything else raises ValueError, KeyError or TypeError."""
     layer = LayerUse(**{name: _unlisted(value) for name, value in plain["layer"].items()})
     fits = {
@@ -40,13 +80,21 @@ def layer_from_json(plain: Any) -> LayerTime:
     return LayerTime(layer, fits, gather)
 
 
-def between_from_json(plain: Any) -> Between | None:
-    """What `dataclasses.asdict` made of a `Between`, or None."""
+def _overhead_to_json(overhead: Overhead) -> dict[str, Any]:
+    return {
+        "front": overhead.before,
+        "gaps": overhead.behind,
+        "whole": overhead.whole,
+        "steady": overhead.steady,
+    }
+
+
+def _overhead_from_json(plain: Any) -> Overhead | None:
     if plain is None:
         return None
-    gaps = tuple(Gap(*_seconds(gap)) for gap in plain["gaps"])
-    front, whole = _seconds([plain["front"], plain["whole"]])
-    return Between(front, gaps, whole)
+    behind = tuple(LayerOverhead(*_seconds(each)) for each in plain["gaps"])
+    before, whole = _seconds([plain["front"], plain["whole"]])
+    return Overhead(before, behind, whole)
 
 
 def _curve_to_json(curve: Curve) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Files of compacted models."""
+"""The file of a model, compact or not, and its export to ONNX."""

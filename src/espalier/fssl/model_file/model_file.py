@@ -17,20 +17,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from espalier.errors import EspalierError, FileError, InputError
+from espalier.errors import FileError, InputError
 from espalier.files.container import Contents, Format, read_tensors, write_tensors
-from espalier.fssl.compaction.manifest import (
-    check_original,
-    describe,
-    entries_as_json,
-    read_entries,
-)
-from espalier.fssl.compaction.report import attach, find_report, report_from_json
-from espalier.fssl.model_file.restore import fit
-from espalier.nn import networks
+from espalier.fssl.compaction.manifest import describe, entries_as_json
+from espalier.fssl.compaction.report import find_report
+from espalier.fssl.model_file.restore import BUILD_KEYS, restore
 
 MODEL = Format("espalier-model", 2, ("manifest", "metadata"))
-_BUILD_KEYS = {"spec", "in_channels", "size", "num_classes"}
 
 
 def save(
@@ -61,8 +54,10 @@ def save(
     >>> torch.equal(same.weight, model.weight)
     True
     """
-    if spec is not None and (not isinstance(spec, Mapping) or set(spec) != _BUILD_KEYS):
-        raise InputError(f"spec is {spec!r}, wanted a dict of {sorted(_BUILD_KEYS)}")
+    if spec is not None and (not isinstance(spec, Mapping) or set(spec) != BUILD_KEYS):
+        raise InputError(f"spec is {spec!r}, wanted a dict of {sorted(BUILD_KEYS)}")
+    if metadata is not None and not isinstance(metadata, Mapping):
+        raise InputError(f"metadata is a {type(metadata).__name__}, wanted a dict")
     model = getattr(model, "_orig_mod", model)  # of torch.compile
     tensors = _state(model)
     report = find_report(model)
@@ -105,7 +100,7 @@ def load(path: str | Path, model: nn.Module | None = None) -> nn.Module:
     # Copies lie in memory as PyTorch's own tensors do.
     tensors = {name: tensor.clone() for name, tensor in contents.tensors.items()}
     try:
-        return _restore(contents.values["manifest"], tensors, copy.deepcopy(model)).eval()
+        return restore(contents.values["manifest"], tensors, copy.deepcopy(model)).eval()
     except FileError as error:
         raise FileError(f"{path}: {error}") from error
 
@@ -130,39 +125,10 @@ def load_spec(path: str | Path) -> dict[str, Any] | None:
     return spec
 
 
-def _restore(
-    manifest: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module | None
-) -> nn.Module:
-    if model is None:
-        model = _build(manifest.get("build"))
-    entries = read_entries(manifest.get("modules"))
-    compaction = manifest.get("compaction")
-    report = None if compaction is None else report_from_json(compaction)
-    check_original(model, entries if report is None else report.original)
-    fit(model, entries, tensors)
-    if report is not None:
-        attach(model, report)
-    return model
-
-
-def _build(arguments: Any) -> nn.Module:
-    """The original, without memory for its weights where its layers can do without."""
-    if arguments is None:
-        raise FileError("the file does not say how to build its model: load(path, model=original)")
-    if not isinstance(arguments, dict) or set(arguments) != _BUILD_KEYS:
-        raise FileError(f"the file builds its model from {arguments}, wanted {sorted(_BUILD_KEYS)}")
-    try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            model: nn.Module = networks.build(**arguments)
-            return model
-    except (EspalierError, TypeError, ValueError, RuntimeError) as error:
-        raise FileError(f"no model can be built from {arguments}: {error}") from error
-
-
 def _check_rebuilds(manifest: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Refuse a spec that would make a file nobody can load."""
     try:
-        _restore(json.loads(json.dumps(manifest)), tensors, None)
+        restore(json.loads(json.dumps(manifest)), tensors, None)
     except FileError as error:
         raise InputError(f"spec {manifest['build']} does not make this model: {error}") from error
 

@@ -23,7 +23,7 @@ from espalier.nn.torch_tools import DOES_NOT_FIT
 
 # Another runtime sums in another order: the largest difference, as a share of the largest output.
 RTOL = 1e-4
-_PLAIN: dict[type[nn.Module], type[nn.Module]] = {
+_PYTORCH_LAYERS: dict[type[nn.Module], type[nn.Module]] = {
     ZeroSkipConv2d: nn.Conv2d,
     ZeroSkipLinear: nn.Linear,
     ZeroSkipReLU: nn.ReLU,
@@ -54,7 +54,7 @@ def export_onnx(model: nn.Module, path: str | Path, example: Any) -> None:
         wanted = _outputs(dense, arguments)
         content = _export(dense, arguments, len(wanted))
         if find_spec("onnxruntime") is not None:
-            _check(wanted, content, arguments)
+            _check_outputs(wanted, content, arguments)
     with replacing_file(Path(path)) as file:
         file.write(content)
 
@@ -74,7 +74,7 @@ def _dense_copy(model: nn.Module) -> nn.Module:
             stacklevel=3,
         )
     for module in dense.modules():
-        module.__class__ = _PLAIN.get(type(module), type(module))
+        module.__class__ = _PYTORCH_LAYERS.get(type(module), type(module))
     return dense
 
 
@@ -94,8 +94,8 @@ def _outputs(model: nn.Module, arguments: tuple[Any, ...]) -> list[Tensor]:
 
 def _export(model: nn.Module, arguments: tuple[Any, ...], outputs: int) -> bytes:
     """By PyTorch's tracing exporter, which needs onnx alone; the newer one needs more packages."""
-    names = [f"input{index}" for index in range(len(arguments))]
-    made = ["output"] if outputs == 1 else [f"output{index}" for index in range(outputs)]
+    input_names = [f"input{index}" for index in range(len(arguments))]
+    output_names = ["output"] if outputs == 1 else [f"output{index}" for index in range(outputs)]
     content: Any = io.BytesIO()
     try:
         with warnings.catch_warnings():
@@ -104,9 +104,9 @@ def _export(model: nn.Module, arguments: tuple[Any, ...], outputs: int) -> bytes
                 model,
                 arguments,
                 content,
-                input_names=names,
-                output_names=made,
-                dynamic_axes={name: {0: "batch"} for name in (*names, *made)},
+                input_names=input_names,
+                output_names=output_names,
+                dynamic_axes={name: {0: "batch"} for name in (*input_names, *output_names)},
                 dynamo=False,
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, TypeError, ValueError) as error:
@@ -115,7 +115,7 @@ def _export(model: nn.Module, arguments: tuple[Any, ...], outputs: int) -> bytes
     return written
 
 
-def _check(outputs: list[Tensor], content: bytes, arguments: tuple[Any, ...]) -> None:
+def _check_outputs(outputs: list[Tensor], content: bytes, arguments: tuple[Any, ...]) -> None:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

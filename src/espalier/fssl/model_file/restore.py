@@ -1,4 +1,4 @@
-"""Makes a fresh model the compact one that a manifest describes, with the tensors of a file."""
+"""From the manifest and the tensors of a file to the model that was saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from espalier.errors import FileError, InputError
+from espalier.errors import EspalierError, FileError, InputError
 from espalier.fssl.compaction.manifest import (
     CONV,
     LINEAR,
@@ -17,24 +17,59 @@ from espalier.fssl.compaction.manifest import (
     SPARSE,
     WRONG_MODEL,
     Entry,
+    check_original,
     entry_of,
+    read_entries,
 )
-from espalier.fssl.compaction.resize import replace_module, resize
-from espalier.fssl.compaction.select import Select
+from espalier.fssl.compaction.report import attach, report_from_json
+from espalier.fssl.compaction.resize import Select, replace_module, resize
 from espalier.fssl.groups.modules import is_sparse
-from espalier.nn import SparseLinear
+from espalier.nn import SparseLinear, networks
+
+BUILD_KEYS = {"spec", "in_channels", "size", "num_classes"}
 
 
-def fit(model: nn.Module, entries: Mapping[str, Entry], tensors: Mapping[str, Tensor]) -> None:
-    """Make a fresh original the model that a manifest describes, and give it its tensors.
+def restore(
+    manifest: Mapping[str, Any], tensors: Mapping[str, Tensor], model: nn.Module | None
+) -> nn.Module:
+    """Make the original the model that a manifest describes, and give it its tensors.
 
     Arguments:
-        model: with the modules of the original, in their original sizes; changed in place.
         tensors: by name, every one that the model is to have.
+        model: the original, changed in place; None to build it as the manifest says.
 
     Raises:
-        FileError: tensors, entries and model do not belong together.
+        FileError: tensors, manifest and model do not belong together.
     """
+    if model is None:
+        model = _build(manifest.get("build"))
+    entries = read_entries(manifest.get("modules"))
+    compaction = manifest.get("compaction")
+    report = None if compaction is None else report_from_json(compaction)
+    check_original(model, entries if report is None else report.original)
+    _restore_modules(model, entries, tensors)
+    if report is not None:
+        attach(model, report)
+    return model
+
+
+def _build(arguments: Any) -> nn.Module:
+    """The original, without memory for its weights where its layers can do without."""
+    if arguments is None:
+        raise FileError("the file does not say how to build its model: load(path, model=original)")
+    if not isinstance(arguments, dict) or set(arguments) != BUILD_KEYS:
+        raise FileError(f"the file builds its model from {arguments}, wanted {sorted(BUILD_KEYS)}")
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device("meta"):
+            model: nn.Module = networks.build(**arguments)
+            return model
+    except (EspalierError, TypeError, ValueError, RuntimeError) as error:
+        raise FileError(f"no model can be built from {arguments}: {error}") from error
+
+
+def _restore_modules(
+    model: nn.Module, entries: Mapping[str, Entry], tensors: Mapping[str, Tensor]
+) -> None:
     for name in sorted(entries, key=lambda name: name.count(".")):
         _restructure(model, name, entries[name], tensors)
     _check_names(model, tensors)

@@ -1,4 +1,9 @@
-"""A budget that tightens along its path; `unit_budget` and `weight_budget` say what goes for it."""
+"""A budget that tightens along its path; `unit_budget` and `weight_budget` say what goes for it.
+
+The penalty is trimmed: it leaves alone the groups that the budget of the moment has room for and
+takes the others to zero, so that what stays is not shrunk for nothing. Source of trimming: Yun,
+Lozano, Yang, "Trimming the l1 Regularizer", ICML 2019, there for single weights.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from espalier.fssl.groups.groups import SPARSE, Groups
-from espalier.fssl.shaping.proximal_step import Shrinker
-from espalier.fssl.shaping.schedule import Strength, wanted
+from espalier.fssl.shaping.proximal import ProximalStep
+from espalier.fssl.shaping.schedule import Strength, scheduled
 from espalier.fssl.shaping.targets import Measure
 
 # Parameters, and 1 where they may still change.
@@ -23,25 +28,27 @@ class Budget:
         measure, target: what is to become small, and the part of it to end with.
 
     Attributes:
-        widths, nonzeros: units of each family and non-zeros of each layer, when last looked.
+        widths, nonzeros: units of each family and non-zeros of each layer, at the last check.
         strength: of the penalty.
     """
 
     sparse = False  # whether single weights of dense layers count
 
-    def __init__(self, groups: Groups, measure: Measure, target: float, shrinker: Shrinker) -> None:
+    def __init__(
+        self, groups: Groups, measure: Measure, target: float, proximal: ProximalStep
+    ) -> None:
         self._groups, self._measure, self._target = groups, measure, target
-        self._shrinker = shrinker
+        self._proximal = proximal
         self._path = 1.0
         self.strength = Strength()
         self.widths, self.nonzeros = groups.widths(), groups.nonzeros()
 
-    def shrink(self, lr: float, *, backwards: bool) -> None:
+    def proximal_step(self, lr: float, *, backwards: bool) -> None:
         """One proximal step on what is to go."""
         raise NotImplementedError
 
     def choose(self, part: float, lr: float) -> float:
-        """Choose what is to go until this part is left; returns the strength that kills at once."""
+        """Choose what is to go until this part is left; returns the critical lambda."""
         raise NotImplementedError
 
     def remove(self) -> None:
@@ -53,28 +60,28 @@ class Budget:
         raise NotImplementedError
 
     def tighten(self, done: float, lr: float) -> None:
-        """See how far it is, and follow the path to where it is when `done` is over."""
-        self._look()
+        """Count what is left, and follow the path to where it is when `done` is over."""
+        self._count()
         before, self._path = self._path, self.path(done)
-        fatal = self.choose(self._path, lr)
-        self.strength.set(fatal, self.left(self.widths), before)
+        critical = self.choose(self._path, lr)
+        self.strength.update(critical, self.left(self.widths), before)
 
     def meet(self) -> None:
         """Make the target hold, as far as it can."""
         self.remove()
-        self._look()
+        self._count()
 
     def path(self, done: float) -> float:
         """The part that should be left when so much of the shaping is over."""
-        return wanted(self._target, done)
+        return scheduled(self._target, done)
 
     def left(self, widths: Sequence[int]) -> float:
         """The part of the measure that is left with so many units alive."""
-        return self._measure.left(widths, self.counted(widths))
+        return self._measure(widths, self.counted(widths))
 
     @property
     def reached(self) -> bool:
-        """Whether the target held when last looked."""
+        """Whether the target held at the last check."""
         return self.left(self.widths) <= self._target + 1e-9
 
     def counted(self, widths: Sequence[int]) -> list[int | None]:
@@ -102,5 +109,5 @@ class Budget:
         self.strength = Strength(**state["strength"])
         self.widths, self.nonzeros = list(state["widths"]), list(state["nonzeros"])
 
-    def _look(self) -> None:
+    def _count(self) -> None:
         self.widths, self.nonzeros = self._groups.widths(), self._groups.nonzeros()

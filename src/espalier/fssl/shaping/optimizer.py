@@ -7,20 +7,21 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError, TrainingError
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.shaping.budget import Budget, Masks
-from espalier.fssl.shaping.penalty import Times
-from espalier.fssl.shaping.proximal_step import Shrinker, learnt
+from espalier.fssl.shaping.importance import CRITERIA, family_prices
+from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import WARM_UP
-from espalier.fssl.shaping.targets import TimeLeft, UnitsLeft, WeightsLeft
+from espalier.fssl.shaping.targets import Times, time_left, units_left, weights_left
 from espalier.fssl.shaping.unit_budget import UnitBudget, whole_families
 from espalier.fssl.shaping.weight_budget import WeightBudget, prunable_weights
 
 LEAST_STEPS = 20
-LEAST_SHRINKS = 50  # proximal steps, however short the shaping
+MIN_PROXIMAL_STEPS = 50  # proximal steps, however short the shaping
 CHECKS = 100  # of the target, while shaping lasts
 BUDGET_AT = 0.9  # part of the steps after which the target must hold
 
@@ -67,6 +68,8 @@ class FSSLOptimizer(Optimizer):
             end with, the part of the weights to zero (one by one, for sparse layers), or the part
             of the units to keep.
         mix: 0 to price families of units by their weights, 1 by the time they cost.
+        criterion: how important a unit is: ``"norm"`` of its group, or ``"first_order"``, what the
+            loss would change without it. Single weights go by magnitude.
         every: steps from one proximal step to the next.
         min_width: units that stay in each layer.
 
@@ -98,6 +101,7 @@ class FSSLOptimizer(Optimizer):
         target_zeros: float | None = None,
         target_units: float | None = None,
         mix: float = 0.5,
+        criterion: str = "norm",
         every: int = 20,
         min_width: int = 2,
     ) -> None:
@@ -111,11 +115,20 @@ class FSSLOptimizer(Optimizer):
                 raise InputError(f"{name} is {count!r}, wanted a whole number, {least} or more")
         if not _is_number(mix) or not 0.0 <= mix <= 1.0:
             raise InputError(f"mix is {mix!r}, wanted 0 to 1")
+        if criterion not in CRITERIA:
+            raise InputError(f"criterion is {criterion!r}, wanted one of {', '.join(CRITERIA)}")
         self.base, self.groups, self.time, self.steps = base, groups, time, steps
         targets = {"time": target_time, "zeros": target_zeros, "units": target_units}
-        self._budget = _budget(base, groups, time, targets, mix, min_width)
-        self._asked = {**targets, "steps": steps, "mix": mix, "every": every, "width": min_width}
-        self._every = min(every, max(1, steps // LEAST_SHRINKS))
+        self._budget = _budget(base, groups, time, targets, mix, criterion, min_width)
+        self._asked = {
+            **targets,
+            "steps": steps,
+            "mix": mix,
+            "criterion": criterion,
+            "every": every,
+            "width": min_width,
+        }
+        self._every = min(every, max(1, steps // MIN_PROXIMAL_STEPS))
         self._check_every = self._every * max(1, steps // (CHECKS * self._every))
         self._step = 0
         self._lr = 0.0  # summed since the last proximal step
@@ -158,7 +171,7 @@ class FSSLOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step of the base; now and then the proximal step, and a look at the target."""
+        """One step of the base; now and then the proximal step, and a check of the target."""
         with torch.enable_grad():
             loss: float | None = self.base.step(closure)
         self._step += 1
@@ -207,8 +220,9 @@ class FSSLOptimizer(Optimizer):
             InputError: the state is of another optimiser, model, target or number of steps.
         """
         try:
-            if state["asked"] != self._asked:
-                raise ValueError(f"it was asked for {state['asked']}, this one for {self._asked}")
+            asked = {"criterion": "norm", **state["asked"]}  # the only one there once was
+            if asked != self._asked:
+                raise ValueError(f"it was asked for {asked}, this one for {self._asked}")
             self.base.load_state_dict(state["base"])
             self._budget.load_state_dict(state["budget"])
             self._step, self._lr = state["step"], state["lr"]
@@ -225,7 +239,7 @@ class FSSLOptimizer(Optimizer):
 
     def _shape(self) -> None:
         """The proximal step, and every few of them a check."""
-        self._budget.shrink(self._lr, backwards=self._step // self._every % 2 == 0)
+        self._budget.proximal_step(self._lr, backwards=self._step // self._every % 2 == 0)
         if self._step % self._check_every == 0 and self._done >= WARM_UP:
             self._check_numbers()
             self._budget.tighten(self._done, self._lr)
@@ -254,12 +268,23 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def learnt(base: Optimizer) -> set[Tensor]:
+    """The parameters that an optimiser changes."""
+    return {
+        parameter
+        for group in base.param_groups
+        for parameter in group["params"]
+        if parameter.requires_grad
+    }
+
+
 def _budget(
     base: Optimizer,
     groups: Groups,
     time: Times | None,
     targets: dict[str, float | None],
     mix: float,
+    criterion: str,
     min_width: int,
 ) -> Budget:
     """The budget of the one target that is given."""
@@ -271,21 +296,20 @@ def _budget(
     if not _is_number(value) or not 0.0 < value < 1.0:
         raise InputError(f"target_{name} is {value!r}, wanted a part between 0 and 1")
     counts = [units.counts() for units in groups.units]
-    shrinker = Shrinker(base, groups, counts)
+    proximal = ProximalStep(base, groups, counts)
     if name == "zeros":
         weights = prunable_weights(groups, learnt(base), value)
-        return WeightBudget(groups, WeightsLeft(groups), 1.0 - value, shrinker, weights)
+        return WeightBudget(groups, weights_left(groups), 1.0 - value, proximal, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
-    measure = UnitsLeft(groups) if name == "units" or time is None else TimeLeft(groups, time)
+    measure = units_left(groups) if name == "units" or time is None else time_left(groups, time)
     return UnitBudget(
         groups,
         measure,
         value,
-        shrinker,
-        counts=counts,
-        times=time,
-        mix=mix,
+        proximal,
+        prices=lambda widths: family_prices(counts, widths, time, mix),
+        criterion=criterion,
         min_width=min_width,
         whole=whole_families(groups, learnt(base)),
     )

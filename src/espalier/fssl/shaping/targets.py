@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from espalier.fssl.groups.groups import Groups
-from espalier.fssl.shaping.penalty import Times
 
 
-class Measure(Protocol):
-    """A size of the network, as a part of what it was at full width."""
+class Times(Protocol):
+    """What shaping asks of a `TimeModel`."""
 
-    def left(self, widths: Sequence[int], nonzeros: Sequence[int | None]) -> float:
-        """The part left with so many units of each family and non-zeros of each layer."""
+    def seconds(self, widths: Sequence[int], nonzeros: Sequence[int | None] | None = None) -> float:
+        """Predicted seconds of a batch."""
+        ...
+
+    def marginals(self, widths: Sequence[int]) -> list[float]:
+        """Seconds saved by each unit removed, for each family."""
         ...
 
 
-class TimeLeft:
+# The size of a network as a part of what it was at full width, with so many units of each family
+# and non-zeros of each layer.
+Measure = Callable[[Sequence[int], Sequence[int | None]], float]
+
+
+def time_left(groups: Groups, times: Times) -> Measure:
     """The predicted seconds of one batch."""
-
-    def __init__(self, groups: Groups, times: Times) -> None:
-        self._times = times
-        self._full = times.seconds(groups.full_widths, groups.full_nonzeros)
-
-    def left(self, widths: Sequence[int], nonzeros: Sequence[int | None]) -> float:
-        return self._times.seconds(widths, nonzeros) / self._full
+    full = times.seconds(groups.full_widths, groups.full_nonzeros)
+    return lambda widths, nonzeros: times.seconds(widths, nonzeros) / full
 
 
-class WeightsLeft:
+def weights_left(groups: Groups) -> Measure:
     """The weights that are not 0; biases are not counted."""
-
-    def __init__(self, groups: Groups) -> None:
-        self._full = sum(groups.weight(layer).numel() for layer in groups.layers)
-
-    def left(self, widths: Sequence[int], nonzeros: Sequence[int | None]) -> float:
-        return sum(count or 0 for count in nonzeros) / self._full
+    full = sum(groups.weight(layer).numel() for layer in groups.layers)
+    return lambda widths, nonzeros: sum(count or 0 for count in nonzeros) / full
 
 
-class UnitsLeft:
+def units_left(groups: Groups) -> Measure:
     """The units of all families, inputs included."""
-
-    def __init__(self, groups: Groups) -> None:
-        self._full = sum(groups.full_widths)
-
-    def left(self, widths: Sequence[int], nonzeros: Sequence[int | None]) -> float:
-        return sum(widths) / self._full
+    full = sum(groups.full_widths)
+    return lambda widths, nonzeros: sum(widths) / full

@@ -1,8 +1,8 @@
-"""Whole units go: the smallest of each family, a little sooner where the family costs much."""
+"""Whole units go: the least important of each family, sooner where the family costs much."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import torch
@@ -12,22 +12,24 @@ from espalier.errors import InputError
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.groups.slices import OUTGOING
 from espalier.fssl.shaping.budget import Budget, Masks
-from espalier.fssl.shaping.penalty import Times, family_prices
-from espalier.fssl.shaping.proximal_step import Shrinker
-from espalier.fssl.shaping.schedule import least_useful
+from espalier.fssl.shaping.importance import (
+    CRITERIA,
+    PRICE_POWER,
+    least_important,
+    ranks,
+)
+from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.targets import Measure
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
-PRICE_POWER = 0.25  # small, lest the dearest family shrink to its least width
 
 
 class UnitBudget(Budget):
-    """Whole units go: those of least norm in their family, for what the family costs.
+    """Whole units go: those least important in their family, for what the family costs.
 
     Arguments:
-        counts: entries of each group, ``[size]`` for each family.
-        times: by whose marginals families are priced; without, by their weights.
-        mix: 0 for weights alone, 1 for time alone.
+        prices: what each family costs with so many units of each.
+        criterion: of `CRITERIA`, how important a unit is.
         min_width: units that each family keeps.
         whole: families that keep all their units.
     """
@@ -37,37 +39,36 @@ class UnitBudget(Budget):
         groups: Groups,
         measure: Measure,
         target: float,
-        shrinker: Shrinker,
+        proximal: ProximalStep,
         *,
-        counts: Sequence[Tensor],
-        times: Times | None,
-        mix: float,
+        prices: Callable[[Sequence[int]], list[float]],
+        criterion: str,
         min_width: int,
         whole: Sequence[bool],
     ) -> None:
-        super().__init__(groups, measure, target, shrinker)
-        self._counts, self._times, self._mix, self._min_width = counts, times, mix, min_width
-        self._whole = whole
+        super().__init__(groups, measure, target, proximal)
+        self._prices, self._importance = prices, CRITERIA[criterion]
+        self._min_width, self._whole = min_width, whole
         sizes = groups.full_widths
-        self._doomed = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+        self._to_prune = [torch.zeros(size, dtype=torch.bool) for size in sizes]
         self._dead_checks = [torch.zeros(size) for size in sizes]
-        self._felt = [torch.zeros(size, dtype=torch.bool) for size in sizes]
+        self._has_gradient = [torch.zeros(size, dtype=torch.bool) for size in sizes]
 
-    def shrink(self, lr: float, *, backwards: bool) -> None:
-        """One proximal step on the doomed groups."""
-        self._feel()
-        self._shrinker.shrink(self.strength.value, lr, self._doomed, backwards=backwards)
+    def proximal_step(self, lr: float, *, backwards: bool) -> None:
+        """One proximal step on the groups to prune."""
+        self._see_gradients()
+        self._proximal.on_groups(self.strength.value, lr, self._to_prune, backwards=backwards)
 
     def choose(self, part: float, lr: float) -> float:
-        """Doom units until this part is left."""
+        """Choose units to prune until this part is left."""
         for units, dead in zip(self._groups.units, self._dead_checks, strict=True):
             dead.add_(1.0).masked_fill_(units.alive(), 0.0)
-        self._doomed = self._least_useful(part)
-        return self._shrinker.fatal_strength(lr, self._doomed)
+        self._to_prune = self._least_important(part)
+        return self._proximal.critical_lambda(lr, self._to_prune)
 
     def remove(self) -> None:
         """Remove what is too much."""
-        self._shrinker.remove(self._least_useful(self._target))
+        self._proximal.remove(self._least_important(self._target))
 
     def masks(self) -> Masks:
         """Dead units stay dead."""
@@ -93,49 +94,41 @@ class UnitBudget(Budget):
 
     @property
     def _known(self) -> dict[str, list[Tensor]]:
+        """By the names of the first checkpoints."""
         return {
-            "doomed": self._doomed,
+            "doomed": self._to_prune,
             "dead_checks": self._dead_checks,
-            "felt": self._felt,
+            "felt": self._has_gradient,
         }
 
-    def _feel(self) -> None:
+    def _see_gradients(self) -> None:
         """Learn which units matter to the loss at all.
 
         What a unit puts out reaches the loss through its outgoing weights alone: without a
-        gradient there, it was 0 or nobody heard it.
+        gradient there, it was 0 or nothing read it.
         """
-        for units, felt in zip(self._groups.units, self._felt, strict=True):
+        for units, has_gradient in zip(self._groups.units, self._has_gradient, strict=True):
             for piece in units.slices:
                 if piece.role == OUTGOING and piece.parameter.grad is not None:
-                    felt |= piece.sums(piece.parameter.grad.abs()) > 0.0
+                    has_gradient |= piece.sums(piece.parameter.grad.abs()) > 0.0
 
-    def _least_useful(self, part: float) -> list[Tensor]:
-        """The units dead for good, and the least useful for what they cost.
+    def _least_important(self, part: float) -> list[Tensor]:
+        """The units dead for good, and the least important for what they cost.
 
         Of a family that no gradient has reached nothing is known, and it stays.
         """
-        prices = family_prices(self._counts, self.widths, self._times, self._mix)
+        prices = self._prices(self.widths)
         scores = []
         for index, units in enumerate(self._groups.units):
-            felt, whole = self._felt[index], self._whole[index]
-            if whole or not felt.any():
+            has_gradient, whole = self._has_gradient[index], self._whole[index]
+            if whole or not has_gradient.any():
                 scores.append(torch.full((units.size,), torch.inf))
                 continue
-            lives = units.alive() & (self._dead_checks[index] < COMMIT_CHECKS)
-            scores.append(ranks(units.norms() * felt) / prices[index] ** PRICE_POWER * lives)
-        return least_useful(scores, self.left, part, self._min_width)
-
-
-def ranks(sizes: Tensor) -> Tensor:
-    """The place of each unit among its family, from the least, as a part of the family.
-
-    Norms of several families compared with each other would empty a layer.
-
-    >>> ranks(torch.tensor([0.5, 3.0, 0.0, 2.0])).tolist()
-    [0.5, 1.0, 0.25, 0.75]
-    """
-    return (sizes.argsort(stable=True).argsort() + 1) / len(sizes)
+            alive = units.alive() & (self._dead_checks[index] < COMMIT_CHECKS)
+            scores.append(
+                ranks(self._importance(units) * has_gradient) / prices[index] ** PRICE_POWER * alive
+            )
+        return least_important(scores, self.left, part, self._min_width)
 
 
 def whole_families(groups: Groups, learns: Container[Tensor]) -> list[bool]:

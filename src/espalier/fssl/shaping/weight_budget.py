@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.shaping.budget import Budget, Masks
-from espalier.fssl.shaping.proximal_step import Shrinker
+from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.targets import Measure
 
 _ROUNDING = 1e-6  # of a whole number of weights
@@ -31,22 +31,22 @@ class WeightBudget(Budget):
         groups: Groups,
         measure: Measure,
         target: float,
-        shrinker: Shrinker,
+        proximal: ProximalStep,
         weights: Sequence[nn.Parameter],
     ) -> None:
-        super().__init__(groups, measure, target, shrinker)
+        super().__init__(groups, measure, target, proximal)
         self._weights = weights
-        self._doomed = [torch.zeros_like(weight) for weight in self._weights]
+        self._to_prune = [torch.zeros_like(weight) for weight in self._weights]
 
-    def shrink(self, lr: float, *, backwards: bool) -> None:
-        """A soft threshold on the doomed weights."""
-        doomed = list(zip(self._weights, self._doomed, strict=True))
-        self._shrinker.shrink_weights(self.strength.value, doomed)
+    def proximal_step(self, lr: float, *, backwards: bool) -> None:
+        """A soft threshold on the weights to prune."""
+        to_prune = list(zip(self._weights, self._to_prune, strict=True))
+        self._proximal.on_weights(self.strength.value, to_prune)
 
     def choose(self, part: float, lr: float) -> float:
-        """Doom the smallest weights until this part of all is left."""
+        """Choose the smallest weights until this part of all is left."""
         cut = self._magnitude(part)
-        self._doomed = [_below(weight, cut).to(weight.dtype) for weight in self._weights]
+        self._to_prune = [_below(weight, cut).to(weight.dtype) for weight in self._weights]
         return cut
 
     def remove(self) -> None:
@@ -60,25 +60,25 @@ class WeightBudget(Budget):
         return [(weight, (weight != 0.0).float()) for weight in self._weights]
 
     def state_dict(self) -> dict[str, Any]:
-        """Which weights are doomed, too."""
-        return {**super().state_dict(), "weights": [each.clone() for each in self._doomed]}
+        """Which weights are to be pruned, too."""
+        return {**super().state_dict(), "weights": [each.clone() for each in self._to_prune]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Which weights are doomed, too."""
+        """Which weights are to be pruned, too."""
         super().load_state_dict(state)
-        for mine, given in zip(self._doomed, state["weights"], strict=True):
+        for mine, given in zip(self._to_prune, state["weights"], strict=True):
             mine.copy_(given)
 
     def _magnitude(self, left: float) -> float:
         """The size below which weights go, so that this part of all weights is left."""
-        sizes = torch.cat([_others(weight) for weight in self._weights])
+        sizes = torch.cat([_removable_sizes(weight) for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
         elsewhere = total - len(sizes)
         kept = int(left * total + _ROUNDING) - elsewhere - len(self._weights)
         if kept <= 0:
             return float(sizes.max()) + 1.0
-        place = max(0, len(sizes) - kept)
-        return float(np.partition(sizes.numpy(), place)[place])  # 40 times as fast as torch's
+        position = max(0, len(sizes) - kept)
+        return float(np.partition(sizes.numpy(), position)[position])  # 40 times as fast as torch's
 
 
 def prunable_weights(groups: Groups, learns: Container[Tensor], zeros: float) -> list[nn.Parameter]:
@@ -98,7 +98,7 @@ def _below(weight: Tensor, cut: float) -> Tensor:
     return (sizes < cut) & (sizes < sizes.max())
 
 
-def _others(weight: Tensor) -> Tensor:
+def _removable_sizes(weight: Tensor) -> Tensor:
     """The sizes of a layer's weights, with a 0 in place of the largest."""
     sizes = weight.detach().abs().flatten().float()
     sizes[sizes.argmax()] = 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from espalier.inference.gpu.cost import RESIDENT_SLOTS, GpuCost
 from espalier.inference.gpu.segments import (
@@ -12,31 +13,35 @@ from espalier.inference.gpu.segments import (
     Segment,
     shared_bytes,
 )
-from espalier.inference.row_blocks import choose_groups
-from espalier.kernels import RowBlocks
+from espalier.inference.program import Program, SegmentShape
+from espalier.inference.row_blocks import choose_row_blocks
 from espalier.network import Layer
 
 _RESERVED = 1 << 10  # shared memory the kernel itself and the driver use
 
 
-def checkpoints() -> Iterator[int]:
-    """Numbers of layers behind which dead and finished samples leave: 1, 2, 3, 4, 6, 8, 12 ...
+def is_checkpoint(layers: int) -> bool:
+    """Whether dead and finished samples leave behind so many layers: 1, 2, 3, 4, 6, 8, 12 ...
 
-    >>> from itertools import islice
-    >>> list(islice(checkpoints(), 9))
+    >>> [layers for layers in range(1, 30) if is_checkpoint(layers)]
     [1, 2, 3, 4, 6, 8, 12, 16, 24]
     """
-    yield 1
-    power = 2
-    while True:
-        yield power
-        yield power + power // 2
-        power *= 2
+    return layers // (layers & -layers) in (1, 3)
 
 
-@dataclass
-class Chooser:
-    """Cuts layers, fed in order, into segments.
+def samples_move(program: GpuProgram, segment: SegmentShape, drop: bool) -> bool:
+    """Whether samples that are done leave behind a segment: at checkpoints, and where a block may
+    have stopped early and left its outputs unwritten."""
+    if segment.end == program.depth:
+        return False  # whatever is done leaves at the end
+    exits, last = program.exits, segment.end - 1
+    may_leave = (drop and exits.zero[last]) or exits.saturated[last]
+    return bool(may_leave and (is_checkpoint(segment.end) or segment.depth > 1))
+
+
+@dataclass(frozen=True)
+class Fuser:
+    """Packs layers, fed in order, into segments of one layer or of several in shared memory.
 
     Arguments:
         shared: bytes of shared memory a block may have.
@@ -51,39 +56,31 @@ class Chooser:
     resident: bool = True
     cost: GpuCost = field(default_factory=GpuCost)
 
-    def segments(self, layers: Iterable[Layer]) -> Iterator[Segment]:
+    def pack(self, layers: Iterable[Layer]) -> Iterator[tuple[SegmentShape, Segment]]:
         """The segments; none reaches over a checkpoint."""
-        stops = checkpoints()
-        stop = next(stops)
+        return ((segment.shape, segment) for segment in self._segments(layers))
+
+    def _segments(self, layers: Iterable[Layer]) -> Iterator[Segment]:
         together: list[Layer] = []
         begin = slots = 0
         for index, layer in enumerate(layers):
-            if index == stop:
-                stop = next(stops)
-                yield from self._close(begin, together, slots)
-            groups, alone = self._groups(layer)
+            if together and is_checkpoint(index):
+                yield ResidentSegment(begin, together, slots)
+                together = []
+            row_blocks, alone = choose_row_blocks(layer, self.cost, self.tile, self.group)
             if together and self._joins(layer, together, slots, alone):
                 together.append(layer)
                 continue
-            yield from self._close(begin, together, slots)
+            if together:
+                yield ResidentSegment(begin, together, slots)
+                together = []
             best = self._best_slots(layer, alone)
             if best:
-                begin, slots = index, best
-                together.append(layer)
+                begin, slots, together = index, best, [layer]
             else:
-                yield LayerSegment(index, layer, groups)
-        yield from self._close(begin, together, slots)
-
-    def _close(self, begin: int, together: list[Layer], slots: int) -> Iterator[Segment]:
+                yield LayerSegment(index, layer, row_blocks)
         if together:
-            yield ResidentSegment(begin, list(together), slots)
-            together.clear()
-
-    def _groups(self, layer: Layer) -> tuple[RowBlocks, float]:
-        if self.group:
-            return choose_groups(layer, self.cost, self.tile)
-        seconds = self.cost.rows_seconds(layer.nonzeros, layer.inputs, self.tile)
-        return RowBlocks.none(), float(seconds)
+            yield ResidentSegment(begin, together, slots)
 
     def _joins(self, layer: Layer, together: list[Layer], slots: int, alone: float) -> bool:
         """Whether the layer may follow those in shared memory."""
@@ -109,3 +106,6 @@ class Chooser:
         if not best:
             return 0
         return best if self.cost.resident_seconds(layer, best) < alone + self.cost.launch else 0
+
+
+GpuProgram: TypeAlias = "Program[Fuser, Segment]"

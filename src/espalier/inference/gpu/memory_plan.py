@@ -6,30 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from espalier.errors import DeviceMemoryError
-from espalier.inference.gpu.segments import Outline
+from espalier.inference.program import SegmentShape
 
 # Fewer samples at a time than this leave a large GPU idle; then streaming weights is better.
 GOOD_BATCH = 4096
 MOST_SLOTS = 65_535 * 32  # the second extent of a grid, whose blocks take 32 samples or more
-SLOT_BYTES = 4 * 6  # notes, two lists of samples, source, fate, survivors
+SLOT_BYTES = 4 * 6  # flags, two lists of samples, source, sample state, survivors
 STAGING_BYTES = 64 << 20
 _ENTRY_BYTES = 12  # the most a non-zero of a sample takes
 
 
 @dataclass(frozen=True)
-class Widths:
+class BufferWidths:
     """The widest activations that each of the two buffers must take, in numbers per sample."""
 
     first: int
     second: int
 
     @classmethod
-    def of(cls, segments: Sequence[Outline], checkpoints: Sequence[bool]) -> Widths:
+    def of(cls, segments: Sequence[SegmentShape], moves: Sequence[bool]) -> BufferWidths:
         """What a run needs that moves the samples behind the marked segments, and at the end."""
         held = [segments[0].inputs, 0]
         side = 0
-        for segment, moves in zip(segments, checkpoints, strict=True):
-            for _ in range(2 if moves else 1):
+        for segment, moved in zip(segments, moves, strict=True):
+            for _ in range(2 if moved else 1):
                 side = 1 - side
                 held[side] = max(held[side], segment.outputs)
         return cls(*(max(each, segments[-1].outputs) for each in held))
@@ -41,7 +41,7 @@ class Widths:
 
 
 @dataclass(frozen=True)
-class Fit:
+class MemoryPlan:
     """What is on the device at a time.
 
     Attributes:
@@ -55,14 +55,14 @@ class Fit:
     staging: int
 
 
-def fit(
+def plan_memory(
     budget: int,
-    widths: Widths,
+    widths: BufferWidths,
     segment_bytes: Sequence[int],
     samples: int,
     tile: int,
     inputs: int,
-) -> Fit:
+) -> MemoryPlan:
     """Choose what is on the device: all weights where enough samples go with them.
 
     Arguments:
@@ -74,10 +74,11 @@ def fit(
     Raises:
         DeviceMemoryError: not even two segments and one panel of samples fit.
 
-    >>> fit(10_000_000, Widths(100, 100), [1000, 2000], samples=500, tile=64, inputs=9)
-    Fit(slots=512, resident=True, staging=1250000)
-    >>> fit(10_000_000, Widths(100, 100), [4_000_000] * 3, samples=500, tile=64, inputs=9)
-    Fit(slots=512, resident=False, staging=1250000)
+    >>> widths = BufferWidths(100, 100)
+    >>> plan_memory(10_000_000, widths, [1000, 2000], samples=500, tile=64, inputs=9)
+    MemoryPlan(slots=512, resident=True, staging=1250000)
+    >>> plan_memory(10_000_000, widths, [4_000_000] * 3, samples=500, tile=64, inputs=9)
+    MemoryPlan(slots=512, resident=False, staging=1250000)
     """
     wanted = -(-max(samples, 1) // tile) * tile
     panel = tile * (inputs * _ENTRY_BYTES + 8) + 64
@@ -95,10 +96,10 @@ def fit(
             f"{tile} samples need {_mebibytes(least)}: {_mebibytes(least - budget)} are missing. "
             "Free memory there, raise memory=, or run on the CPU"
         )
-    return Fit(slots, resident, staging)
+    return MemoryPlan(slots, resident, staging)
 
 
-def _slots(size: int, widths: Widths, tile: int) -> int:
+def _slots(size: int, widths: BufferWidths, tile: int) -> int:
     return max(size, 0) // (widths.bytes * tile) * tile
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,11 +15,72 @@ from espalier.errors import InputError
 from espalier.inference.gpu.workspace import Workspace
 from espalier.kernels.samples import check_samples, name_bad_sample
 
-_TURN = 32  # samples and inputs that a block of `load_dense` turns at a time
+_TRANSPOSED = 32  # samples and inputs that a block of `load_dense` transposes at a time
 _CSR_WARPS = 8
 
 
-class Samples:
+@dataclass(frozen=True)
+class PanelWriter:
+    """The first buffer of a workspace, from some slot on, to be filled on a stream."""
+
+    device: Device
+    workspace: Workspace
+    tile: int
+    width: int
+    stream: int
+    first: int = 0
+
+    def at(self, slot: int) -> PanelWriter:
+        """From a later slot on, the first of a panel."""
+        return replace(self, first=slot)
+
+    def clear(self, samples: int) -> None:
+        """Fill the panels of so many samples with zeros."""
+        size = 4 * -(-samples // self.tile) * self.tile * self.width
+        self.device.clear(self.workspace.buffers[0], size, self.stream)
+
+    def transpose(self, x: DeviceView) -> None:
+        """Fill the panels with rows on the device."""
+        samples = x.shape[0]
+        argument = arguments.LoadDense(
+            x=x.address,
+            row_stride=x.strides[0],
+            column_stride=x.strides[1],
+            samples=samples,
+            **self._common(),
+        )
+        slots = -(-samples // self.tile) * self.tile
+        grid = -(-self.width // _TRANSPOSED), slots // _TRANSPOSED
+        self.device.launch("load_dense", grid, 8 * 32, argument, self.stream)
+
+    def scatter(
+        self, places: list[int], dtype: np.dtype[Any], samples: int, first_row: int = 0
+    ) -> None:
+        """Put the entries of CSR rows into panels that are clear.
+
+        Arguments:
+            places: addresses of row offsets, column indices and values.
+            dtype: of the offsets and indices.
+        """
+        argument = arguments.LoadCsr(
+            row_offsets=places[0],
+            column_indices=places[1],
+            values=places[2],
+            first=first_row,
+            samples=samples,
+            **self._common(),
+        )
+        grid = -(-samples // _CSR_WARPS), 1
+        name = f"load_csr_{dtype.name}"
+        self.device.launch(name, grid, _CSR_WARPS * 32, argument, self.stream)
+
+    def _common(self) -> dict[str, int]:
+        address = self.workspace.buffers[0] + 4 * self.first * self.width
+        status = self.workspace.status
+        return {"panels": address, "inputs": self.width, "tile": self.tile, "status": status}
+
+
+class SampleSource:
     """Some samples; subclasses say where they lie.
 
     Attributes:
@@ -31,10 +92,8 @@ class Samples:
     width: int
     stream: int | None = None
 
-    def load(
-        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
-    ) -> None:
-        """Put samples `start` to `stop` into the panels of the first buffer."""
+    def load(self, panels: PanelWriter, start: int, stop: int) -> None:
+        """Put samples `start` to `stop` into panels."""
         raise NotImplementedError
 
     def name_bad(self) -> InputError:
@@ -42,31 +101,29 @@ class Samples:
         raise NotImplementedError
 
 
-class HostDense(Samples):
+class HostDense(SampleSource):
     """numpy rows."""
 
     def __init__(self, x: NDArray[np.float32]) -> None:
         self._x = x
         self.count, self.width = x.shape
 
-    def load(
-        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
-    ) -> None:
-        """Copy and turn some panels at a time."""
+    def load(self, panels: PanelWriter, start: int, stop: int) -> None:
+        """Copy and transpose some panels at a time."""
+        space, tile, stream = panels.workspace, panels.tile, panels.stream
         at_once = max(space.staging_bytes // max(4 * self.width * tile, 1), 1) * tile
         for begin in range(start, stop, at_once):
             piece = self._x[begin : min(begin + at_once, stop)]
-            device.copy_in(space.staging, np.ascontiguousarray(piece), stream)
-            panels = space.buffers[0] + 4 * (begin - start) * self.width
+            panels.device.copy_in(space.staging, np.ascontiguousarray(piece), stream)
             strides = self.width, 1
             view = DeviceView(space.staging, piece.shape, strides, piece.dtype, stream, None)
-            _turn(device, view, panels, space.status, tile, stream)
+            panels.at(begin - start).transpose(view)
 
     def name_bad(self) -> InputError:
         return name_bad_sample(self._x)
 
 
-class HostCsr(Samples):
+class HostCsr(SampleSource):
     """scipy CSR."""
 
     def __init__(self, x: Any) -> None:
@@ -76,14 +133,11 @@ class HostCsr(Samples):
         self._x = x
         self.count, self.width = x.shape
 
-    def load(
-        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
-    ) -> None:
+    def load(self, panels: PanelWriter, start: int, stop: int) -> None:
         """Clear the panels, then copy and scatter some samples at a time."""
-        x = self._x
-        slots = -(-(stop - start) // tile) * tile
-        device.clear(space.buffers[0], 4 * slots * self.width, stream)
-        for begin, end in self._pieces(start, stop, tile, space.staging_bytes):
+        x, space = self._x, panels.workspace
+        panels.clear(stop - start)
+        for begin, end in self._pieces(start, stop, panels.tile, space.staging_bytes):
             first, last = x.indptr[begin], x.indptr[end]
             offsets = np.ascontiguousarray(x.indptr[begin : end + 1] - first)
             parts = [offsets, x.indices[first:last], x.data[first:last]]
@@ -91,10 +145,8 @@ class HostCsr(Samples):
             base = space.staging
             places = [base, base + sizes[0], base + sizes[0] + sizes[1]]
             for place, part in zip(places, parts, strict=True):
-                device.copy_in(place, part, stream)
-            panels = space.buffers[0] + 4 * (begin - start) * self.width
-            shape = end - begin, self.width
-            _scatter(device, places, offsets.dtype, 0, shape, panels, space.status, tile, stream)
+                panels.device.copy_in(place, part, panels.stream)
+            panels.at(begin - start).scatter(places, offsets.dtype, end - begin)
 
     def name_bad(self) -> InputError:
         return name_bad_sample(self._x)
@@ -114,27 +166,23 @@ class HostCsr(Samples):
             begin = end
 
 
-class DeviceDense(Samples):
+class DeviceDense(SampleSource):
     """Rows on the device, read in place whatever their strides."""
 
     def __init__(self, view: DeviceView) -> None:
         self._view, self.stream = view, view.stream
         self.count, self.width = view.shape
 
-    def load(
-        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
-    ) -> None:
-        """Turn them."""
-        view = self._view
-        address = view.address + 4 * start * view.strides[0]
-        piece = replace(view, address=address, shape=(stop - start, self.width))
-        _turn(device, piece, space.buffers[0], space.status, tile, stream)
+    def load(self, panels: PanelWriter, start: int, stop: int) -> None:
+        """Transpose them."""
+        address = self._view.address + 4 * start * self._view.strides[0]
+        panels.transpose(replace(self._view, address=address, shape=(stop - start, self.width)))
 
     def name_bad(self) -> InputError:
         return InputError("x holds a number that is not finite in float32")
 
 
-class DeviceCsr(Samples):
+class DeviceCsr(SampleSource):
     """CSR whose three arrays lie on the device, as CuPy's does."""
 
     def __init__(self, x: Any, device: Device, stream: int) -> None:
@@ -176,22 +224,17 @@ class DeviceCsr(Samples):
                 f"offsets say {held[-1]}"
             )
 
-    def load(
-        self, device: Device, space: Workspace, start: int, stop: int, tile: int, stream: int
-    ) -> None:
+    def load(self, panels: PanelWriter, start: int, stop: int) -> None:
         """Clear the panels and scatter."""
-        slots = -(-(stop - start) // tile) * tile
-        device.clear(space.buffers[0], 4 * slots * self.width, stream)
+        panels.clear(stop - start)
         places = [view.address for view in self._views]
-        shape, dtype = (stop - start, self.width), self._views[0].dtype
-        panels, status = space.buffers[0], space.status
-        _scatter(device, places, dtype, start, shape, panels, status, tile, stream)
+        panels.scatter(places, self._views[0].dtype, stop - start, start)
 
     def name_bad(self) -> InputError:
         return InputError("x holds a number that is not finite, or a column outside its matrix")
 
 
-def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
+def read_samples(x: Any, width: int, device: Device, stream: int) -> SampleSource:
     """Samples wherever they lie, checked as far as their shape.
 
     Arguments:
@@ -216,46 +259,3 @@ def read_samples(x: Any, width: int, device: Device, stream: int) -> Samples:
 def _check_shape(shape: tuple[int, ...], width: int) -> None:
     if len(shape) != 2 or shape[1] != width:
         raise InputError(f"x has shape {tuple(shape)}, wanted [samples, {width}]")
-
-
-def _turn(device: Device, x: DeviceView, panels: int, status: int, tile: int, stream: int) -> None:
-    samples, inputs = x.shape
-    argument = arguments.LoadDense(
-        x=x.address,
-        row_stride=x.strides[0],
-        column_stride=x.strides[1],
-        panels=panels,
-        samples=samples,
-        inputs=inputs,
-        tile=tile,
-        status=status,
-    )
-    slots = -(-samples // tile) * tile
-    grid = -(-inputs // _TURN), slots // _TURN
-    device.launch("load_dense", grid, 8 * 32, argument, stream)
-
-
-def _scatter(
-    device: Device,
-    places: list[int],
-    dtype: np.dtype[Any],
-    first: int,
-    shape: tuple[int, int],
-    panels: int,
-    status: int,
-    tile: int,
-    stream: int,
-) -> None:
-    argument = arguments.LoadCsr(
-        row_offsets=places[0],
-        column_indices=places[1],
-        values=places[2],
-        panels=panels,
-        first=first,
-        samples=shape[0],
-        inputs=shape[1],
-        tile=tile,
-        status=status,
-    )
-    grid = -(-shape[0] // _CSR_WARPS), 1
-    device.launch(f"load_csr_{dtype.name}", grid, _CSR_WARPS * 32, argument, stream)

@@ -7,23 +7,27 @@ samples that died, and are here to be compared with; `espalier.inference.plan` i
 from __future__ import annotations
 
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from espalier.cuda import open_device, parse_device
-from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
-from espalier.inference.result import Report, Result
+from espalier.inference.options import (
+    OUTPUTS,
+    STRATEGIES,
+    Output,
+    Strategy,
+    check_choice,
+    check_network,
+)
+from espalier.inference.result import Result
 from espalier.inference.strategies.gpu import GpuStrategyPlan
-from espalier.inference.strategies.outputs import sparse_outputs, zero_filter
+from espalier.inference.strategies.result import find_categories
 from espalier.kernels import SparseProduct, instruction_set, thread_count
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
 from espalier.progress import Progress
 from espalier.simplify.invariants import find_invariants, holds_from
-
-Strategy = Literal["buffer", "no-buffer", "filter"]
-STRATEGIES: tuple[Strategy, ...] = ("buffer", "no-buffer", "filter")
 
 
 class StrategyPlan:
@@ -71,31 +75,23 @@ class StrategyPlan:
                 batch.drop_empty_rows()
             if progress is not None:
                 progress(done, len(self._layers))
-        left = batch.samples
         final = batch.matrix()
         if not np.isfinite(final.data).all():
             raise name_bad_sample(matrix)
-        alive = np.diff(final.indptr) > 0
-        categories = left[alive]
-        seconds = perf_counter() - start
-        report = Report(
-            samples=samples,
+        found = find_categories(
+            samples,
+            batch.samples,
+            final,
+            start=start,
+            operations=operations,
             layers=len(self._layers),
             connections=self._connections,
-            nominal_operations=self._connections * samples,
-            effective_operations=int(operations),
-            live_operations=int(operations),
-            seconds=seconds,
             compile_seconds=self.compile_seconds,
             threads=used,
             instruction_set=instruction_set(),
             strategy=self.strategy,
-            filter="zero" if self.strategy == "filter" else "none",
-            categories=len(categories),
-            shortcuts=[zero_filter(samples, left)],
         )
-        outputs = sparse_outputs(samples, left, alive, final)
-        return Result(categories, outputs, report, sparse=output == "csr")
+        return Result(*found, sparse=output == "csr")
 
 
 def compile_strategy(

@@ -15,17 +15,14 @@ import scipy.sparse as sp
 from espalier.cuda import Device
 from espalier.errors import InputError
 from espalier.inference.gpu.result import DeviceSeconds, GpuResult
-from espalier.inference.options import OUTPUTS, Output, check_choice, check_network
-from espalier.inference.result import Report
+from espalier.inference.options import OUTPUTS, STRATEGIES, Output, check_choice, check_network
 from espalier.inference.strategies.cusparse import load_library
-from espalier.inference.strategies.gpu_run import DeviceLayer, StrategyRun
-from espalier.inference.strategies.outputs import sparse_outputs, zero_filter
+from espalier.inference.strategies.gpu_execute import DeviceLayer, StrategyRun
+from espalier.inference.strategies.result import find_categories
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
 from espalier.progress import Progress
 from espalier.simplify.invariants import find_invariants
-
-STRATEGIES = ("buffer", "no-buffer", "filter")
 
 
 class GpuStrategyPlan:
@@ -49,7 +46,7 @@ class GpuStrategyPlan:
         start = perf_counter()
         self.network, self.strategy, self.device = network, strategy, device
         self.library = load_library() if library is None else library
-        self.stream = device.lend_stream(self)
+        self.stream = device.stream_for(self)
         self.layers: list[DeviceLayer] = []
         self._connections = 0
         for index, layer in enumerate(network):
@@ -76,32 +73,23 @@ class GpuStrategyPlan:
         start = perf_counter()
         rows = sp.csr_array(matrix)
         rows.sum_duplicates()
-        run = StrategyRun(self, rows, progress)
+        run = StrategyRun(
+            self.device, self.stream, self.library, self.layers, self.strategy, rows, progress
+        )
         run.batch(0, rows.shape[0])
-        final = sp.vstack(run.parts, format="csr")
         if not np.isfinite(rows.data).all() or run.bad:
             raise name_bad_sample(matrix)
-        left = np.concatenate(run.left)
-        alive = np.diff(final.indptr) > 0
-        categories = left[alive]
-        seconds = perf_counter() - start
-        samples = rows.shape[0]
-        report = Report(
-            samples=samples,
+        found = find_categories(
+            rows.shape[0],
+            np.concatenate(run.left),
+            sp.vstack(run.parts, format="csr"),
+            start=start,
+            operations=run.operations,
             layers=len(self.layers),
             connections=self._connections,
-            nominal_operations=self._connections * samples,
-            effective_operations=int(run.operations),
-            live_operations=int(run.operations),
-            seconds=seconds,
             compile_seconds=self.compile_seconds,
             threads=1,
             instruction_set=f"{self.device.architecture}, cuSPARSE on the GPU",
             strategy=self.strategy,
-            filter="zero" if self.strategy == "filter" else "none",
-            categories=len(categories),
-            shortcuts=[zero_filter(samples, left)],
         )
-        outputs = sparse_outputs(samples, left, alive, final)
-        times = DeviceSeconds(*run.seconds)
-        return GpuResult(categories, outputs, report, output == "csr", times)
+        return GpuResult(*found, output == "csr", DeviceSeconds(*run.seconds))

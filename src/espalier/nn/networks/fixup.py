@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
+from espalier.nn.networks.init import kaiming_normal
 from espalier.nn.networks.resnet import STAGE_WIDTHS
 
 DEPTHS = (3, 4, 6, 3)
@@ -73,11 +74,11 @@ class FixupBottleneck(nn.Module):
     def _initialise(self, blocks: int) -> None:
         """Rules 1 and 2 of the paper: the last layer zero, the others He's times L^(-1/(2m-2))."""
         factor = blocks ** (-1.0 / (2 * BRANCH_LAYERS - 2))
-        _he_fan_out(self.conv1, factor)
-        _he_fan_out(self.conv2, factor)
+        kaiming_normal(self.conv1, "fan_out", scale=factor)
+        kaiming_normal(self.conv2, "fan_out", scale=factor)
         nn.init.zeros_(self.conv3.weight)
         if self.downsample is not None:
-            _he_fan_out(self.downsample)
+            kaiming_normal(self.downsample, "fan_out")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block's output, ``[images, 4 * width, height / stride, width / stride]``."""
@@ -121,7 +122,7 @@ class FixupResNet(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.bias2 = _scalar(0.0)
         self.fc = nn.Linear(channels, num_classes)
-        _he_fan_out(self.stem)
+        kaiming_normal(self.stem, "fan_out")
         nn.init.zeros_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 
@@ -144,9 +145,3 @@ def fixup_resnet50(num_classes: int = 1000, in_channels: int = 3) -> FixupResNet
 
 def _scalar(value: float) -> nn.Parameter:
     return nn.Parameter(torch.full((1,), value))
-
-
-def _he_fan_out(conv: nn.Conv2d, factor: float = 1.0) -> None:
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    with torch.no_grad():
-        conv.weight.mul_(factor)

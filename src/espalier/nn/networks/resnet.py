@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from espalier.nn.networks.initialise import he_normal
+from espalier.nn.networks.init import kaiming_normal
 
 STAGE_WIDTHS = (64, 128, 256, 512)
 
@@ -118,7 +118,7 @@ class ResNet(nn.Module):
             self.stages.append(stage)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
-        he_normal(self, "fan_out")
+        kaiming_normal(self, "fan_out")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class scores ``[images, num_classes]`` of ``[images, channels, height, width]``."""

@@ -1,8 +1,8 @@
-"""The product of a sparse layer: by our kernels where they take the tensors, else by PyTorch.
+"""The passes of a sparse layer: by our kernels where they take the tensors, else by PyTorch.
 
 The output of the kernels is ``[batch, outputs]`` with the samples side by side in memory (strides
 ``(1, batch)``), as channels-last images are: element-wise operations keep that layout, so that in
-a chain of sparse layers only the first input and the last gradient are ever turned.
+a chain of sparse layers only the first input and the last gradient are ever transposed.
 """
 
 from __future__ import annotations
@@ -15,29 +15,27 @@ from torch.nn import functional
 
 from espalier.cuda.pattern import DevicePattern
 from espalier.kernels import Pattern
-from espalier.nn.sparse import cuda as cuda_product
+from espalier.nn.custom_ops import Gradients, NeedsInputGrad, register, with_strides
+from espalier.nn.sparse import cuda
 from espalier.nn.sparse.pattern_cache import PatternCache
 from espalier.nn.torch_tools import is_supported
 
-_library = torch.library.Library("espalier", "FRAGMENT")
-_library.define(
-    "sparse_linear(Tensor x, Tensor values, Tensor? bias, Tensor row_offsets,"
-    " Tensor column_indices, int handle) -> Tensor"
-)
-_library.define(
-    "sparse_linear_backward(Tensor dy, Tensor x, Tensor values, Tensor row_offsets,"
-    " Tensor column_indices, int handle, bool[3] wanted) -> (Tensor, Tensor, Tensor)"
-)
+
+def flat_indices(row_offsets: Tensor, column_indices: Tensor, columns: int) -> Tensor:
+    """``row * columns + column`` of every connection, rising; int64."""
+    counts = row_offsets.diff()
+    rows = torch.repeat_interleave(counts, output_size=column_indices.shape[0])
+    return rows * columns + column_indices
 
 
 def dense_weight(
     values: Tensor, row_offsets: Tensor, column_indices: Tensor, columns: int
 ) -> Tensor:
     """The weights ``[rows, columns]`` with their zeros, differentiable by values."""
-    counts, rows = row_offsets.diff(), row_offsets.shape[0] - 1
-    row = torch.repeat_interleave(counts, output_size=column_indices.shape[0])
+    rows = row_offsets.shape[0] - 1
     zeros = values.new_zeros(rows * columns)
-    return zeros.scatter(0, row * columns + column_indices, values).view(rows, columns)
+    where = flat_indices(row_offsets, column_indices, columns)
+    return zeros.scatter(0, where, values).view(rows, columns)
 
 
 def dense_forward(
@@ -54,17 +52,17 @@ def dense_backward(
     values: Tensor,
     row_offsets: Tensor,
     column_indices: Tensor,
-    wanted: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The wanted gradients by x, values and bias by PyTorch's operators alone."""
-    by_x, by_values, by_bias = wanted
-    counts = row_offsets.diff()
-    row = torch.repeat_interleave(counts, output_size=column_indices.shape[0])
-    weight = dense_weight(values, row_offsets, column_indices, x.shape[-1]) if by_x else None
-    flat = row * x.shape[-1] + column_indices
+    needs_input_grad: NeedsInputGrad,
+) -> Gradients:
+    """The gradients by x, values and bias that are needed, by PyTorch's operators alone."""
+    by_x, by_values, by_bias = needs_input_grad
+    columns = x.shape[-1]
+    weight = dense_weight(values, row_offsets, column_indices, columns) if by_x else None
     return (
         dy @ weight if weight is not None else None,
-        (dy.t() @ x).reshape(-1).gather(0, flat) if by_values else None,
+        (dy.t() @ x).reshape(-1).gather(0, flat_indices(row_offsets, column_indices, columns))
+        if by_values
+        else None,
         dy.sum(0) if by_bias else None,
     )
 
@@ -76,7 +74,7 @@ def apply(
     pattern: Pattern | DevicePattern,
     *tensors: Tensor,
 ) -> Any:
-    """The output ``[batch, outputs]`` by our kernels, in eager mode; all tensors are plain."""
+    """The output ``[batch, outputs]`` by our kernels, in eager mode; all tensors are supported."""
     if torch.is_grad_enabled() and (
         x.requires_grad or values.requires_grad or (bias is not None and bias.requires_grad)
     ):
@@ -88,8 +86,8 @@ def _forward(
     x: Tensor, values: Tensor, bias: Tensor | None, pattern: Pattern | DevicePattern
 ) -> Tensor:
     if isinstance(pattern, DevicePattern):
-        return cuda_product.forward(x, values, bias, pattern)
-    y = _by_feature(x, x.shape[0], pattern.shape[0])
+        return cuda.forward(x, values, bias, pattern)
+    y = _empty_output(x, pattern.shape[0])
     pattern.spmm(
         values.detach().numpy(),
         x.detach().numpy(),
@@ -105,16 +103,16 @@ def _backward(
     x: Tensor,
     values: Tensor,
     pattern: Pattern | DevicePattern,
-    wanted: tuple[bool, bool, bool],
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    needs_input_grad: NeedsInputGrad,
+) -> Gradients:
     if isinstance(pattern, DevicePattern):
-        return cuda_product.backward(dy, x, values, pattern, wanted)
-    dx = _like(x) if wanted[0] else None
+        return cuda.backward(dy, x, values, pattern, needs_input_grad)
+    dx = _empty_like(x) if needs_input_grad[0] else None
     _, dvalues, dbias = pattern.backward(
         values.detach().numpy(),
         x.detach().numpy(),
         dy.detach().numpy(),
-        needs_input_grad=wanted,
+        needs_input_grad=needs_input_grad,
         dx=None if dx is None else dx.numpy(),
         threads=torch.get_num_threads(),
     )
@@ -125,15 +123,15 @@ def _backward(
     )
 
 
-def _by_feature(like: Tensor, batch: Any, features: Any) -> Tensor:
-    return like.new_empty_strided((batch, features), (1, batch))
+def _empty_output(x: Tensor, outputs: Any) -> Tensor:
+    return x.new_empty_strided((x.shape[0], outputs), (1, x.shape[0]))
 
 
-def _like(x: Tensor) -> Tensor:
-    """Empty, in the layout of x if that is one of the two a batch has."""
-    if x.stride(0) == 1 and x.shape[1] > 1:
-        return _by_feature(x, *x.shape)
-    return x.new_empty(x.shape)
+def _empty_like(tensor: Tensor) -> Tensor:
+    """Empty, in the layout of the tensor if that is one of the two a batch has."""
+    if tensor.dim() == 2 and tensor.stride(0) == 1 and tensor.shape[1] > 1:
+        return _empty_output(tensor, tensor.shape[1])
+    return tensor.new_empty(tensor.shape)
 
 
 class _SparseLinear(torch.autograd.Function):
@@ -158,12 +156,13 @@ class _SparseLinear(torch.autograd.Function):
         if dy is None:
             return None, None, None, *rest
         x, values, row_offsets, column_indices = ctx.saved_tensors
-        wanted = ctx.needs_input_grad[:3]
-        ours = is_supported(dy) or cuda_product.is_plain_cuda(dy, values)
-        if torch.is_grad_enabled() or not ours:
+        needed = ctx.needs_input_grad[:3]
+        if torch.is_grad_enabled() or not (
+            is_supported(dy) or cuda.is_supported_on_gpu(dy, values)
+        ):
             # The gradient's own gradient, or one that is transformed, is PyTorch's.
-            return *dense_backward(dy, x, values, row_offsets, column_indices, wanted), *rest
-        return *_backward(dy, x, values, ctx.pattern, wanted), *rest
+            return *dense_backward(dy, x, values, row_offsets, column_indices, needed), *rest
+        return *_backward(dy, x, values, ctx.pattern, needed), *rest
 
 
 def _operator_forward(
@@ -175,10 +174,13 @@ def _operator_forward(
     handle: int,
 ) -> Tensor:
     if not is_supported(x, values, bias):
-        y = _by_feature(x, x.shape[0], row_offsets.shape[0] - 1)
-        return y.copy_(dense_forward(x, values, bias, row_offsets, column_indices))
-    pattern = PatternCache.of(handle).get(row_offsets, column_indices, x.shape[1])
-    return _forward(x, values, bias, pattern)
+        y = dense_forward(x, values, bias, row_offsets, column_indices)
+        return with_strides(y, _empty_output(x, y.shape[1]))
+    return _forward(x, values, bias, _pattern(handle, row_offsets, column_indices, x))
+
+
+def _fake_forward(x: Tensor, values: Tensor, bias: Any, row_offsets: Tensor, *rest: Any) -> Tensor:
+    return _empty_output(x, row_offsets.shape[0] - 1)
 
 
 def _operator_backward(
@@ -188,54 +190,24 @@ def _operator_backward(
     row_offsets: Tensor,
     column_indices: Tensor,
     handle: int,
-    wanted: list[bool],
-) -> tuple[Tensor, ...]:
-    asked = wanted[0], wanted[1], wanted[2]
-    if is_supported(dy, x, values):
-        pattern = PatternCache.of(handle).get(row_offsets, column_indices, x.shape[1])
-        gradients = _backward(dy, x, values, pattern, asked)
-    else:
-        gradients = dense_backward(dy, x, values, row_offsets, column_indices, asked)
-    dx, *others = (dy.new_empty(0) if each is None else each for each in gradients)
-    return (_like(x).copy_(dx) if asked[0] else dx), *others
+    needed: NeedsInputGrad,
+) -> Gradients:
+    if not is_supported(dy, x, values):
+        return dense_backward(dy, x, values, row_offsets, column_indices, needed)
+    return _backward(dy, x, values, _pattern(handle, row_offsets, column_indices, x), needed)
 
 
-def _fake_forward(x: Tensor, values: Tensor, bias: Any, row_offsets: Tensor, *rest: Any) -> Tensor:
-    return _by_feature(x, x.shape[0], row_offsets.shape[0] - 1)
+def _pattern(handle: int, row_offsets: Tensor, column_indices: Tensor, x: Tensor) -> Pattern:
+    cache = PatternCache.of(handle) or PatternCache()  # the layer may be gone
+    return cache.get(row_offsets, column_indices, x.shape[1])
 
 
-def _fake_backward(
-    dy: Tensor, x: Tensor, values: Tensor, row_offsets: Tensor, *rest: Any
-) -> tuple[Tensor, ...]:
-    by_x, by_values, by_bias = rest[-1]
-    nothing = dy.new_empty(0)
-    return (
-        _like(x) if by_x else nothing,
-        torch.empty_like(values) if by_values else dy.new_empty(0),
-        values.new_empty(row_offsets.shape[0] - 1) if by_bias else dy.new_empty(0),
-    )
-
-
-def _remember(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    x, values, _, row_offsets, column_indices, ctx.handle = inputs
-    ctx.save_for_backward(x, values, row_offsets, column_indices)
-
-
-def _differentiate(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-    wanted = ctx.needs_input_grad[:3]
-    x, values, *pattern = ctx.saved_tensors
-    if torch.is_grad_enabled():  # for the gradient of the gradient
-        return *dense_backward(dy, x, values, pattern[0], pattern[1], wanted), None, None, None
-    operator = torch.ops.espalier.sparse_linear_backward
-    gradients = operator(dy, x, values, *pattern, ctx.handle, wanted)
-    kept = (each if asked else None for each, asked in zip(gradients, wanted, strict=True))
-    return *kept, None, None, None
-
-
-_library.impl("sparse_linear", _operator_forward, "CPU")
-_library.impl("sparse_linear_backward", _operator_backward, "CPU")
-torch.library.register_fake("espalier::sparse_linear", _fake_forward, lib=_library)
-torch.library.register_fake("espalier::sparse_linear_backward", _fake_backward, lib=_library)
-torch.library.register_autograd(
-    "espalier::sparse_linear", _differentiate, setup_context=_remember, lib=_library
+register(
+    "sparse_linear",
+    "Tensor row_offsets, Tensor column_indices, ",
+    forward=_operator_forward,
+    fake_forward=_fake_forward,
+    backward=_operator_backward,
+    dense_backward=dense_backward,
+    empty_like=_empty_like,
 )

@@ -1,59 +1,33 @@
-"""The product of a sparse layer on a GPU: our kernels on CUDA tensors, on torch's own stream."""
+"""The passes of a sparse layer on a GPU: our kernels on CUDA tensors, on torch's own stream."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.autograd import forward_ad
-from torch.nn import Parameter
 
 from espalier.cuda import Device, open_device
 from espalier.cuda.pattern import Batch, DevicePattern, DType
 from espalier.errors import DeviceError
+from espalier.nn.custom_ops import Gradients, NeedsInputGrad
+from espalier.nn.torch_tools import is_supported
 
-_PLAIN = (Tensor, Parameter)
 _DTYPES: dict[torch.dtype, DType] = {torch.float32: "f32", torch.bfloat16: "bf16"}
-
-
-def _is_plain_cuda(tensor: Tensor, *parameters: Tensor | None) -> bool:
-    for each in (tensor, *parameters):
-        if each is not None and not (
-            type(each) in _PLAIN
-            and _on_gpu(each)
-            and each.dtype in _DTYPES
-            and each.dtype is tensor.dtype
-            and each.layout is torch.strided
-        ):
-            return False
-    return not (
-        tensor.is_neg()
-        or torch._C._functorch.is_legacy_batchedtensor(tensor)
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or forward_ad._current_level >= 0
-        or torch._C._is_tracing()
-    )
 
 
 def operands(
     x: Tensor, values: Tensor, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
     """The operands as the kernels take them, under autocast in its type; None where they do not."""
-    if not _on_gpu(x):
-        return None
     given = x, values, bias
     if torch.is_autocast_enabled("cuda"):
-        wanted = torch.get_autocast_dtype("cuda")
-        given = x.to(wanted), values.to(wanted), None if bias is None else bias.to(wanted)
-    return given if _is_plain_cuda(*given) else None
+        dtype = torch.get_autocast_dtype("cuda")
+        given = x.to(dtype), values.to(dtype), None if bias is None else bias.to(dtype)
+    return given if is_supported_on_gpu(*given) else None
 
 
-def is_plain_cuda(tensor: Tensor, *parameters: Tensor | None) -> bool:
-    """Whether all are ordinary tensors on one GPU, of one type that the kernels take.
-
-    Autocast is not looked at: in a backward pass the types are settled.
-    """
-    return _on_gpu(tensor) and _is_plain_cuda(tensor, *parameters)
+def is_supported_on_gpu(tensor: Tensor, *parameters: Tensor | None) -> bool:
+    """Whether all are ordinary tensors on a GPU, of one type that the kernels take."""
+    return is_supported(tensor, *parameters, dtypes=tuple(_DTYPES), on_gpu=True)
 
 
 def check_one_device(x: Tensor, values: Tensor) -> None:
@@ -89,10 +63,14 @@ def forward(x: Tensor, values: Tensor, bias: Tensor | None, pattern: DevicePatte
 
 
 def backward(
-    dy: Tensor, x: Tensor, values: Tensor, pattern: DevicePattern, wanted: tuple[bool, bool, bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """The wanted gradients by x, values and bias."""
-    by_x, by_values, by_bias = wanted
+    dy: Tensor,
+    x: Tensor,
+    values: Tensor,
+    pattern: DevicePattern,
+    needs_input_grad: NeedsInputGrad,
+) -> Gradients:
+    """The gradients by x, values and bias that are needed."""
+    by_x, by_values, by_bias = needs_input_grad
     gradient, dtype, stream = _by_feature(dy.detach()), _DTYPES[dy.dtype], _stream(dy)
     dx = dvalues = None
     if by_x:
@@ -106,10 +84,6 @@ def backward(
         inputs = _by_feature(x.detach())
         pattern.sddmm(_batch(gradient), _batch(inputs), dvalues.data_ptr(), dtype, stream)
     return dx, dvalues, gradient.sum(0) if by_bias else None
-
-
-def _on_gpu(tensor: Tensor) -> bool:
-    return tensor.is_cuda
 
 
 def _stream(tensor: Tensor) -> int:

@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.nn.sparse import cuda as cuda_product
-from espalier.nn.sparse import patterns
-from espalier.nn.sparse.autograd import apply, dense_forward, dense_weight
+from espalier.nn.sparse import cuda, patterns
+from espalier.nn.sparse.autograd import apply, dense_forward, dense_weight, flat_indices
 from espalier.nn.sparse.pattern_cache import PatternCache, pattern_tensors
-from espalier.nn.torch_tools import is_supported
+from espalier.nn.torch_tools import is_supported, may_compile, with_shape
 
 
 class SparseLinear(nn.Module):
@@ -28,8 +27,8 @@ class SparseLinear(nn.Module):
     gradients, ``W`` is made dense and PyTorch answers.
 
     The output ``[batch, out_features]`` has the samples side by side in memory (strides
-    ``(1, batch)``), which the next layer and element-wise operations keep; ``.contiguous()`` turns
-    it where an operation asks for that.
+    ``(1, batch)``), which the next layer and element-wise operations keep; ``.contiguous()``
+    transposes it where an operation asks for that.
 
     Arguments:
         in_features, out_features: width of an input and of an output.
@@ -151,7 +150,7 @@ class SparseLinear(nn.Module):
         follow: `updaters.change_pattern` does both.
         """
         tensors = pattern_tensors(pattern, self.out_features, self.in_features)
-        old, new = self.places(), _places(*tensors, self.in_features)
+        old, new = self.places(), flat_indices(*tensors, self.in_features)
         source = torch.searchsorted(old, new)
         stays = torch.isin(new, old, assume_unique=True)
         self._replace(*tensors, torch.where(stays, source, -1))
@@ -168,7 +167,7 @@ class SparseLinear(nn.Module):
 
     def places(self) -> Tensor:
         """``row * in_features + column`` of every connection, rising; int64, on the CPU."""
-        return _places(self.row_offsets.cpu(), self.column_indices.cpu(), self.in_features)
+        return flat_indices(self.row_offsets.cpu(), self.column_indices.cpu(), self.in_features)
 
     def _replace(self, row_offsets: Tensor, column_indices: Tensor, source: Tensor) -> None:
         self.row_offsets = row_offsets.to(self.row_offsets.device)
@@ -195,22 +194,15 @@ class SparseLinear(nn.Module):
         if torch.is_autocast_enabled("cpu") and input.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 return self.forward(input.to(self.values.dtype))
-        cuda_product.check_one_device(input, self.values)
+        cuda.check_one_device(input, self.values)
         rows = input if input.dim() == 2 else input.reshape(-1, self.in_features)
         y = self._multiply(rows)
-        if input.dim() == 2:
-            return y
-        # Not a view, which an operation in place might not overwrite.
-        whole: Tensor = torch.ops.aten._unsafe_view(y, (*input.shape[:-1], self.out_features))
-        return whole
+        return y if input.dim() == 2 else with_shape(y, (*input.shape[:-1], self.out_features))
 
     def _multiply(self, x: Tensor) -> Tensor:
         tensors = self.row_offsets, self.column_indices
         if torch.compiler.is_compiling():
-            operands = [x, self.values] if self.bias is None else [x, self.values, self.bias]
-            if not torch.compiler.is_exporting() and all(
-                each.dtype == torch.float32 and each.device.type == "cpu" for each in operands
-            ):
+            if may_compile(x, self.values, self.bias):
                 operator = torch.ops.espalier.sparse_linear
                 compiled: Tensor = operator(x, self.values, self.bias, *tensors, self._cache.handle)
                 return compiled
@@ -218,8 +210,8 @@ class SparseLinear(nn.Module):
             pattern = self._cache.get(*tensors, self.in_features)
             y: Tensor = apply(x, self.values, self.bias, pattern, *tensors)
             return y
-        elif (given := cuda_product.operands(x, self.values, self.bias)) is not None:
-            device = cuda_product.device_of(x)
+        elif (given := cuda.operands(x, self.values, self.bias)) is not None:
+            device = cuda.device_of(x)
             on_device = self._cache.get_on(device, *tensors, self.in_features)
             result: Tensor = apply(*given, on_device, *tensors)
             return result
@@ -279,9 +271,3 @@ def replace_entries(tensor: Tensor, source: Tensor) -> None:
             tensor.data = new
             torch.autograd.graph.increment_version(tensor)
     tensor.grad = None
-
-
-def _places(row_offsets: Tensor, column_indices: Tensor, columns: int) -> Tensor:
-    counts = row_offsets.diff()
-    rows = torch.repeat_interleave(counts, output_size=column_indices.shape[0])
-    return rows * columns + column_indices

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import weakref
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,38 +13,24 @@ from espalier.cuda import Device
 from espalier.cuda.pattern import DevicePattern
 from espalier.errors import InputError
 from espalier.kernels import Pattern
+from espalier.nn.custom_ops import HasHandle
+from espalier.nn.torch_tools import UNKNOWN, version_of
 
-UNKNOWN = -1  # the version of a tensor made in inference mode, which counts none
 
-
-class PatternCache:
+class PatternCache(HasHandle):
     """The native pattern of a layer, made anew whenever the layer's tensors have changed.
 
     Tensors are compared by identity and by torch's version counter, and where those differ by
     content: a buffer that was moved, loaded or broadcast into is noticed, whoever did it.
-
-    Attributes:
-        handle: a number by which a compiled program finds this object again.
     """
 
-    __slots__ = ("__weakref__", "_known", "_pattern", "_seen", "handle")
-
-    _numbers = itertools.count(1)
-    _by_handle: ClassVar[weakref.WeakValueDictionary[int, PatternCache]] = (
-        weakref.WeakValueDictionary()
-    )
+    __slots__ = ("_known", "_pattern", "_versions")
 
     def __init__(self) -> None:
-        self.handle = next(self._numbers)
-        self._by_handle[self.handle] = self
+        super().__init__()
         self._pattern: Pattern | DevicePattern | None = None
         self._known: tuple[Tensor, Tensor] | None = None
-        self._seen: tuple[int, int] | None = None
-
-    @classmethod
-    def of(cls, handle: int) -> PatternCache:
-        """The cache with this handle; an empty one if its layer is gone."""
-        return cls._by_handle.get(handle) or cls()
+        self._versions: tuple[int, int] | None = None
 
     def get(self, row_offsets: Tensor, column_indices: Tensor, columns: int) -> Pattern:
         """The pattern of these tensors on the CPU.
@@ -73,7 +57,7 @@ class PatternCache:
     def _find(
         self, row_offsets: Tensor, column_indices: Tensor, columns: int, device: Device | None
     ) -> Pattern | DevicePattern:
-        seen = _version(row_offsets), _version(column_indices)
+        versions = version_of(row_offsets), version_of(column_indices)
         known = self._known
         here = getattr(self._pattern, "device", None) is device
         if (
@@ -82,8 +66,8 @@ class PatternCache:
             and known is not None
             and known[0] is row_offsets
             and known[1] is column_indices
-            and self._seen == seen
-            and UNKNOWN not in seen
+            and self._versions == versions
+            and UNKNOWN not in versions
             and self._pattern.shape[1] == columns
         ):
             return self._pattern
@@ -99,15 +83,15 @@ class PatternCache:
             pattern = Pattern(offsets, indices, columns)  # which checks it, for both
             if device is not None:
                 pattern = DevicePattern(device, offsets, indices, columns)
-        self._pattern, self._known, self._seen = pattern, (row_offsets, column_indices), seen
+        self._pattern, self._known, self._versions = (
+            pattern,
+            (row_offsets, column_indices),
+            versions,
+        )
         return pattern
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PatternCache, ()
-
-
-def _version(tensor: Tensor) -> int:
-    return UNKNOWN if tensor.is_inference() else tensor._version
 
 
 def pattern_tensors(pattern: Any, outputs: int, inputs: int) -> tuple[Tensor, Tensor]:

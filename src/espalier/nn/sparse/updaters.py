@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from espalier.errors import InputError
 from espalier.nn.sparse.linear import SparseLinear, replace_entries
 
-# Gradients that exist at once while RigL looks for the largest ones.
+# Gradients that exist at once while RigL searches for the largest ones.
 MOST_GRADIENTS = 1 << 22
 
 

@@ -1,4 +1,4 @@
-"""Swap the layers of a model that can gain by skipping zeros, in place."""
+"""Make those layers of a model that can gain skip zeros, in place."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from espalier.errors import InputError
-from espalier.nn.costs import COSTS
 from espalier.nn.torch_tools import DOES_NOT_FIT
-from espalier.nn.zeroskip.autotune import LayerChoices, could_gain
+from espalier.nn.zeroskip.autotune import LayerTuner, could_gain
 from espalier.nn.zeroskip.latency import VARIANTS
 from espalier.nn.zeroskip.layers import ZeroSkipConv2d, ZeroSkipLayer, ZeroSkipLinear
-from espalier.nn.zeroskip.problem import Case
-from espalier.nn.zeroskip.profile import Observation, observe, run_example
+from espalier.nn.zeroskip.measure import LATENCIES
+from espalier.nn.zeroskip.problem import ProblemShape
+from espalier.nn.zeroskip.profile import LayerCall, profile, run_example
 from espalier.nn.zeroskip.relu import ZeroSkipReLU
 from espalier.progress import Progress
 
-# What torch says when .view meets a memory format that it cannot look at so.
+# What torch says when .view meets a memory format that allows none.
 _NO_VIEW = "view size is not compatible"
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
@@ -40,14 +40,14 @@ def accelerate(
     """Let the convolutions and linear layers of a ReLU network skip zeros, with the same numbers.
 
     Runs the model forward and backward on the example, finds the layers whose input or output
-    gradient has zeros, measures what skipping them would gain on this machine, and turns those that
-    can gain into `ZeroSkipConv2d` and `ZeroSkipLinear`, and the ReLUs beside them into
-    `ZeroSkipReLU`. Every other module stays as it is: subclasses, quantised, pruned, parametrised
-    or weight-normed ones too. Decisions are made at run time, from the densities of training.
+    gradient has zeros, measures what skipping them would gain on this machine, and makes those that
+    can gain `ZeroSkipConv2d` and `ZeroSkipLinear`, and the ReLUs beside them `ZeroSkipReLU`. Every
+    other module stays as it is: subclasses, quantised, pruned, parametrised or weight-normed ones
+    too. Decisions are made at run time, from the densities of training.
 
     The model is changed in place: modules and parameters stay the same objects with their hooks,
     gradients and optimisers; batch-norm statistics and random numbers are as before. Hooks run in
-    the two runs of the example. Weights of swapped convolutions become ``channels_last`` in memory,
+    the two runs of the example. Weights of these convolutions become ``channels_last`` in memory,
     and so do their outputs: a model that calls ``.view`` on those must call ``.reshape`` or
     ``.flatten`` instead. Weights in shared memory stay there, in a new place: accelerate a model
     before other processes get it.
@@ -57,14 +57,14 @@ def accelerate(
     input's gradient. A pre-hook on a node of the autograd graph may see zeros where a ReLU's output
     is 0 (see `espalier.nn.zeroskip.layers.ZeroSkipLayer`); all other hooks see whole gradients.
 
-    Costs are measured once and kept in ``$XDG_CACHE_HOME/espalier`` (``~/.cache/espalier``), in
+    Latencies are measured once and kept in ``$XDG_CACHE_HOME/espalier`` (``~/.cache/espalier``), in
     files ``layers-*``; delete them to measure anew.
 
     Arguments:
         model: on the CPU.
         example_input: what the model is called with: a tensor, a tuple of positional or a dict of
             keyword arguments, of the shapes of training.
-        progress: called with (done, total) while costs are measured.
+        progress: called with (done, total) while latencies are measured.
 
     Returns:
         The model.
@@ -84,21 +84,21 @@ def accelerate(
     layers = [module for module in modules if type(module) in _LAYERS]
     others = [each for each in modules if each not in layers]
     try:
-        example = observe(model, arguments, layers, others)
+        found = profile(model, arguments, layers, others)
     except DOES_NOT_FIT as error:
         raise InputError(
             f"the model does not run forward and backward on example_input: {error}"
         ) from error
-    gaining = _gaining(example.layers, progress)
-    swaps: list[tuple[nn.Module, type[nn.Module]]] = [
+    gaining = _gaining(found.layers, progress)
+    new_classes: list[tuple[nn.Module, type[nn.Module]]] = [
         *((module, _LAYERS[type(module)]) for module in gaining),
-        *((relu, ZeroSkipReLU) for relu in example.relus_beside(gaining)),
+        *((relu, ZeroSkipReLU) for relu in found.relus_beside(gaining)),
     ]
     undo: list[Callable[[], None]] = []
     try:
-        for module, kind in swaps:
+        for module, kind in new_classes:
             undo.append(_undo_of(module))
-            _swap(module, kind)
+            _change_class(module, kind)
         run_example(model, arguments)
     except BaseException as error:
         for restore in undo:
@@ -110,7 +110,9 @@ def accelerate(
             "after them, call .reshape or .flatten instead of .view"
         ) from error
     for layer in gaining:
-        _start_anew(layer)
+        # The densities of the example are not those of the first training steps.
+        if isinstance(layer, ZeroSkipLayer):
+            layer.tuner = LayerTuner(layer.passes)
     return model
 
 
@@ -153,7 +155,7 @@ def _is_bare(module: nn.Module) -> bool:
     return type(module) in _LAYERS and plain
 
 
-def _gaining(calls: list[Observation], progress: Progress | None) -> dict[nn.Module, None]:
+def _gaining(calls: list[LayerCall], progress: Progress | None) -> dict[nn.Module, None]:
     """The layers that some plausible density makes faster, in order; measures what is unknown."""
     gaining: dict[nn.Module, None] = {}
     for done, call in enumerate(calls):
@@ -166,26 +168,26 @@ def _gaining(calls: list[Observation], progress: Progress | None) -> dict[nn.Mod
     return gaining
 
 
-def _gains(call: Observation) -> bool:
-    product = _LAYERS[type(call.module)].product_of(call.module)
-    if product is None or not call.sparse:
+def _gains(call: LayerCall) -> bool:
+    op = _LAYERS[type(call.module)].op_of(call.module)
+    if op is None or not call.sparse:
         return False
-    case = Case.of(product, call.input, call.weight, torch.get_num_threads())
-    runs = dict(zip(VARIANTS, (True, *call.learns), strict=True))
+    problem = ProblemShape.of(op, call.input, call.weight, torch.get_num_threads())
+    runs = dict(zip(VARIANTS, (True, *call.requires_grad), strict=True))
     return any(
-        runs[pass_name] and could_gain(COSTS.curve(case, pass_name), call.sparse)
+        runs[pass_name] and could_gain(LATENCIES.curve(problem, pass_name), call.sparse)
         for pass_name in VARIANTS
         if call.sparse & set(VARIANTS[pass_name])
     )
 
 
-def _swap(module: nn.Module, kind: type[nn.Module]) -> None:
+def _change_class(module: nn.Module, kind: type[nn.Module]) -> None:
     """Make a module one of ours: the same object with its hooks."""
     module.__class__ = kind
     if isinstance(module, ZeroSkipLayer):
         weight: Any = module.weight
         shared = weight.is_shared()
-        module.adopt()
+        module.reset_tuner()
         if shared:
             weight.data.share_memory_()
 
@@ -198,14 +200,8 @@ def _undo_of(module: nn.Module) -> Callable[[], None]:
 
     def undo() -> None:
         module.__class__ = before
-        vars(module).pop("choices", None)
+        vars(module).pop("tuner", None)
         if weight is not None and memory is not None:
             weight.data = memory
 
     return undo
-
-
-def _start_anew(layer: nn.Module) -> None:
-    """Forget the densities of the example, which are not those of the first training steps."""
-    if isinstance(layer, ZeroSkipLayer):
-        layer.choices = LayerChoices(layer.passes)

@@ -7,16 +7,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from espalier.nn.torch_tools import is_supported
-from espalier.nn.zeroskip.autotune import INFERENCE, TRAINING, LayerChoices
+from espalier.nn.custom_ops import NeedsInputGrad
+from espalier.nn.torch_tools import has_saved_tensor_hooks, is_supported, will_execute
+from espalier.nn.zeroskip.autotune import INFERENCE, TRAINING, LayerTuner
 from espalier.nn.zeroskip.bitmask import Mask
-from espalier.nn.zeroskip.dispatch import Call, Operand
-from espalier.nn.zeroskip.ops import Product, Wanted
+from espalier.nn.zeroskip.dispatch import LayerDispatch
+from espalier.nn.zeroskip.ops import LayerOp, MaskedTensor
 
 
 def apply(
-    product: Product,
-    choices: LayerChoices,
+    op: LayerOp,
+    tuner: LayerTuner,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -25,33 +26,30 @@ def apply(
     """The output of a layer; each pass runs the variant that is the cheapest at its density.
 
     Arguments:
-        x, weight, bias: plain ones (`is_supported`) that fit `product`.
-        source: the tensor of which x is a view, or x itself; a mask may have been left on it.
+        x, weight, bias: supported ones (`is_supported`) that fit `op`.
+        source: the tensor of which x is a view, or x itself; a mask may be attached to it.
     """
     threads = torch.get_num_threads()
-    site = choices.site(product, x.shape, weight.shape, threads)
-    given, x = x, product.layout(x)
-    learns = torch.is_grad_enabled() and (
+    entry = tuner.entry(op, x.shape, weight.shape, threads)
+    given, x = x, op.layout(x)
+    requires_grad = torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
     )
-    look = site.looks(TRAINING if learns else INFERENCE)
-    watched = learns and _are_saved_tensors_watched()
-    if not look and site.is_dense(learns) and not watched:
-        return product.dense_forward(x, weight, bias)
-    # What is saved elsewhere comes back as another tensor, without its hooks.
-    call = Call(product, site, threads, look, untouched=given is x and not watched)
-    operand = call.operand(x, product.mask_of(source))
-    if not learns:
-        return call.forward(operand, weight, bias)
+    samples_density = entry.should_sample_density(TRAINING if requires_grad else INFERENCE)
+    # A checkpoint wants a repeated call to save the same.
+    hooked = requires_grad and has_saved_tensor_hooks()
+    if not samples_density and entry.is_dense(requires_grad) and not hooked:
+        return op.dense_forward(x, weight, bias)
+    # What hooks have saved comes back as another tensor, without its hooks.
+    untouched = given is x and not hooked
+    dispatch = LayerDispatch(op, entry, threads, samples_density, untouched)
+    masked = dispatch.masked(x, op.mask_of(source))
+    if not requires_grad:
+        return dispatch.forward(masked, weight, bias)
     y: Tensor = _ZeroSkip.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, call, operand, not watched
+        x, weight, bias, dispatch, masked, not hooked
     )
     return y
-
-
-def _are_saved_tensors_watched() -> bool:
-    """Whether, for one, a checkpoint is at work: it wants a repeated call to save the same."""
-    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
 
 
 class _ZeroSkip(torch.autograd.Function):
@@ -61,14 +59,14 @@ class _ZeroSkip(torch.autograd.Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        call: Call,
-        operand: Operand,
+        dispatch: LayerDispatch,
+        masked: MaskedTensor,
         keep_mask: bool,
     ) -> Tensor:
-        y = call.forward(operand, weight, bias)
-        # Whether there is a mask depends on the choice in force, and a repeated call must not.
-        mask = operand.known_mask if keep_mask else None
-        ctx.call = call
+        y = dispatch.forward(masked, weight, bias)
+        # Whether there is a mask depends on the variant in force, and a repeated call must not.
+        mask = masked.known_mask if keep_mask else None
+        ctx.dispatch = dispatch
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight, None if mask is None else mask.to_tensor())
         return y
@@ -78,24 +76,19 @@ class _ZeroSkip(torch.autograd.Function):
         rest = None, None, None
         if dy is None:
             return None, None, None, *rest
-        call, wanted = ctx.call, _wanted(ctx)
+        dispatch, needed = ctx.dispatch, _needs_input_grad(ctx)
         x, weight, bits = ctx.saved_tensors
         if torch.is_grad_enabled() or not is_supported(dy):
             # The gradient's own gradient, or one that is transformed, is PyTorch's.
-            return *call.product.dense_backward(dy, x, weight, wanted), *rest
+            return *dispatch.op.dense_backward(dy, x, weight, needed), *rest
         mask = None if bits is None else Mask.from_tensor(bits, x.shape[1])
-        return *call.backward(dy, call.operand(x, mask), weight, wanted, ctx), *rest
+        return *dispatch.backward(dy, dispatch.masked(x, mask), weight, needed, ctx), *rest
 
 
-def _wanted(ctx: Any) -> Wanted:
+def _needs_input_grad(ctx: Any) -> NeedsInputGrad:
     """Of which of x, weight and bias the gradient is used: ``autograd.grad`` may want one only."""
-    asked, nodes = ctx.needs_input_grad, ctx.next_functions
-    by_input, by_weight, by_bias = (asked[i] and _runs(nodes[i][0]) for i in range(3))
+    needed, nodes = ctx.needs_input_grad, ctx.next_functions
+    by_input, by_weight, by_bias = (
+        needed[i] and will_execute(nodes[i][0], if_captured=True) for i in range(3)
+    )
     return by_input, by_weight, by_bias
-
-
-def _runs(node: Any) -> bool:
-    try:
-        return bool(torch._C._will_engine_execute_node(node))
-    except RuntimeError:  # a leaf of which the gradient is handed out
-        return True

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from espalier.kernels import count_nonzero, nonzero_mask
+from espalier.nn.torch_tools import UNKNOWN, version_of
 
 _ATTRIBUTE = "_espalier_mask"
 _SAMPLED_ROWS = 256
@@ -22,7 +23,7 @@ class Mask:
         bits: uint64 ``[rows, ceil(channels / 64)]``, as the kernels take them. A bit may be set
             where the entry is zero; it is never clear where the entry is not.
         channels: entries of a row.
-        memory, version: those of the tensor when it was left there.
+        memory, version: those of the tensor when the mask was attached.
     """
 
     __slots__ = ("_count", "bits", "channels", "memory", "version")
@@ -31,7 +32,7 @@ class Mask:
         self.bits = bits
         self.channels = channels
         self.memory = 0
-        self.version = -1
+        self.version = UNKNOWN
         self._count = -1
 
     @classmethod
@@ -61,19 +62,20 @@ class Mask:
         return OrderedDict, ()
 
 
-def leave(tensor: torch.Tensor, mask: Mask) -> None:
-    """Leave a mask on the tensor it describes; it counts until the tensor is changed in place."""
-    if not tensor.is_inference():
-        mask.memory, mask.version = tensor.data_ptr(), tensor._version
+def attach(tensor: torch.Tensor, mask: Mask) -> None:
+    """Attach its mask to a tensor; it counts until the tensor is changed in place."""
+    version = version_of(tensor)
+    if version != UNKNOWN:
+        mask.memory, mask.version = tensor.data_ptr(), version
         setattr(tensor, _ATTRIBUTE, mask)
 
 
-def find(tensor: torch.Tensor, channels: int) -> Mask | None:
-    """The mask left on a tensor, if it still describes it in rows of `channels` entries."""
+def attached(tensor: torch.Tensor, channels: int) -> Mask | None:
+    """The mask attached to a tensor, if it still describes it in rows of `channels` entries."""
     mask = getattr(tensor, _ATTRIBUTE, None)
     if type(mask) is not Mask or mask.channels != channels:
         return None
-    if mask.version != tensor._version or mask.memory != tensor.data_ptr():
+    if mask.version != version_of(tensor) or mask.memory != tensor.data_ptr():
         return None
     return mask if len(mask.bits) * channels == tensor.numel() else None
 

@@ -1,16 +1,17 @@
 """Where the gradient of a layer's input is needed: nowhere that a ReLU before it stops it.
 
 Where x came out of a ReLU and is 0, the gradient by x dies in that ReLU whatever it is. So the
-layer may leave it out there, and nothing upstream changes. This is read from the graph at each
-backward call, never assumed.
+layer may leave it out there, and no gradient before that ReLU changes. This is read from the graph
+at each backward call, never assumed.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
+
+from espalier.nn.torch_tools import base_of, has_hooks, saved_input, will_execute
 
 _RELUS = {"ReluBackward0", "_ReLUWithMaskBackward"}
 # Their output is 0 only where the entry that was taken is 0, and that alone gets the gradient.
@@ -21,7 +22,7 @@ _MOST_STEPS = 4
 
 
 def is_stopped_at_zero(x: Tensor) -> bool:
-    """Whether the gradient by x dies wherever x is 0, and no tensor on the way looks at it.
+    """Whether the gradient by x dies wherever x is 0, and nobody sees it on the way.
 
     True where x is the output of a ReLU, or max-pooling or a view of one, and neither x nor any
     tensor between retains its gradient or has hooks; a tensor that the graph cannot name counts as
@@ -30,7 +31,7 @@ def is_stopped_at_zero(x: Tensor) -> bool:
     """
     tensor: Tensor | None = x
     for _ in range(_MOST_STEPS):
-        if tensor is None or tensor.retains_grad or tensor._backward_hooks:
+        if tensor is None or has_hooks(tensor):
             return False
         if type(tensor.grad_fn).__name__ in _RELUS:
             return True
@@ -46,17 +47,10 @@ def _taken_from(tensor: Tensor) -> Tensor | None:
     node: Any = tensor.grad_fn
     if node is None:
         return None
-    if type(node).__name__ not in _POOLINGS:
-        base = tensor._base
-        return base if base is not None and base.grad_fn is node.next_functions[0][0] else None
-    # With hooks on saved tensors, what the graph gives back is another tensor.
-    if getattr(node._raw_saved_self, "unpack_hook", node) is not None:
-        return None
-    try:
-        pooled: Tensor = node._saved_self
-    except RuntimeError:  # freed by an earlier backward pass
-        return None
-    return pooled
+    if type(node).__name__ in _POOLINGS:
+        return saved_input(node)
+    base = base_of(tensor)
+    return base if base is not None and base.grad_fn is node.next_functions[0][0] else None
 
 
 def is_plain_backward(node: Any) -> bool:
@@ -70,9 +64,5 @@ def is_plain_backward(node: Any) -> bool:
         node: the graph's node of a layer, whose inputs are x and the weight.
     """
     weight = node.next_functions[1][0]
-    if weight is None or type(weight).__name__ != "AccumulateGrad":
-        return False
-    try:
-        return bool(torch._C._will_engine_execute_node(weight))
-    except RuntimeError:  # captured by torch.autograd.grad
-        return False
+    is_leaf = type(weight).__name__ == "AccumulateGrad"
+    return is_leaf and will_execute(weight, if_captured=False)

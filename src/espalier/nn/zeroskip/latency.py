@@ -20,7 +20,7 @@ DENSITIES = (0.03, 0.1, 0.3, 0.6)
 
 
 @dataclass(frozen=True)
-class Curve:
+class LatencyCurve:
     """Seconds of one pass: dense, and of each variant at each of DENSITIES."""
 
     dense: float
@@ -29,7 +29,7 @@ class Curve:
     def seconds(self, variant: str, density: float) -> float:
         """Seconds of a variant, linear between the measured densities and beyond the last.
 
-        >>> Curve(1.0, {"input": (0.1, 0.2, 0.4, 0.7)}).seconds("input", 0.2)
+        >>> LatencyCurve(1.0, {"input": (0.1, 0.2, 0.4, 0.7)}).seconds("input", 0.2)
         0.3...
         """
         if variant == DENSE:
@@ -41,7 +41,7 @@ class Curve:
         return float(np.interp(density, DENSITIES, times))
 
     @classmethod
-    def from_json(cls, entry: Any, names: tuple[str, ...]) -> Curve:
+    def from_json(cls, entry: Any, names: tuple[str, ...]) -> LatencyCurve:
         """Read back what was cached; anything else raises ValueError, KeyError or TypeError."""
         curve = cls(float(entry["dense"]), {name: tuple(entry["variants"][name]) for name in names})
         seconds = [curve.dense, *(each for times in curve.variants.values() for each in times)]

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.nn.torch_tools import is_supported
+from espalier.nn.torch_tools import is_supported, may_compile, with_shape
 from espalier.nn.zeroskip import operators
 from espalier.nn.zeroskip.autograd import apply
-from espalier.nn.zeroskip.autotune import MEASURED, RULES, LayerChoices
-from espalier.nn.zeroskip.ops import Convolution, Linear, Pair, Product
+from espalier.nn.zeroskip.autotune import MEASURED, RULES, LayerTuner
+from espalier.nn.zeroskip.ops import Convolution, LayerOp, Linear, Pair
 
 
 class ZeroSkipLayer(nn.Module):
-    """What the layers of this file share: the choices of their passes.
+    """What the layers of this file share: the tuner of their passes.
 
     They are plain float32 layers on the CPU that skip zeros in eager mode and under
     `torch.compile`. All else (other types and devices, autocast, functorch, forward-mode
@@ -30,34 +30,34 @@ class ZeroSkipLayer(nn.Module):
     is, so it may be left out: what lies before the ReLU gets the same gradients. This is found in
     the graph at each call of ``backward()``. It is done where the input is a ReLU's output, or
     max-pooling or a view of one, and no hook, ``retain_grad``, ``backward(inputs=...)`` or
-    `torch.autograd.grad` looks at a tensor on the way; nor with a frozen weight, under hooks on
+    `torch.autograd.grad` sees a gradient on the way; nor with a frozen weight, under hooks on
     saved tensors (checkpoints), or under `torch.compile`. Only a pre-hook on a node of the graph
     (``x.grad_fn.register_prehook``) cannot be seen, and does see the zeros.
 
     `torch.export` and `torch.compile` take these layers; `torch.jit.script` does not.
     """
 
-    choices: LayerChoices
+    tuner: LayerTuner
 
-    def adopt(self, rule: str = MEASURED) -> None:
-        """Start to choose: of a new layer, or of torch's own layer that became one of these."""
+    def reset_tuner(self, rule: str = MEASURED) -> None:
+        """Tune from the start: a new layer, or torch's own layer that became one of these."""
         if rule not in RULES:
             raise InputError(f"passes is {rule!r}, wanted one of {', '.join(RULES)}")
-        self.choices = LayerChoices(rule)
+        self.tuner = LayerTuner(rule)
 
     @staticmethod
-    def product_of(layer: Any) -> Product | None:
+    def op_of(layer: Any) -> LayerOp | None:
         """What the kernels compute for a layer, torch's or ours, if they can."""
         raise NotImplementedError
 
     @property
     def passes(self) -> str:
         """How each pass is chosen: ``"measured"``, or ``"zeroskip"`` or ``"dense"`` by force."""
-        return self.choices.rule
+        return self.tuner.rule
 
     @passes.setter
     def passes(self, rule: str) -> None:
-        self.adopt(rule)
+        self.reset_tuner(rule)
 
 
 class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
@@ -78,25 +78,25 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
 
     def __init__(self, *args: Any, passes: str = MEASURED, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.adopt(passes)
+        self.reset_tuner(passes)
 
-    def adopt(self, rule: str = MEASURED) -> None:
-        super().adopt(rule)
+    def reset_tuner(self, rule: str = MEASURED) -> None:
+        super().reset_tuner(rule)
         self.weight.data = self.weight.data.contiguous(memory_format=torch.channels_last)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        product = self.product_of(self)
-        if product is not None:
+        op = self.op_of(self)
+        if op is not None:
             if torch.compiler.is_compiling():
-                if operators.takes(product, input, weight, bias):
-                    return operators.convolution(product, self.choices.handle, input, weight, bias)
-            elif is_supported(input, weight, bias) and product.fits(input, weight, bias):
-                return apply(product, self.choices, input, weight, bias, input)
+                if input.dim() == 4 and may_compile(input, weight, bias):
+                    return operators.convolution(op, self.tuner.handle, input, weight, bias)
+            elif is_supported(input, weight, bias) and op.fits(input, weight, bias):
+                return apply(op, self.tuner, input, weight, bias, input)
         y: Tensor = super()._conv_forward(input, weight, bias)
         return y
 
     @staticmethod
-    def product_of(layer: nn.Conv2d) -> Convolution | None:
+    def op_of(layer: nn.Conv2d) -> Convolution | None:
         stride = _pair(layer.stride, least=1)
         plain = layer.groups == 1 and layer.padding_mode == "zeros"
         if not plain or stride is None or _pair(layer.dilation, least=1) != (1, 1):
@@ -121,27 +121,23 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
 
     def __init__(self, *args: Any, passes: str = MEASURED, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.adopt(passes)
+        self.reset_tuner(passes)
 
     def forward(self, input: Tensor) -> Tensor:
         """``input @ weight.T + bias``."""
         weight, bias = self.weight, self.bias
         if torch.compiler.is_compiling():
-            if operators.takes(_LINEAR, input, weight, bias):
-                return operators.linear(self.choices.handle, input, weight, bias)
+            if input.dim() > 1 and may_compile(input, weight, bias):
+                return operators.linear(self.tuner.handle, input, weight, bias)
         elif is_supported(input, weight, bias) and input.dim() > 1 and 0 not in input.shape:
             rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
             if _LINEAR.fits(rows, weight, bias):
-                y = apply(_LINEAR, self.choices, rows, weight, bias, input)
-                if input.dim() == 2:
-                    return y
-                # Not a view, which an operation in place might not overwrite.
-                whole: Tensor = torch.ops.aten._unsafe_view(y, (*input.shape[:-1], y.shape[1]))
-                return whole
+                y = apply(_LINEAR, self.tuner, rows, weight, bias, input)
+                return y if input.dim() == 2 else with_shape(y, (*input.shape[:-1], y.shape[1]))
         return super().forward(input)
 
     @staticmethod
-    def product_of(layer: nn.Linear) -> Linear:
+    def op_of(layer: nn.Linear) -> Linear:
         return _LINEAR
 
 

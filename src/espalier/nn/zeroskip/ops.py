@@ -17,14 +17,47 @@ from espalier.kernels import (
     zeroskip_backward_weight,
     zeroskip_forward,
 )
-from espalier.nn.zeroskip.bitmask import Mask, find
+from espalier.nn.custom_ops import Gradients, NeedsInputGrad
+from espalier.nn.zeroskip.bitmask import Mask, attached, sampled_density
 
 Pair: TypeAlias = tuple[int, int]
-Wanted: TypeAlias = tuple[bool, bool, bool]
-Gradients: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 
-class Product(ABC):
+class MaskedTensor:
+    """A tensor in layout, with its mask: the one it came with, or one scanned when asked for.
+
+    Attributes:
+        threads: of the kernels that read it.
+        known_mask: the mask, if there is one by now.
+    """
+
+    __slots__ = ("_op", "known_mask", "tensor", "threads")
+
+    def __init__(self, op: LayerOp, tensor: Tensor, mask: Mask | None, threads: int) -> None:
+        self.tensor = tensor
+        self.known_mask = mask
+        self.threads = threads
+        self._op = op
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """The tensor as an array ``[..., channels]`` over the same memory."""
+        return self._op.rows(self.tensor)
+
+    @property
+    def mask(self) -> Mask:
+        """Its non-zeros."""
+        if self.known_mask is None:
+            self.known_mask = Mask.of(self.rows, self.threads)
+        return self.known_mask
+
+    @property
+    def density(self) -> float:
+        """The share of its non-zeros; a sample's, as long as there is no mask."""
+        return sampled_density(self.rows) if self.known_mask is None else self.known_mask.density
+
+
+class LayerOp(ABC):
     """The three passes of a layer; x and dy are float32 on the CPU.
 
     What skips zeros takes its tensors in `layout`, and returns them so.
@@ -37,7 +70,7 @@ class Product(ABC):
 
     @abstractmethod
     def mask_of(self, x: Tensor) -> Mask | None:
-        """The mask that was left on an input, if it is one of rows in `layout`."""
+        """The mask that is attached to an input, if it is one of rows in `layout`."""
 
     @abstractmethod
     def fits(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -60,84 +93,61 @@ class Product(ABC):
         """The output, by PyTorch's operator."""
 
     @abstractmethod
-    def dense_backward(self, dy: Tensor, x: Tensor, weight: Tensor, wanted: Wanted) -> Gradients:
-        """The wanted gradients by x, weight and bias, by PyTorch's operators."""
-
-    def forward(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, mask: Mask, threads: int
-    ) -> Tensor:
-        """The output, without the work that zeros of x would cause."""
-        y = zeroskip_forward(
-            self.rows(x),
-            self.rows(weight),
-            None if bias is None else bias.detach().numpy(),
-            mask=mask.bits,
-            threads=threads,
-            **self.options,
-        )
-        return self.tensor(y)
-
-    def backward_input(
-        self,
-        dy: Tensor,
-        weight: Tensor,
-        like: Tensor,
-        *,
-        mask: Mask | None = None,
-        needed: Mask | None = None,
-        threads: int,
-    ) -> Tensor:
-        """The gradient by x, without the zeros of dy, or only where it is needed.
-
-        Arguments:
-            like: has the shape of x.
-        """
-        dx = zeroskip_backward_input(
-            self.rows(dy),
-            self.rows(weight),
-            (like.shape[-2], like.shape[-1]),
-            mask=None if mask is None else mask.bits,
-            needed=None if needed is None else needed.bits,
-            threads=threads,
-            **self.options,
-        )
-        return self.tensor(dx)
-
-    def backward_weight(
-        self,
-        x: Tensor,
-        dy: Tensor,
-        like: Tensor,
-        *,
-        mask: Mask | None = None,
-        dy_mask: Mask | None = None,
-        skip: Any,
-        threads: int,
-    ) -> Tensor:
-        """The gradient by the weight, without the zeros of x (``"input"``) or dy.
-
-        Arguments:
-            like: has the shape of the weight.
-        """
-        dw = zeroskip_backward_weight(
-            self.rows(x),
-            self.rows(dy),
-            (like.shape[-2], like.shape[-1]),
-            mask=None if mask is None else mask.bits,
-            dy_mask=None if dy_mask is None else dy_mask.bits,
-            skip=skip,
-            threads=threads,
-            **self.options,
-        )
-        return self.tensor(dw)
+    def dense_backward(
+        self, dy: Tensor, x: Tensor, weight: Tensor, needs_input_grad: NeedsInputGrad
+    ) -> Gradients:
+        """The gradients by x, weight and bias that are needed, by PyTorch's operators."""
 
     @abstractmethod
     def backward_bias(self, dy: Tensor) -> Tensor:
         """The gradient by the bias."""
 
+    def forward(self, x: MaskedTensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The output, without the work that zeros of x would cause."""
+        y = zeroskip_forward(
+            x.rows,
+            self.rows(weight),
+            None if bias is None else bias.detach().numpy(),
+            mask=x.mask.bits,
+            threads=x.threads,
+            **self.options,
+        )
+        return self.tensor(y)
+
+    def backward_input(
+        self, variant: str, dy: MaskedTensor, x: MaskedTensor, weight: Tensor
+    ) -> Tensor:
+        """The gradient by x, without the zeros of dy (``"gradient"``), or where x is not 0 only."""
+        dx = zeroskip_backward_input(
+            dy.rows,
+            self.rows(weight),
+            (x.tensor.shape[-2], x.tensor.shape[-1]),
+            mask=dy.mask.bits if variant == "gradient" else None,
+            needed=x.mask.bits if variant == "needed" else None,
+            threads=dy.threads,
+            **self.options,
+        )
+        return self.tensor(dx)
+
+    def backward_weight(
+        self, variant: Any, dy: MaskedTensor, x: MaskedTensor, weight: Tensor
+    ) -> Tensor:
+        """The gradient by the weight, without the zeros of x (``"input"``) or ``"gradient"``."""
+        dw = zeroskip_backward_weight(
+            x.rows,
+            dy.rows,
+            (weight.shape[-2], weight.shape[-1]),
+            mask=x.mask.bits if variant == "input" else None,
+            dy_mask=dy.mask.bits if variant == "gradient" else None,
+            skip=variant,
+            threads=dy.threads,
+            **self.options,
+        )
+        return self.tensor(dw)
+
 
 @dataclass(frozen=True)
-class Convolution(Product):
+class Convolution(LayerOp):
     """A 2-d convolution without dilation and groups; tensors are ``[images, channels, h, w]``."""
 
     stride: Pair = (1, 1)
@@ -149,7 +159,7 @@ class Convolution(Product):
 
     def mask_of(self, x: Tensor) -> Mask | None:
         in_layout = x.is_contiguous(memory_format=torch.channels_last)
-        return find(x, x.shape[1]) if in_layout else None
+        return attached(x, x.shape[1]) if in_layout else None
 
     def fits(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         shape, kernel = x.shape, weight.shape
@@ -180,10 +190,13 @@ class Convolution(Product):
     def dense_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.conv2d(x, weight, bias, self.stride, self.padding)
 
-    def dense_backward(self, dy: Tensor, x: Tensor, weight: Tensor, wanted: Wanted) -> Gradients:
+    def dense_backward(
+        self, dy: Tensor, x: Tensor, weight: Tensor, needs_input_grad: NeedsInputGrad
+    ) -> Gradients:
         window = self.stride, self.padding, (1, 1), False, (0, 0), 1
-        sizes = [weight.shape[0]]
-        result: Any = torch.ops.aten.convolution_backward(dy, x, weight, sizes, *window, wanted)
+        result: Any = torch.ops.aten.convolution_backward(
+            dy, x, weight, [weight.shape[0]], *window, needs_input_grad
+        )
         return tuple(result)
 
     def backward_bias(self, dy: Tensor) -> Tensor:
@@ -191,11 +204,11 @@ class Convolution(Product):
 
 
 @dataclass(frozen=True)
-class Linear(Product):
+class Linear(LayerOp):
     """A linear layer; tensors are ``[rows, features]``."""
 
     def mask_of(self, x: Tensor) -> Mask | None:
-        return find(x, x.shape[-1]) if x.is_contiguous() else None
+        return attached(x, x.shape[-1]) if x.is_contiguous() else None
 
     def fits(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         shape, outputs = x.shape, weight.shape
@@ -219,11 +232,14 @@ class Linear(Product):
     def dense_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x, weight, bias)
 
-    def dense_backward(self, dy: Tensor, x: Tensor, weight: Tensor, wanted: Wanted) -> Gradients:
+    def dense_backward(
+        self, dy: Tensor, x: Tensor, weight: Tensor, needs_input_grad: NeedsInputGrad
+    ) -> Gradients:
+        by_x, by_weight, by_bias = needs_input_grad
         return (
-            dy.mm(weight) if wanted[0] else None,
-            dy.t().mm(x) if wanted[1] else None,
-            self.backward_bias(dy) if wanted[2] else None,
+            dy.mm(weight) if by_x else None,
+            dy.t().mm(x) if by_weight else None,
+            self.backward_bias(dy) if by_bias else None,
         )
 
     def backward_bias(self, dy: Tensor) -> Tensor:

@@ -18,13 +18,13 @@ _SPARSE = 0.95
 
 
 @dataclass
-class Observation:
+class LayerCall:
     """One call of a layer.
 
     Attributes:
         input, weight: their shapes.
         output_id, input_id: identities of the tensors, to find the ReLUs beside the layer.
-        learns: whether gradients of the input and of the weight are computed.
+        requires_grad: whether gradients of the input and of the weight are computed.
         densities: shares of non-zeros, of ``"input"`` and ``"gradient"``, and for ``"needed"`` of
             the input again where a ReLU stops its gradient.
     """
@@ -34,7 +34,7 @@ class Observation:
     weight: torch.Size
     input_id: int
     output_id: int
-    learns: tuple[bool, bool]
+    requires_grad: tuple[bool, bool]
     densities: dict[str, float]
 
     @property
@@ -44,10 +44,10 @@ class Observation:
 
 
 @dataclass
-class Example:
+class ModelProfile:
     """What one run has shown: calls of layers, and of ReLUs by the identities of their tensors."""
 
-    layers: list[Observation]
+    layers: list[LayerCall]
     relus: list[tuple[nn.Module, int, int]]
 
     def relus_beside(self, modules: Container[nn.Module]) -> list[nn.Module]:
@@ -59,43 +59,43 @@ class Example:
         return list(dict.fromkeys(beside))
 
 
-def observe(
+def profile(
     model: nn.Module,
     arguments: tuple[tuple[Any, ...], dict[str, Any]],
     layers: list[nn.Module],
     relus: list[nn.Module],
-) -> Example:
-    """Run the example and watch these modules."""
-    example = Example([], [])
+) -> ModelProfile:
+    """Run the example, and record the calls of these modules."""
+    found = ModelProfile([], [])
     alive: list[Tensor] = []  # identities are those of tensors that still exist
 
-    def watch_layer(module: nn.Module, inputs: tuple[Any, ...], y: Any) -> None:
+    def record_layer(module: nn.Module, inputs: tuple[Any, ...], y: Any) -> None:
         x = inputs[0] if inputs else None
         if not isinstance(x, Tensor) or not isinstance(y, Tensor):
             return
         alive.extend((x, y))
         weight: Any = module.weight
-        learns = x.requires_grad, weight.requires_grad
+        requires_grad = x.requires_grad, weight.requires_grad
         densities = {"input": _density(x)}
         if is_stopped_at_zero(x):
             densities["needed"] = densities["input"]
-        call = Observation(module, x.shape, weight.shape, id(x), id(y), learns, densities)
-        example.layers.append(call)
+        call = LayerCall(module, x.shape, weight.shape, id(x), id(y), requires_grad, densities)
+        found.layers.append(call)
         if y.requires_grad:
             y.register_hook(lambda dy: densities.update(gradient=_density(dy)))
 
-    def watch_relu(module: nn.Module, inputs: tuple[Any, ...], y: Any) -> None:
+    def record_relu(module: nn.Module, inputs: tuple[Any, ...], y: Any) -> None:
         if inputs and isinstance(y, Tensor):
             alive.extend((inputs[0], y))
-            example.relus.append((module, id(inputs[0]), id(y)))
+            found.relus.append((module, id(inputs[0]), id(y)))
 
     with ExitStack() as hooks:
         for module in layers:
-            hooks.enter_context(module.register_forward_hook(watch_layer))
+            hooks.enter_context(module.register_forward_hook(record_layer))
         for module in relus:
-            hooks.enter_context(module.register_forward_hook(watch_relu))
+            hooks.enter_context(module.register_forward_hook(record_relu))
         run_example(model, arguments)
-    return example
+    return found
 
 
 def run_example(model: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, Any]]) -> None:

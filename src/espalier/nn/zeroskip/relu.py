@@ -1,4 +1,4 @@
-"""ReLU that leaves its mask behind, for its own backward pass and for the layers around it."""
+"""ReLU that attaches its mask to its output, for its own backward pass and the layers around it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from espalier.kernels import relu_backward, relu_forward
-from espalier.nn.torch_tools import is_supported
-from espalier.nn.zeroskip.bitmask import Mask, leave, sampled_density
-from espalier.nn.zeroskip.ops import Convolution, Linear, Product
+from espalier.nn.torch_tools import is_supported, is_view
+from espalier.nn.zeroskip.bitmask import Mask, attach, sampled_density
+from espalier.nn.zeroskip.ops import Convolution, LayerOp, Linear
 
 # The ReLU's mask says as much of its gradient as a scan would, if that has few zeros more. Behind a
 # max-pooling it has many.
@@ -37,20 +37,20 @@ class ZeroSkipReLU(nn.ReLU):
         """``max(input, 0)``."""
         if torch.compiler.is_compiling() or not is_supported(input) or 0 in input.shape:
             return super().forward(input)
-        memory = _memory_of(input)
-        if memory is None or torch.is_inference_mode_enabled():  # no tensor keeps a mask there
+        layout = _layout_of(input)
+        if layout is None or torch.is_inference_mode_enabled():  # no tensor keeps a mask there
             return super().forward(input)
-        if self.inplace and ((input.is_leaf and input.requires_grad) or input._is_view()):
+        if self.inplace and ((input.is_leaf and input.requires_grad) or is_view(input)):
             return super().forward(input)  # which may refuse
         masks: list[Mask] = []
         y: Tensor = _ReLUWithMask.apply(  # type: ignore[no-untyped-call]
-            input, memory, self.inplace, masks
+            input, layout, self.inplace, masks
         )
-        leave(y, masks[0])
+        attach(y, masks[0])
         return y
 
 
-def _memory_of(x: Tensor) -> Product | None:
+def _layout_of(x: Tensor) -> LayerOp | None:
     """The kind of layer whose layout a tensor has; None if it has gaps or another order."""
     if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
         return Convolution()
@@ -59,17 +59,17 @@ def _memory_of(x: Tensor) -> Product | None:
 
 class _ReLUWithMask(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, memory: Product, inplace: bool, masks: list[Mask]) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layout: LayerOp, inplace: bool, masks: list[Mask]) -> Tensor:
         threads = torch.get_num_threads()
         if inplace:
             y = x.relu_()
             ctx.mark_dirty(x)
-            mask = Mask.of(memory.rows(y), threads)
+            mask = Mask.of(layout.rows(y), threads)
         else:
-            rows, bits = relu_forward(memory.rows(x), threads=threads)
-            y, mask = memory.tensor(rows), Mask(bits, rows.shape[-1])
+            rows, bits = relu_forward(layout.rows(x), threads=threads)
+            y, mask = layout.tensor(rows), Mask(bits, rows.shape[-1])
         ctx.set_materialize_grads(False)
-        ctx.memory, ctx.channels = memory, mask.channels
+        ctx.layout, ctx.channels = layout, mask.channels
         ctx.save_for_backward(mask.to_tensor())
         masks.append(mask)
         return y
@@ -78,19 +78,16 @@ class _ReLUWithMask(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None) -> tuple[Tensor | None, None, None, None]:
         if dy is None:
             return None, None, None, None
-        memory = ctx.memory
+        op: LayerOp = ctx.layout
         (bits,) = ctx.saved_tensors
         mask = Mask.from_tensor(bits, ctx.channels)
         threads = torch.get_num_threads()
         if torch.is_grad_enabled() or not is_supported(dy):
-            ones = memory.rows(
-                memory.layout(torch.ones(dy.shape, dtype=torch.float32, device="cpu"))
-            )
-            passes = memory.tensor(relu_backward(ones, mask.bits, threads=threads)) != 0
+            ones = op.rows(op.layout(torch.ones(dy.shape, dtype=torch.float32, device="cpu")))
+            passes = op.tensor(relu_backward(ones, mask.bits, threads=threads)) != 0
             return torch.where(passes, dy, 0.0), None, None, None
-        gradient = memory.rows(memory.layout(dy))
-        rows = relu_backward(gradient, mask.bits, threads=threads)
-        dx = memory.tensor(rows)
+        rows = relu_backward(op.rows(op.layout(dy)), mask.bits, threads=threads)
+        dx = op.tensor(rows)
         if sampled_density(rows) >= _FULL * mask.density:
-            leave(dx, mask)
+            attach(dx, mask)
         return dx, None, None, None

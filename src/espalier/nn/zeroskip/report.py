@@ -8,8 +8,9 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.nn.zeroskip.autotune import Choice
+from espalier.nn.zeroskip.autotune import PassTuner
 from espalier.nn.zeroskip.layers import ZeroSkipLayer
+from espalier.tables import table_lines
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,7 @@ class ModelReport:
                 )
             return f"layers that may skip zeros: {self.layers}; none has run in training yet"
         head = ("layer", "input", "pass", "density", "choice", "gain", "calls")
-        rows = [head, *(_row(entry) for entry in self.passes)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            for row in rows
-        )
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join(table_lines([head, *(_row(entry) for entry in self.passes)]))
 
 
 def model_report(model: nn.Module) -> ModelReport:
@@ -88,18 +83,18 @@ accelerated for; larger batches gain more
         name: module for name, module in model.named_modules() if isinstance(module, ZeroSkipLayer)
     }
     passes = [
-        _report(name, site.case.shape, choice, site.calls)
+        _report(name, entry.problem.shape, tuner, entry.calls)
         for name, layer in layers.items()
-        for site in layer.choices.sites
-        for choice in site.choices
-        if choice.densities
+        for entry in layer.tuner.entries
+        for tuner in entry.tuners
+        if tuner.densities
     ]
     return ModelReport(passes, len(layers))
 
 
-def _report(name: str, shape: tuple[int, ...], choice: Choice, calls: int) -> PassReport:
-    densities = dict(choice.densities)
-    return PassReport(name, shape, choice.pass_name, densities, choice.variant, choice.gain, calls)
+def _report(name: str, shape: tuple[int, ...], tuner: PassTuner, calls: int) -> PassReport:
+    densities = dict(tuner.densities)
+    return PassReport(name, shape, tuner.pass_name, densities, tuner.variant, tuner.gain, calls)
 
 
 def _row(entry: PassReport) -> tuple[str, ...]:

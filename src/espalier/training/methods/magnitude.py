@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from espalier.fssl.shaping.schedule import cubic_sparsity
 from espalier.training.context import TrainingContext
-from espalier.training.learning_rate import Schedule, cosine, recipe, steady_then_tenth
+from espalier.training.learning_rate import recipe, steady_then_tenth
 from espalier.training.methods.dense import pruning_phases
 from espalier.training.phase_trainer import PhaseTrainer
 from espalier.training.phases import Phase
@@ -84,15 +85,9 @@ class MaskedTrainer(PhaseTrainer):
     """Training in which zeros stay zeros."""
 
     def __init__(
-        self,
-        context: TrainingContext,
-        model: nn.Module,
-        steps: int,
-        *,
-        schedule: Schedule = cosine,
-        lr: float | None = None,
+        self, context: TrainingContext, model: nn.Module, steps: int, **options: Any
     ) -> None:
-        super().__init__(context, model, steps, schedule=schedule, lr=lr)
+        super().__init__(context, model, steps, **options)
         self.masks = Masks([self.groups.weight(layer) for layer in self.groups.layers])
 
     def update(self) -> None:
@@ -122,8 +117,7 @@ class PruningTrainer(MaskedTrainer):
     def _weights_left(self) -> int:
         target = self.context.settings.target
         assert target is not None
-        t = self._done / self._steps
-        zeros = target.value * (1.0 - (1.0 - t) ** 3)
+        zeros = cubic_sparsity(target.value, self._done / self._steps)
         return self.context.weights - round(zeros * self.context.weights)
 
 
