@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Spread:
     @property
     def median(self) -> float:
         """The middle round."""
-        return statistics.median(self.rounds)
+        return float(np.median(self.rounds))
 
     @property
     def low(self) -> float:
