@@ -20,6 +20,8 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="The papers' tables on this machine, beside its peers.",
 )
 
@@ -32,10 +34,7 @@ Mnist = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option(
-        help="Folder for the report in Markdown and JSON, for plots and single trainings; with the "
-        "same folder trainings that were interrupted go on."
-    ),
+    typer.Option(help="Folder for the report in Markdown and JSON, and for plots."),
 ]
 
 
@@ -236,7 +235,13 @@ def fssl(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few seeds, epochs, goals and rounds: a minute or two.")
     ] = False,
-    output: Output = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the report in Markdown and JSON, for plots and single trainings; "
+            "with the same folder trainings that were interrupted go on."
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Structured sparsity beside every baseline, on this machine.
