@@ -1,4 +1,4 @@
-"""What a training says while it runs, and what was gained in the end."""
+"""The lines that a training prints while it runs, and its final table."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def print_networks(title: str, before: NetworkSize, after: NetworkSize, *, time:
     """A row for each quantity, of both networks, and how much smaller it became.
 
     Arguments:
-        time: where predictions come from; multiply-adds tell the gain alone, no seconds.
+        time: where predictions come from; multiply-adds give the gain alone, no seconds.
     """
     predicted = format.seconds if time == "measured" else _unknown
     rows = [

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
+from espalier.fssl.groups.modules import weight_of
 from espalier.fssl.groups.slices import ParameterSlice
 
 HIDDEN, INPUT = "hidden", "input"
@@ -166,9 +167,7 @@ class Groups:
 
     def weight(self, layer: LayerUse) -> nn.Parameter:
         """The weights of a layer, or the values of a sparse one."""
-        module: Any = self.module(layer)
-        weight: nn.Parameter = module.values if layer.kind == SPARSE else module.weight
-        return weight
+        return weight_of(self.module(layer))
 
     def nonzeros(self) -> list[int]:
         """For each layer, the weights that are not exactly 0."""

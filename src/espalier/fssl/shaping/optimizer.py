@@ -28,7 +28,7 @@ BUDGET_AT = 0.9  # part of the steps after which the target must hold
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the shaping of a network stands.
+    """How far the shaping of a network is.
 
     Attributes:
         step, steps: done, and of the whole phase.
@@ -189,7 +189,7 @@ class FSSLOptimizer(Optimizer):
         return loss
 
     def progress(self) -> Progress:
-        """Where the shaping stood at its last check."""
+        """How far the shaping was at its last check."""
         budget, time = self._budget, self.time
         counted = budget.counted(budget.widths)
         return Progress(
@@ -246,7 +246,7 @@ class FSSLOptimizer(Optimizer):
         self._lr = 0.0
 
     def _check_numbers(self) -> None:
-        """Refuse to choose among weights that are no numbers: any choice would look fine."""
+        """Refuse to choose among weights that are not finite: any choice would seem to succeed."""
         for layer in self.groups.layers:
             if not self.groups.weight(layer).isfinite().all():
                 raise TrainingError(
