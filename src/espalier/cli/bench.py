@@ -22,6 +22,8 @@ from espalier.errors import InputError, MissingExtraError
 
 SCHEMA = 1  # of the JSON
 WIDTH = 30  # characters of the first column, for a table of 80
+# Command lines of the papers' tables come here too, to be told where those are made.
+TAKES_ALL = {"ignore_unknown_options": True, "allow_extra_args": True}
 PAPERS = ("challenge", "sparsetrain", "fssl", "partition")  # whose tables `benchmarks` makes
 PACKAGES = ("espalier", "numpy", "scipy", "torch")
 
@@ -29,7 +31,7 @@ Results = dict[str, Gain | MissingExtraError]
 
 
 def bench(
-    words: Annotated[list[str] | None, typer.Argument(hidden=True)] = None,
+    context: typer.Context,
     seconds: Annotated[
         float, typer.Option(min=0.0, help="Seconds to spend; three rounds are always timed.")
     ] = 60.0,
@@ -43,8 +45,8 @@ def bench(
     convolutions that skip zeros, and a sparse layer of 2048 x 2048 weights at two densities,
     beside PyTorch's. Results are checked to be equal; then all are timed in alternating rounds.
     """
-    if words:
-        raise _unknown(words)
+    if context.args:
+        raise _unknown(context.args)
     count = kernels.thread_count(threads)
     end = time.perf_counter() + seconds
     found: Results = {}
