@@ -17,7 +17,10 @@ from espalier.cuda import parse_device
 from espalier.timing.interleave import ROUNDS
 
 app = typer.Typer(
-    cls=Commands, no_args_is_help=True, help="The papers' tables on this machine, beside its peers."
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    help="The papers' tables on this machine, beside its peers.",
 )
 
 Rounds = Annotated[int, typer.Option(min=1, help="Timed rounds of each candidate.")]

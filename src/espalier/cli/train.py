@@ -19,7 +19,6 @@ from espalier.cli.options import (
     Parts,
     Patience,
     Ranks,
-    Threads,
     Transport,
 )
 from espalier.cli.ranks import Grid, started_by_mpi
@@ -86,7 +85,9 @@ def train(
             help="Weight of the dense network's answers against the labels; 0.5 by default."
         ),
     ] = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use; by default PyTorch's.")
+    ] = None,
     time: Annotated[
         Literal["measured", "macs"] | None,
         typer.Option(help="Where predicted times come from; measured by default."),

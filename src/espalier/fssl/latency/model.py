@@ -35,7 +35,7 @@ from espalier.progress import Progress
 from espalier.timing.processor import processor_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimeModel(NetworkTime):
     """Predicts the seconds of each layer and of the whole network; ``print`` it for its errors.
 
@@ -99,7 +99,7 @@ class TimeModel(NetworkTime):
                 seconds = time_layers(groups, batch, count, planned, known, progress)
                 overhead = network_overhead(groups, batch, count, example_input, known)
             layers = measured_layers(planned, seconds, batch)
-            return cls(sizes, layers, overhead, batch, count, this_machine())
+            return cls(sizes, layers, overhead, batch=batch, threads=count, machine=this_machine())
 
         model = measured()
         if not model.is_consistent(groups.full_nonzeros):
@@ -121,8 +121,8 @@ class TimeModel(NetworkTime):
         """
         _check_groups(groups)
         batch = _batch(batch)
-        layers = nominal_layers(groups.layers, batch)
-        return cls(tuple(groups.full_widths), layers, None, batch, 1, NOT_MEASURED)
+        sizes, layers = tuple(groups.full_widths), nominal_layers(groups.layers, batch)
+        return cls(sizes, layers, None, batch=batch, threads=1, machine=NOT_MEASURED)
 
     @property
     def measured(self) -> bool:
@@ -181,7 +181,8 @@ class TimeModel(NetworkTime):
             InputError: the text is damaged, of another format, or of another machine.
         """
         time, machine, batch, threads = times_from_json(text)
-        model = cls(time.sizes, time.layers, time.overhead, batch, threads, machine)
+        parts = time.sizes, time.layers, time.overhead
+        model = cls(*parts, batch=batch, threads=threads, machine=machine)
         if model.measured and model.machine != this_machine() and not elsewhere:
             raise InputError(
                 f"these times are of another machine ({model.machine}), this one is "

@@ -51,6 +51,15 @@ class ZeroSkipLayer(nn.Module):
         raise NotImplementedError
 
     @property
+    def choices(self) -> LayerTuner:
+        """Another name of `tuner`."""
+        return self.tuner
+
+    def adopt(self, rule: str = MEASURED) -> None:
+        """Another name of `reset_tuner`."""
+        self.reset_tuner(rule)
+
+    @property
     def passes(self) -> str:
         """How each pass is chosen: ``"measured"``, or ``"zeroskip"`` or ``"dense"`` by force."""
         return self.tuner.rule
