@@ -17,8 +17,8 @@ from espalier.training.run import train
 from espalier.training.run_directory import RunDirectory
 from espalier.training.settings import Settings, Target
 
-Folder = RunDirectory  # the name that it had before
-Network = NetworkSize  # likewise
+# Other names of the two.
+Folder, Network = RunDirectory, NetworkSize
 
 __all__ = [
     "BATCH",

@@ -20,7 +20,7 @@ from espalier.fssl.compaction.report import (
     attach,
     bytes_of,
     find_report,
-    measure,
+    size_of,
 )
 from espalier.fssl.compaction.resize import (
     Select,
@@ -133,7 +133,7 @@ def _shrink_layer(
         selects: whether its inputs are those of the model, of which `Select` takes some.
     """
     module: Any = small.get_submodule(use.name)
-    before = measure(module)
+    before = size_of(module)
     rows, columns = reduction.rows(use), reduction.columns(use)
     changed = rows is not None or columns is not None or use.name in reduction.folded
     kept = None if columns is None else np.repeat(columns, use.repeat * kernel_area(module))
@@ -149,7 +149,7 @@ def _shrink_layer(
         new = linear(module, layer)
     elif changed:
         resize_layer(module, layer)
-    after = measure(new)
+    after = size_of(new)
     if columns is not None and selects:
         new = nn.Sequential(Select(torch.from_numpy(np.flatnonzero(columns)), use.in_width), new)
         after = after._replace(bytes=bytes_of(new))

@@ -214,4 +214,12 @@ class Groups:
         return "\n".join(lines)
 
 
+def check_groups(groups: Any) -> None:
+    """Raise InputError where something else was given as the groups of a model."""
+    if not isinstance(groups, Groups):
+        raise InputError(
+            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
+        )
+
+
 _NOUNS = {HIDDEN: "units", INPUT: "inputs"}

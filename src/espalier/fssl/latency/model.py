@@ -6,12 +6,11 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from espalier.errors import InputError
-from espalier.fssl.groups.groups import Groups, LayerUse
+from espalier.fssl.groups.groups import Groups, LayerUse, check_groups
 from espalier.fssl.latency.measure import (
     cache,
     network_overhead,
@@ -87,7 +86,7 @@ class TimeModel(NetworkTime):
         Source: the latency tables of NetAdapt (Yang et al., ECCV 2018) and HALP (Shen et al.,
         NeurIPS 2022), and the roofline of MorphNet (Gordon et al., CVPR 2018).
         """
-        _check_groups(groups)
+        check_groups(groups)
         batch = _batch(batch)
         count = thread_count(threads)
         known = cache(folder)
@@ -119,14 +118,14 @@ class TimeModel(NetworkTime):
         >>> time.seconds([4, 3]) / time.seconds([2, 3])
         1.5
         """
-        _check_groups(groups)
+        check_groups(groups)
         batch = _batch(batch)
         sizes, layers = tuple(groups.full_widths), nominal_layers(groups.layers, batch)
         return cls(sizes, layers, None, batch=batch, threads=1, machine=NOT_MEASURED)
 
     @property
     def measured(self) -> bool:
-        """Whether seconds are seconds."""
+        """Whether the seconds were measured, and do not stand for multiply-adds."""
         return self.machine != NOT_MEASURED
 
     def layer_seconds(
@@ -224,13 +223,6 @@ NOT_MEASURED = "no machine, multiply-adds in place of time"
 def this_machine() -> str:
     """The processor and the instruction set in force."""
     return f"{processor_name()}, {instruction_set()}"
-
-
-def _check_groups(groups: Any) -> None:
-    if not isinstance(groups, Groups):
-        raise InputError(
-            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
-        )
 
 
 def _batch(batch: int) -> int:

@@ -22,10 +22,10 @@ Masks = list[tuple[Tensor, Tensor]]
 
 
 class Budget:
-    """Takes a network to a target; subclasses know what goes.
+    """Shrinks a network to a target; subclasses choose what goes.
 
     Arguments:
-        measure, target: what is to become small, and the part of it to end with.
+        measure, target: what is to shrink, such as the time, and the part of it to end with.
 
     Attributes:
         widths, nonzeros: units of each family and non-zeros of each layer, at the last check.
@@ -56,7 +56,7 @@ class Budget:
         raise NotImplementedError
 
     def masks(self) -> Masks:
-        """Where what is 0 now stays 0."""
+        """Parameters with the masks that keep at 0 what is 0 now."""
         raise NotImplementedError
 
     def tighten(self, done: float, lr: float) -> None:

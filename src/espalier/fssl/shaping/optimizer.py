@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError, TrainingError
-from espalier.fssl.groups.groups import Groups
+from espalier.fssl.groups.groups import Groups, check_groups
 from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.importance import CRITERIA, family_prices
 from espalier.fssl.shaping.proximal import ProximalStep
@@ -105,7 +105,9 @@ class FSSLOptimizer(Optimizer):
         every: int = 20,
         min_width: int = 2,
     ) -> None:
-        _check_parts(base, groups)
+        if not isinstance(base, Optimizer):
+            raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
+        check_groups(groups)
         for name, count, least in (
             ("steps", steps, LEAST_STEPS),
             ("every", every, 1),
@@ -253,15 +255,6 @@ class FSSLOptimizer(Optimizer):
                     f"weights of {layer.name} are not finite after step {self._step} of "
                     f"{self.steps}; go back to an earlier state and lower the learning rate"
                 )
-
-
-def _check_parts(base: Any, groups: Any) -> None:
-    if not isinstance(base, Optimizer):
-        raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
-    if not isinstance(groups, Groups):
-        raise InputError(
-            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
-        )
 
 
 def _is_number(value: Any) -> bool:

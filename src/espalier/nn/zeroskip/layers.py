@@ -47,7 +47,7 @@ class ZeroSkipLayer(nn.Module):
 
     @staticmethod
     def op_of(layer: Any) -> LayerOp | None:
-        """What the kernels compute for a layer, torch's or ours, if they can."""
+        """The operation of a layer, torch's or one of these; None where no kernel has it."""
         raise NotImplementedError
 
     @property
@@ -107,8 +107,8 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
     @staticmethod
     def op_of(layer: nn.Conv2d) -> Convolution | None:
         stride = _pair(layer.stride, least=1)
-        plain = layer.groups == 1 and layer.padding_mode == "zeros"
-        if not plain or stride is None or _pair(layer.dilation, least=1) != (1, 1):
+        supported = layer.groups == 1 and layer.padding_mode == "zeros"
+        if not supported or stride is None or _pair(layer.dilation, least=1) != (1, 1):
             return None
         if isinstance(layer.padding, str):
             return _named_padding(layer.padding, stride, layer.kernel_size)
