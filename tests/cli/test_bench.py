@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from espalier.cli import bench
-from espalier.cli.gains import inference, training
-from espalier.cli.gains.workload import Workload, difference
+from espalier.cli.workloads import inference, training
+from espalier.cli.workloads.workload import Workload, difference
 from espalier.errors import EspalierError, MissingExtraError
 
 

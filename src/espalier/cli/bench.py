@@ -14,10 +14,10 @@ import typer
 from espalier import kernels
 from espalier.cli import format
 from espalier.cli.console import print_json, print_rows, print_text, progress
-from espalier.cli.gains import inference
-from espalier.cli.gains.workload import OURS, Gain, Workload
 from espalier.cli.info import describe_machine
 from espalier.cli.options import Json, Threads
+from espalier.cli.workloads import inference
+from espalier.cli.workloads.workload import OURS, Gain, Workload
 from espalier.errors import InputError, MissingExtraError
 
 SCHEMA = 1  # of the JSON
@@ -98,7 +98,7 @@ def workloads(threads: int) -> dict[str, Callable[[], Workload]]:
 
 def _training() -> Any:
     try:
-        from espalier.cli.gains import training
+        from espalier.cli.workloads import training
     except ImportError:
         raise MissingExtraError("torch", "train", "training") from None
     return training

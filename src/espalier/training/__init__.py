@@ -1,4 +1,4 @@
-"""Train a network, make it sparse, compact it: `train` is the whole way."""
+"""Train a network, make it sparse, compact it: `train` does all of it."""
 
 from espalier.errors import MissingExtraError
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from espalier.fssl.groups.groups import SPARSE, Groups
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import Strength, scheduled
-from espalier.fssl.shaping.targets import Measure
+from espalier.fssl.shaping.targets import RelativeSize
 
 # Parameters, and 1 where they may still change.
 Masks = list[tuple[Tensor, Tensor]]
@@ -35,7 +35,7 @@ class Budget:
     sparse = False  # whether single weights of dense layers count
 
     def __init__(
-        self, groups: Groups, measure: Measure, target: float, proximal: ProximalStep
+        self, groups: Groups, measure: RelativeSize, target: float, proximal: ProximalStep
     ) -> None:
         self._groups, self._measure, self._target = groups, measure, target
         self._proximal = proximal

@@ -16,7 +16,7 @@ from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.importance import CRITERIA, family_prices
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import WARM_UP
-from espalier.fssl.shaping.targets import Times, time_left, units_left, weights_left
+from espalier.fssl.shaping.targets import Times, relative_nonzeros, relative_time, relative_units
 from espalier.fssl.shaping.unit_budget import UnitBudget, whole_families
 from espalier.fssl.shaping.weight_budget import WeightBudget, prunable_weights
 
@@ -292,10 +292,12 @@ def _budget(
     proximal = ProximalStep(base, groups, counts)
     if name == "zeros":
         weights = prunable_weights(groups, learnt(base), value)
-        return WeightBudget(groups, weights_left(groups), 1.0 - value, proximal, weights)
+        return WeightBudget(groups, relative_nonzeros(groups), 1.0 - value, proximal, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
-    measure = units_left(groups) if name == "units" or time is None else time_left(groups, time)
+    measure = (
+        relative_units(groups) if name == "units" or time is None else relative_time(groups, time)
+    )
     return UnitBudget(
         groups,
         measure,

@@ -19,7 +19,7 @@ from espalier.fssl.shaping.importance import (
     ranks,
 )
 from espalier.fssl.shaping.proximal import ProximalStep
-from espalier.fssl.shaping.targets import Measure
+from espalier.fssl.shaping.targets import RelativeSize
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
 
@@ -37,7 +37,7 @@ class UnitBudget(Budget):
     def __init__(
         self,
         groups: Groups,
-        measure: Measure,
+        measure: RelativeSize,
         target: float,
         proximal: ProximalStep,
         *,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.proximal import ProximalStep
-from espalier.fssl.shaping.targets import Measure
+from espalier.fssl.shaping.targets import RelativeSize
 
 _ROUNDING = 1e-6  # of a whole number of weights
 
@@ -29,7 +29,7 @@ class WeightBudget(Budget):
     def __init__(
         self,
         groups: Groups,
-        measure: Measure,
+        measure: RelativeSize,
         target: float,
         proximal: ProximalStep,
         weights: Sequence[nn.Parameter],

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from espalier.cli.gains.inference import torch_csr
-from espalier.cli.gains.workload import PAYS, Work, Workload
+from espalier.cli.workloads.inference import torch_csr
+from espalier.cli.workloads.workload import PAYS, Work, Workload
 from espalier.nn import SparseLinear, accelerate
 from espalier.nn.networks import vgg_small
 from espalier.nn.networks.resnet import BasicBlock

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.cli.gains.workload import PAYS, Workload
+from espalier.cli.workloads.workload import PAYS, Workload
 from espalier.generate import challenge_images, radixnet, random_network
 from espalier.inference import Plan, compile
 from espalier.network import Network
