@@ -73,7 +73,7 @@ def challenge(
         digits = esp.challenge_images(NEURONS, samples, seed=0, progress=update)
 
     say("Computing every connection of every layer for every digit ...")
-    plain = _espalier(net, digits, shortcuts=False)
+    full = _espalier(net, digits, shortcuts=False)
     say(
         "Again with the shortcuts espalier can prove for this network: equal neurons merged, dead "
         "and equal rows computed once, work stopped at a fixed point ..."
@@ -87,11 +87,11 @@ def challenge(
 
     among_few = quick.categories[quick.categories < few]
     passed = (
-        compare(quick.categories, plain.categories, samples).passed
+        compare(quick.categories, full.categories, samples).passed
         and compare(among_few, peer.categories, few).passed
     )
     if as_json:
-        runs = {"all_shortcuts": quick, "no_shortcuts": plain, "scipy": peer}
+        runs = {"all_shortcuts": quick, "no_shortcuts": full, "scipy": peer}
         print_json(
             {
                 "connections": net.connections,
@@ -102,7 +102,7 @@ def challenge(
             }
         )
     else:
-        _print_table(net, plain, quick, peer, passed)
+        _print_table(net, full, quick, peer, passed)
     if not passed:
         raise typer.Exit(FAILED)
 
@@ -127,7 +127,7 @@ def _scipy(net: esp.Network, digits: Any) -> Run:
     return Run(digits.shape[0], np.flatnonzero(batch.any(axis=0)), 0.0, running)
 
 
-def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bool) -> None:
+def _print_table(net: esp.Network, full: Run, quick: Run, peer: Run, passed: bool) -> None:
     print_facts(
         "the Graph Challenge on this machine",
         {
@@ -136,7 +136,7 @@ def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bo
             "categories": format.count(len(quick.categories)),
             "compile": format.seconds(quick.compiling),
             "run, all shortcuts": _row(quick),
-            "run, no shortcuts": _row(plain),
+            "run, no shortcuts": _row(full),
             f"scipy, {format.count(peer.samples)} digits": _row(peer),
             "nominal rate": format.quantity(quick.result.rate, "connections/s"),
         },

@@ -70,7 +70,7 @@ class Results:
     as_json: bool
 
     @classmethod
-    def plan(
+    def prepare(
         cls, truth: Path | None, categories: Path | None, activations: Path | None, as_json: bool
     ) -> Results:
         """Check the targets before anything takes time, and read the expected categories."""

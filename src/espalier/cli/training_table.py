@@ -34,7 +34,7 @@ def print_result(result: TrainingResult) -> None:
     facts = {} if result.path is None else {"model": str(result.path)}
     if warning := result.warning():
         facts["warning"] = warning
-    print_facts("the end", facts, verdict=verdict)
+    print_facts("outcome", facts, verdict=verdict)
 
 
 def print_networks(title: str, before: NetworkSize, after: NetworkSize, *, time: str) -> None:

@@ -90,20 +90,20 @@ class TimeModel(NetworkTime):
         batch = _batch(batch)
         count = thread_count(threads)
         known = cache(folder)
-        planned = tasks(groups, batch, count, _backends(backends))
+        to_measure = tasks(groups, batch, count, _backends(backends))
         sizes = tuple(groups.full_widths)
 
         def measured() -> TimeModel:
             with torch_threads(count):
-                seconds = time_layers(groups, batch, count, planned, known, progress)
+                seconds = time_layers(groups, batch, count, to_measure, known, progress)
                 overhead = network_overhead(groups, batch, count, example_input, known)
-            layers = measured_layers(planned, seconds, batch)
+            layers = measured_layers(to_measure, seconds, batch)
             return cls(sizes, layers, overhead, batch=batch, threads=count, machine=this_machine())
 
         model = measured()
         if not model.is_consistent(groups.full_nonzeros):
             overhead = overhead_key(groups, batch, count, example_input)
-            known.forget([overhead, *(task.key for task in planned)])
+            known.forget([overhead, *(task.key for task in to_measure)])
             model = measured()
         return model
 

@@ -82,7 +82,11 @@ def _dispatch(
 ) -> LayerDispatch | None:
     """How the layer runs this call; None where PyTorch's operators do, also if it is gone."""
     tuner = LayerTuner.of(handle)
-    if tuner is None or not is_supported(x, weight, bias, dy) or not op.fits(x, weight, bias):
+    if (
+        tuner is None
+        or not is_supported(x, weight, bias, dy)
+        or not op.supports_shapes(x, weight, bias)
+    ):
         return None
     threads = torch.get_num_threads()
     entry = tuner.entry(op, x.shape, weight.shape, threads)
