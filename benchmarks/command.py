@@ -26,6 +26,8 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="The papers' tables on this machine, beside its peers.",
 )
 
@@ -36,6 +38,9 @@ Sections = Annotated[
 ]
 Quick = Annotated[bool, typer.Option("--quick", help="Small and few: a minute or two.")]
 Output = Annotated[
+    Path | None, typer.Option(help="Folder for the report in Markdown and JSON, and for plots.")
+]
+OutputAndRuns = Annotated[
     Path | None,
     typer.Option(
         help="Folder for the report in Markdown and JSON, for plots and single trainings; with the "
@@ -181,7 +186,7 @@ def sparsetrain(
 
 @_command(FsslSettings)
 def fssl(
-    given: Given, section: Sections = None, quick: Quick = False, output: Output = None
+    given: Given, section: Sections = None, quick: Quick = False, output: OutputAndRuns = None
 ) -> Report:
     """Structured sparsity beside every baseline, on this machine.
 

@@ -55,7 +55,7 @@ class Settings:
     network_file: Annotated[
         str | None, Option(metavar="PATH", help="Measure this network on file in their place.")
     ] = None
-    samples: Annotated[int, Option(min=1, help="Inputs to run; the challenge has 60000.")] = INPUTS
+    samples: Annotated[int, Option(min=1, help="Inputs to run; by default all, or 60000.")] = INPUTS
     images: str | None = None
     inputs_file: str | None = None
     truth: Annotated[

@@ -204,7 +204,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the directory for the block; a kill gives it free.
+        """Keep other trainings out of the directory for the block; a killed process frees it.
 
         Raises:
             FileError: another process trains in it.

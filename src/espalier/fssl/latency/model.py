@@ -6,12 +6,11 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from espalier.errors import InputError
-from espalier.fssl.groups.groups import Groups, LayerUse
+from espalier.fssl.groups.groups import Groups, LayerUse, check_groups
 from espalier.fssl.latency.measure import (
     cache,
     network_overhead,
@@ -87,24 +86,24 @@ class TimeModel(NetworkTime):
         Source: the latency tables of NetAdapt (Yang et al., ECCV 2018) and HALP (Shen et al.,
         NeurIPS 2022), and the roofline of MorphNet (Gordon et al., CVPR 2018).
         """
-        _check_groups(groups)
+        check_groups(groups)
         batch = _batch(batch)
         count = thread_count(threads)
         known = cache(folder)
-        planned = tasks(groups, batch, count, _backends(backends))
+        to_measure = tasks(groups, batch, count, _backends(backends))
         sizes = tuple(groups.full_widths)
 
         def measured() -> TimeModel:
             with torch_threads(count):
-                seconds = time_layers(groups, batch, count, planned, known, progress)
+                seconds = time_layers(groups, batch, count, to_measure, known, progress)
                 overhead = network_overhead(groups, batch, count, example_input, known)
-            layers = measured_layers(planned, seconds, batch)
+            layers = measured_layers(to_measure, seconds, batch)
             return cls(sizes, layers, overhead, batch=batch, threads=count, machine=this_machine())
 
         model = measured()
         if not model.is_consistent(groups.full_nonzeros):
             overhead = overhead_key(groups, batch, count, example_input)
-            known.forget([overhead, *(task.key for task in planned)])
+            known.forget([overhead, *(task.key for task in to_measure)])
             model = measured()
         return model
 
@@ -119,14 +118,14 @@ class TimeModel(NetworkTime):
         >>> time.seconds([4, 3]) / time.seconds([2, 3])
         1.5
         """
-        _check_groups(groups)
+        check_groups(groups)
         batch = _batch(batch)
         sizes, layers = tuple(groups.full_widths), nominal_layers(groups.layers, batch)
         return cls(sizes, layers, None, batch=batch, threads=1, machine=NOT_MEASURED)
 
     @property
     def measured(self) -> bool:
-        """Whether seconds are seconds."""
+        """Whether the seconds were measured, and do not stand for multiply-adds."""
         return self.machine != NOT_MEASURED
 
     def layer_seconds(
@@ -224,13 +223,6 @@ NOT_MEASURED = "no machine, multiply-adds in place of time"
 def this_machine() -> str:
     """The processor and the instruction set in force."""
     return f"{processor_name()}, {instruction_set()}"
-
-
-def _check_groups(groups: Any) -> None:
-    if not isinstance(groups, Groups):
-        raise InputError(
-            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
-        )
 
 
 def _batch(batch: int) -> int:

@@ -1,4 +1,4 @@
-"""What is timed: the points for the curves, those that no curve may see, and layers at them."""
+"""The points at which layers are timed, and layers of those widths to time."""
 
 from __future__ import annotations
 

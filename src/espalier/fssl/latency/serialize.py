@@ -68,7 +68,7 @@ def _layer_to_json(known: LayerTime) -> dict[str, Any]:
 
 
 def _layer_from_json(plain: Any) -> LayerTime:
-    """The opposite; anything else raises ValueError, KeyError or TypeError."""
+    """Read back what `_layer_to_json` gave; else raise ValueError, KeyError or TypeError."""
     layer = LayerUse(**{name: _unlisted(value) for name, value in plain["layer"].items()})
     fits = {
         str(backend): Fit(_curve_from_json(fit["curve"]), _seconds(fit["errors"]))

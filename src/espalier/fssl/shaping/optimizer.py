@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError, TrainingError
-from espalier.fssl.groups.groups import Groups
+from espalier.fssl.groups.groups import Groups, check_groups
 from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.importance import CRITERIA, family_prices
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import WARM_UP
-from espalier.fssl.shaping.targets import Times, time_left, units_left, weights_left
+from espalier.fssl.shaping.targets import Times, relative_nonzeros, relative_time, relative_units
 from espalier.fssl.shaping.unit_budget import UnitBudget, whole_families
 from espalier.fssl.shaping.weight_budget import WeightBudget, prunable_weights
 
@@ -28,7 +28,7 @@ BUDGET_AT = 0.9  # part of the steps after which the target must hold
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the shaping of a network stands.
+    """How far the shaping of a network is.
 
     Attributes:
         step, steps: done, and of the whole phase.
@@ -105,7 +105,9 @@ class FSSLOptimizer(Optimizer):
         every: int = 20,
         min_width: int = 2,
     ) -> None:
-        _check_parts(base, groups)
+        if not isinstance(base, Optimizer):
+            raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
+        check_groups(groups)
         for name, count, least in (
             ("steps", steps, LEAST_STEPS),
             ("every", every, 1),
@@ -189,7 +191,7 @@ class FSSLOptimizer(Optimizer):
         return loss
 
     def progress(self) -> Progress:
-        """Where the shaping stood at its last check."""
+        """How far the shaping was at its last check."""
         budget, time = self._budget, self.time
         counted = budget.counted(budget.widths)
         return Progress(
@@ -246,22 +248,13 @@ class FSSLOptimizer(Optimizer):
         self._lr = 0.0
 
     def _check_numbers(self) -> None:
-        """Refuse to choose among weights that are no numbers: any choice would look fine."""
+        """Refuse to choose among weights that are not finite: any choice would seem to succeed."""
         for layer in self.groups.layers:
             if not self.groups.weight(layer).isfinite().all():
                 raise TrainingError(
                     f"weights of {layer.name} are not finite after step {self._step} of "
                     f"{self.steps}; go back to an earlier state and lower the learning rate"
                 )
-
-
-def _check_parts(base: Any, groups: Any) -> None:
-    if not isinstance(base, Optimizer):
-        raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
-    if not isinstance(groups, Groups):
-        raise InputError(
-            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
-        )
 
 
 def _is_number(value: Any) -> bool:
@@ -299,10 +292,12 @@ def _budget(
     proximal = ProximalStep(base, groups, counts)
     if name == "zeros":
         weights = prunable_weights(groups, learnt(base), value)
-        return WeightBudget(groups, weights_left(groups), 1.0 - value, proximal, weights)
+        return WeightBudget(groups, relative_nonzeros(groups), 1.0 - value, proximal, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
-    measure = units_left(groups) if name == "units" or time is None else time_left(groups, time)
+    measure = (
+        relative_units(groups) if name == "units" or time is None else relative_time(groups, time)
+    )
     return UnitBudget(
         groups,
         measure,

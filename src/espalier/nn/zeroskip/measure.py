@@ -3,7 +3,7 @@
 A layer asks for the curves of its shape when it first sees it. They are measured once on random
 data, in some milliseconds a variant, and kept in ``$XDG_CACHE_HOME/espalier`` for each processor,
 instruction set and version. Variants are chosen from the curves alone and never from live timing,
-so two runs with the same cache give the same bits. What a restless machine measured is not kept.
+so two runs with the same cache give the same bits. Times of an unsteady machine are not kept.
 """
 
 from __future__ import annotations

@@ -39,26 +39,26 @@ class RigLTrainer(PhaseTrainer):
         self._updater = RigL(sparse, self.optimizer, steps=steps, every=every)
 
     def update(self) -> None:
-        """One step, and now and then other connections."""
+        """One step; every few steps the updater changes the connections."""
         super().update()
         self._updater.step()
 
     def footprint(self) -> Footprint:
-        """By groups of the connections as they are now."""
+        """The footprint of the connections as they are now."""
         self.groups = self.context.groups(self.model)
         return super().footprint()
 
     def compact(self) -> nn.Module:
-        """By way of the dense network, whose times are known layer by layer."""
+        """Compact the dense network of the same weights: the time model knows its layers."""
         dense = _dense(self.model, self.context)
         return fssl.compact(dense, self.context.groups(dense), time=self.context.time)
 
     def state_dict(self) -> dict[str, Any]:
-        """The updater's count too; patterns are buffers of the model."""
+        """The state of the training, and the updater's; patterns are buffers of the model."""
         return {**super().state_dict(), "updater": self._updater.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The updater's count too."""
+        """Continue where `state_dict` was taken."""
         super().load_state_dict(state)
         self._updater.load_state_dict(state["updater"])
 
