@@ -127,19 +127,15 @@ def _times(comparison: Comparison, name: str, same_rules: str | None) -> Record:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Peers on the challenge networks",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("time", lambda r: text.spread(r["seconds"])),
-                Column("rounds", text.measured),
-                Column("over all shortcuts", lambda r: text.ratios(r["over_all_shortcuts"])),
-                Column("over same rules", lambda r: text.ratios(r["over_same_rules"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Peers on the challenge networks",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("time", lambda r: text.spread(r["seconds"])),
+        Column("rounds", text.measured),
+        Column("over all shortcuts", lambda r: text.ratios(r["over_all_shortcuts"])),
+        Column("over same rules", lambda r: text.ratios(r["over_same_rules"])),
+    ),
 )

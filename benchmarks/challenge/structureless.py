@@ -113,15 +113,13 @@ def measure_on_gpu(settings: Settings, size: Size, watch: Watch) -> list[Record]
             "network": name,
             "name": who,
             "gpu": device.name,
-            "samples": settings.batch,
-            "measured_samples": settings.batch,
             "multiply_adds": work,
             "multiply_adds_per_second": work / times[who].layers.median,
             "bandwidth": bandwidth,
             "share_of_bandwidth": least / times[who].layers.median / bandwidth,
             "over_ours": times[who].layers.over(times[OURS].layers).to_dict(),
         }
-        | times[who].to_record()
+        | times[who].to_record(settings.batch)
         for who in runs
     ]
 
@@ -190,39 +188,31 @@ def _figures(comparison: Comparison, name: str, multiply_adds: int) -> Record:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Networks without structure",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("time", lambda r: text.spread(r["seconds"])),
-                Column("rounds", text.measured),
-                Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
-                Column("share of ceiling", lambda r: text.shares(r["share_of_peak"])),
-                Column("over espalier", lambda r: text.ratios(r["over_ours"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Networks without structure",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("time", lambda r: text.spread(r["seconds"])),
+        Column("rounds", text.measured),
+        Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
+        Column("share of ceiling", lambda r: text.shares(r["share_of_peak"])),
+        Column("over espalier", lambda r: text.ratios(r["over_ours"])),
+    ),
 )
 GPU_SECTION = Section(
     NAME,
-    (
-        Table(
-            "Networks without structure on a GPU",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("layers", lambda r: text.spread(r["seconds"])),
-                Column("host to host", lambda r: text.spread(r["whole_seconds"])),
-                Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
-                Column("share of bandwidth", lambda r: f"{r['share_of_bandwidth']:.0%}"),
-                Column("over espalier", lambda r: text.ratios(r["over_ours"])),
-            ),
-        ),
-    ),
     gpu_jobs,
     gpu_notes,
+    Table(
+        "Networks without structure on a GPU",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("layers", lambda r: text.spread(r["seconds"])),
+        Column("host to host", lambda r: text.spread(r["whole_seconds"])),
+        Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
+        Column("share of bandwidth", lambda r: f"{r['share_of_bandwidth']:.0%}"),
+        Column("over espalier", lambda r: text.ratios(r["over_ours"])),
+    ),
 )

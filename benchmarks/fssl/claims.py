@@ -66,17 +66,13 @@ def _verdict(record: Record) -> str:
 
 SECTION: Section[Settings] = Section(
     NAME,
-    (
-        Table(
-            "What must be reached",
-            (
-                Column("claim", lambda r: str(r["claim"])),
-                Column("aimed", lambda r: str(r["aimed"])),
-                Column("found", lambda r: str(r["found"])),
-                Column("holds", _verdict),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "What must be reached",
+        Column("claim", lambda r: str(r["claim"])),
+        Column("aimed", lambda r: str(r["aimed"])),
+        Column("found", lambda r: str(r["found"])),
+        Column("holds", _verdict),
+    ),
 )

@@ -142,29 +142,23 @@ CASE = (
 )
 SECTION: Section[Settings] = Section(
     NAME,
-    (
-        Table(
-            "A training step of one layer, forward and backward",
-            (
-                *CASE,
-                Column("density", lambda r: f"{r['density']:.0%}"),
-                *map(_seconds, (ROWS, TRAVELLING, *PEERS)),
-                Column("best peer", lambda r: str(r["best_peer"])),
-                *map(_speedup, (ROWS, TRAVELLING)),
-            ),
-        ),
-        Table(
-            "Density below which a sparse layer is faster than a dense one",
-            (
-                *CASE,
-                Column(
-                    "break-even",
-                    lambda r: text.NOTHING if r["break_even"] is None else f"{r['break_even']:.0%}",
-                ),
-            ),
-            break_evens,
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "A training step of one layer, forward and backward",
+        *CASE,
+        Column("density", lambda r: f"{r['density']:.0%}"),
+        *map(_seconds, (ROWS, TRAVELLING, *PEERS)),
+        Column("best peer", lambda r: str(r["best_peer"])),
+        *map(_speedup, (ROWS, TRAVELLING)),
+    ),
+    Table(
+        "Density below which a sparse layer is faster than a dense one",
+        *CASE,
+        Column(
+            "break-even",
+            lambda r: text.NOTHING if r["break_even"] is None else f"{r['break_even']:.0%}",
+        ),
+        select=break_evens,
+    ),
 )

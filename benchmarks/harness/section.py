@@ -51,7 +51,6 @@ class Column:
     text: Callable[[Record], str]
 
 
-@dataclass(frozen=True)
 class Table:
     """One view of a section's records.
 
@@ -59,38 +58,41 @@ class Table:
         select: makes the records to show of those that were measured; all of them by default.
     """
 
-    title: str
-    columns: tuple[Column, ...]
-    select: Callable[[Sequence[Record]], Sequence[Record]] = lambda records: records
-
-    @property
-    def header(self) -> list[str]:
-        """Headers of all columns."""
-        return [column.header for column in self.columns]
+    def __init__(
+        self,
+        title: str,
+        *columns: Column,
+        select: Callable[[Sequence[Record]], Sequence[Record]] = lambda records: records,
+    ) -> None:
+        self.title, self._columns, self._select = title, columns, select
+        self.header = [column.header for column in columns]
 
     def rows(self, records: Sequence[Record]) -> list[list[str]]:
         """The cells of every record that was measured."""
         measured = [record for record in records if "skipped" not in record]
         return [
-            [column.text(record) for column in self.columns] for record in self.select(measured)
+            [column.text(record) for column in self._columns] for record in self._select(measured)
         ]
 
 
-@dataclass(frozen=True)
 class Section(Generic[SettingsT]):
     """One question, how to measure it, and how to read the answer.
 
     Arguments:
         name: what the command line calls it.
-        tables: views of the records.
         jobs: the measurements these settings ask for.
         notes: how it was measured and what follows, one sentence or two each.
+        tables: views of the records.
     """
 
-    name: str
-    tables: tuple[Table, ...]
-    jobs: Callable[[SettingsT], list[Job]]
-    notes: Callable[[SettingsT, list[Record]], list[str]]
+    def __init__(
+        self,
+        name: str,
+        jobs: Callable[[SettingsT], list[Job]],
+        notes: Callable[[SettingsT, list[Record]], list[str]],
+        *tables: Table,
+    ) -> None:
+        self.name, self.jobs, self.notes, self.tables = name, jobs, notes, tables
 
 
 def skipped(network: str, name: str, reason: object) -> Record:

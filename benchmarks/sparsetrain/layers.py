@@ -216,34 +216,34 @@ def _break_even(record: Record) -> str:
 LAYER = (Column("layer", lambda r: str(r["layer"])), Column("pass", _pass))
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Speed-up over dense by kind of layer: median (lowest to highest layer)",
-            (
-                Column("kind", lambda r: str(r["kind"])),
-                Column("pass", lambda r: str(r["pass"])),
-                Column("layers", lambda r: text.count(r["count"])),
-                *map(_range, ZEROS),
-            ),
-            summary,
-        ),
-        Table(
-            "Speed-up over dense of every layer",
-            (*LAYER, *map(_speedup, ZEROS), Column("break-even", _break_even)),
-        ),
-        Table("The same with the faster kernel chosen", (*LAYER, *map(_chosen, ZEROS))),
-        Table(
-            "The dense kernel beside the ceilings",
-            (
-                *LAYER,
-                Column("images", lambda r: text.count(r["images"])),
-                Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
-                Column("GMAC/s", lambda r: text.digits(r["dense_rate"] / 1e9)),
-                Column("ceiling", lambda r: text.digits(r["ceiling"] / 1e9)),
-                Column("bytes allow", lambda r: text.ratio(r["bytes_allow"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Speed-up over dense by kind of layer: median (lowest to highest layer)",
+        Column("kind", lambda r: str(r["kind"])),
+        Column("pass", lambda r: str(r["pass"])),
+        Column("layers", lambda r: text.count(r["count"])),
+        *map(_range, ZEROS),
+        select=summary,
+    ),
+    Table(
+        "Speed-up over dense of every layer",
+        *LAYER,
+        *map(_speedup, ZEROS),
+        Column("break-even", _break_even),
+    ),
+    Table(
+        "The same with the faster kernel chosen",
+        *LAYER,
+        *map(_chosen, ZEROS),
+    ),
+    Table(
+        "The dense kernel beside the ceilings",
+        *LAYER,
+        Column("images", lambda r: text.count(r["images"])),
+        Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
+        Column("GMAC/s", lambda r: text.digits(r["dense_rate"] / 1e9)),
+        Column("ceiling", lambda r: text.digits(r["ceiling"] / 1e9)),
+        Column("bytes allow", lambda r: text.ratio(r["bytes_allow"])),
+    ),
 )

@@ -186,21 +186,17 @@ def _as_rows(tensor: torch.Tensor) -> Array:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Real zeros of a network in training: speed-up over dense",
-            (
-                Column("layer", lambda r: str(r["shape"])),
-                Column("pass", lambda r: f"{r['pass']}, {r['variant']}"),
-                Column("zeros", lambda r: f"{r['zeros']:.0%}"),
-                Column("clusters", lambda r: text.digits(r["clustering"])),
-                Column("dead", lambda r: f"{r['dead_channels']:.0%}"),
-                Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
-                Column("real", lambda r: text.ratio(r[REAL]["speedup"]["median"])),
-                Column("random", lambda r: text.ratio(r[RANDOM]["speedup"]["median"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Real zeros of a network in training: speed-up over dense",
+        Column("layer", lambda r: str(r["shape"])),
+        Column("pass", lambda r: f"{r['pass']}, {r['variant']}"),
+        Column("zeros", lambda r: f"{r['zeros']:.0%}"),
+        Column("clusters", lambda r: text.digits(r["clustering"])),
+        Column("dead", lambda r: f"{r['dead_channels']:.0%}"),
+        Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
+        Column("real", lambda r: text.ratio(r[REAL]["speedup"]["median"])),
+        Column("random", lambda r: text.ratio(r[RANDOM]["speedup"]["median"])),
+    ),
 )

@@ -130,22 +130,18 @@ def _memory(who: str) -> Column:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Whole training steps",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("batch", lambda r: text.count(r["batch"])),
-                Column("from", lambda r: str(r["start"])),
-                Column("dense", lambda r: text.spread(r["seconds"][DENSE])),
-                Column("accelerated", lambda r: text.spread(r["seconds"][ACCELERATED])),
-                Column("speed-up", lambda r: text.ratios(r["speedup"])),
-                _memory(DENSE),
-                _memory(ACCELERATED),
-                Column("memory", lambda r: text.ratio(r["memory_ratio"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Whole training steps",
+        Column("network", lambda r: str(r["network"])),
+        Column("batch", lambda r: text.count(r["batch"])),
+        Column("from", lambda r: str(r["start"])),
+        Column("dense", lambda r: text.spread(r["seconds"][DENSE])),
+        Column("accelerated", lambda r: text.spread(r["seconds"][ACCELERATED])),
+        Column("speed-up", lambda r: text.ratios(r["speedup"])),
+        _memory(DENSE),
+        _memory(ACCELERATED),
+        Column("memory", lambda r: text.ratio(r["memory_ratio"])),
+    ),
 )
