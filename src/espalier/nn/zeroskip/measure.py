@@ -70,8 +70,8 @@ def measure(problem: ProblemShape, pass_name: str) -> Measurement:
     variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
     for density in DENSITIES:  # one at a time: each has tensors of its own
         works = [dense, *(data.skipping(pass_name, each, density) for each in variants)]
-        (fastest, *seconds), calm = minimum_seconds(works)
-        best, steady = min(best, fastest), steady and all(calm)
+        (fastest, *seconds), agree = minimum_seconds(works)
+        best, steady = min(best, fastest), steady and all(agree)
         for times, time in zip(variants.values(), seconds, strict=True):
             times.append(time)
     curve = LatencyCurve(best, {variant: tuple(times) for variant, times in variants.items()})
