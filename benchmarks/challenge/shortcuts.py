@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.challenge.alone import measure_alone
 from benchmarks.challenge.comparison import LEAST_ROUNDS
 from benchmarks.challenge.device_comparison import (
     Seconds,
@@ -18,6 +17,7 @@ from benchmarks.challenge.device_comparison import (
 )
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
+from benchmarks.harness.alone import measure_alone
 from benchmarks.harness.process import peak_memory
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from espalier.errors import EspalierError
@@ -36,7 +36,8 @@ def jobs(settings: Settings) -> list[Job]:
     """Every network in a process of its own."""
 
     def job(name: str) -> Job:
-        return lambda watch: [measure_alone(settings, name, watch)]
+        alone = partial(measure, settings, name)
+        return lambda watch: [measure_alone(alone, label(name), watch)]
 
     return [job(name) for name in settings.names]
 

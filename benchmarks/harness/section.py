@@ -8,9 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
+
+from typer import Option
 
 from espalier.progress import Watch
+
+# Fields of settings that several commands take.
+Rounds = Annotated[int, Option(min=1, help="Timed rounds of each candidate.")]
+Threads = Annotated[int, Option(min=1, help="Threads of all candidates; all by default.")]
+Mnist = Annotated[
+    str | None, Option(metavar="PATH", help="Folder of MNIST to train on, in place of the digits.")
+]
 
 Record = dict[str, Any]
 Job = Callable[[Watch], list[Record]]  # measures one network

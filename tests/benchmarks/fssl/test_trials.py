@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.fssl import Settings
 from benchmarks.fssl.methods import FSSL, MAGNITUDE, RANDOM, SCRATCH, WIDTH, Target
+from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.trial import Trial
 from benchmarks.fssl.trial_grid import trials_of
 from benchmarks.fssl.trial_trainer import TrialTrainer

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks.harness.report import Report
-from benchmarks.sparsetrain import SPARSETRAIN, Settings
+from benchmarks.sparsetrain.benchmark import SPARSETRAIN
 from benchmarks.sparsetrain.images import Images
+from benchmarks.sparsetrain.settings import Settings
 from benchmarks.sparsetrain.variants import PASSES
 from espalier import FileError, InputError, MissingExtraError
 
