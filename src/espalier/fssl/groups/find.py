@@ -58,9 +58,16 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
             f"the model is a single {type(model).__name__}, in whose place nothing smaller can be "
             "put; wrap it: torch.nn.Sequential(layer)"
         )
-    _check_values(model)
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise InputError(
+                f"{name} is on the meta device and has no values; load or draw the weights first"
+            )
     example = example_input if isinstance(example_input, tuple) else (example_input,)
-    found = _trace(model, example)
+    try:
+        found = trace_coupling(model, example)
+    except DOES_NOT_FIT as error:
+        raise InputError(f"the model does not run on example_input: {error}") from error
     names = {module: name for name, module in model.named_modules()}
     _exclude_the_rest(found, inputs)
     shared = _exclude_shared_weights(found, names)
@@ -92,21 +99,6 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
         if is_norm(module) and read[0].group.root() in indices
     }
     return Groups(model, list(units.values()), layers, unsupported, norms, example)
-
-
-def _check_values(model: nn.Module) -> None:
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            raise InputError(
-                f"{name} is on the meta device and has no values; load or draw the weights first"
-            )
-
-
-def _trace(model: nn.Module, arguments: tuple[Any, ...]) -> Coupling:
-    try:
-        return trace_coupling(model, arguments)
-    except DOES_NOT_FIT as error:
-        raise InputError(f"the model does not run on example_input: {error}") from error
 
 
 def _exclude_the_rest(found: Coupling, inputs: bool) -> None:

@@ -69,7 +69,7 @@ def tasks(groups: Groups, batch: int, threads: int, backends: Sequence[str]) -> 
 
 
 def _task(groups: Groups, layer: LayerUse, batch: int, threads: int, backend: str) -> Task:
-    module = groups.model.get_submodule(layer.name)
+    module = groups.module(layer)
     shape = f"{layer.in_width}x{layer.repeat}-{layer.size} {layer.out_width} {module!r}"
     free = f"{layer.inputs is not None:d}{layer.outputs is not None:d}"
     key = f"{backend} {shape} free={free} batch={batch} threads={threads} {instruction_set()}"
@@ -117,7 +117,7 @@ def time_points(
     progress: Progress | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds at the points of all tasks, interleaved, and whether each was steady."""
-    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
+    modules = {task.layer: groups.module(task.layer) for task in tasks}
     probes = LayerProbes(modules.items(), batch)
     # Making layers draws random numbers; those of the user stay what they were.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -179,7 +179,7 @@ def clock_of(threads: int) -> Callable[[], float]:
     return thread_time if threads == 1 else perf_counter
 
 
-def cache(folder: Path | None = None) -> MachineCache:
+def times_cache(folder: Path | None = None) -> MachineCache:
     """Where times are kept: a file for each processor and each version of espalier and torch."""
     versions = f"{version('espalier')}-torch-{torch.__version__}"
     return MachineCache(f"times-{FORMAT}-{versions}", folder)

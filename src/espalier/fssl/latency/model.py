@@ -12,11 +12,11 @@ from torch import Tensor
 from espalier.errors import InputError
 from espalier.fssl.groups.groups import Groups, LayerUse, check_groups
 from espalier.fssl.latency.measure import (
-    cache,
     network_overhead,
     overhead_key,
     tasks,
     time_layers,
+    times_cache,
 )
 from espalier.fssl.latency.overhead import Overhead
 from espalier.fssl.latency.prediction import (
@@ -89,21 +89,21 @@ class TimeModel(NetworkTime):
         check_groups(groups)
         batch = _batch(batch)
         count = thread_count(threads)
-        known = cache(folder)
+        cache = times_cache(folder)
         to_measure = tasks(groups, batch, count, _backends(backends))
         sizes = tuple(groups.full_widths)
 
         def measured() -> TimeModel:
             with torch_threads(count):
-                seconds = time_layers(groups, batch, count, to_measure, known, progress)
-                overhead = network_overhead(groups, batch, count, example_input, known)
+                seconds = time_layers(groups, batch, count, to_measure, cache, progress)
+                overhead = network_overhead(groups, batch, count, example_input, cache)
             layers = measured_layers(to_measure, seconds, batch)
             return cls(sizes, layers, overhead, batch=batch, threads=count, machine=this_machine())
 
         model = measured()
         if not model.is_consistent(groups.full_nonzeros):
             overhead = overhead_key(groups, batch, count, example_input)
-            known.forget([overhead, *(task.key for task in to_measure)])
+            cache.forget([overhead, *(task.key for task in to_measure)])
             model = measured()
         return model
 
@@ -137,14 +137,14 @@ class TimeModel(NetworkTime):
         backend: str = DENSE,
     ) -> float:
         """Seconds of a layer with so many units and non-zeros (None: all), run in this way."""
-        known = self._known(layer)
-        if backend not in known.fits:
+        layer_time = self._layer_time(layer)
+        if backend not in layer_time.fits:
             raise InputError(
                 f"backend is {backend!r}, known of layer {layer.name!r} are "
-                f"{', '.join(map(repr, known.fits))}; name it in measure(backends=...)"
+                f"{', '.join(map(repr, layer_time.fits))}; name it in measure(backends=...)"
             )
-        widths = known.widths(inputs, outputs)
-        return known.seconds(*widths, known.density(*widths, nonzeros), backend)
+        widths = layer_time.widths(inputs, outputs)
+        return layer_time.seconds(*widths, layer_time.density(*widths, nonzeros), backend)
 
     def backend(
         self, layer: LayerUse, inputs: int, outputs: int, nonzeros: int | None = None
@@ -153,9 +153,9 @@ class TimeModel(NetworkTime):
 
         Never CSR where more than 0.7 of the weights are left: it would only take more memory.
         """
-        known = self._known(layer)
-        widths = known.widths(inputs, outputs)
-        return known.cheapest(*widths, known.density(*widths, nonzeros))[0]
+        layer_time = self._layer_time(layer)
+        widths = layer_time.widths(inputs, outputs)
+        return layer_time.cheapest(*widths, layer_time.density(*widths, nonzeros))[0]
 
     @property
     def between(self) -> Overhead | None:
@@ -206,11 +206,11 @@ class TimeModel(NetworkTime):
     def __str__(self) -> str:
         return self.report()
 
-    def _known(self, layer: LayerUse) -> LayerTime:
-        for known in self.layers:
-            if known.layer == layer:
-                return known
-        names = ", ".join(known.layer.name for known in self.layers)
+    def _layer_time(self, layer: LayerUse) -> LayerTime:
+        for layer_time in self.layers:
+            if layer_time.layer == layer:
+                return layer_time
+        names = ", ".join(layer_time.layer.name for layer_time in self.layers)
         raise InputError(
             f"layer {layer.name!r} of this shape was not measured, known are {names}; measure "
             "with the groups that it comes from"

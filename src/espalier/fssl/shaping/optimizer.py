@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError, TrainingError
@@ -261,16 +260,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def learnt(base: Optimizer) -> set[Tensor]:
-    """The parameters that an optimiser changes."""
-    return {
-        parameter
-        for group in base.param_groups
-        for parameter in group["params"]
-        if parameter.requires_grad
-    }
-
-
 def _budget(
     base: Optimizer,
     groups: Groups,
@@ -288,10 +277,11 @@ def _budget(
     ((name, value),) = given.items()
     if not _is_number(value) or not 0.0 < value < 1.0:
         raise InputError(f"target_{name} is {value!r}, wanted a part between 0 and 1")
+    learns = {each for group in base.param_groups for each in group["params"] if each.requires_grad}
     counts = [units.counts() for units in groups.units]
     proximal = ProximalStep(base, groups, counts)
     if name == "zeros":
-        weights = prunable_weights(groups, learnt(base), value)
+        weights = prunable_weights(groups, learns, value)
         return WeightBudget(groups, relative_nonzeros(groups), 1.0 - value, proximal, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
@@ -306,5 +296,5 @@ def _budget(
         prices=lambda widths: family_prices(counts, widths, time, mix),
         criterion=criterion,
         min_width=min_width,
-        whole=whole_families(groups, learnt(base)),
+        whole=whole_families(groups, learns),
     )
