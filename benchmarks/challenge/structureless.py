@@ -24,7 +24,7 @@ from benchmarks.challenge.device_comparison import (
     measure_bandwidth,
     run_plan,
 )
-from benchmarks.challenge.peer_candidates import installed_peers
+from benchmarks.challenge.peer_candidates import best_peers, installed_peers
 from benchmarks.challenge.settings import Settings, Size
 from benchmarks.harness import text
 from benchmarks.harness.process import too_large
@@ -133,16 +133,11 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "Multiply-adds per second count every connection for every sample, zeros too. The ceiling "
         "is a loop of multiply-adds in registers, measured in every round beside the others.",
     ]
-    for network in dict.fromkeys(record["network"] for record in records):
-        peers_measured = [
-            record for record in records if record["network"] == network and record.get("peer")
-        ]
-        if peers_measured:
-            best = min(peers_measured, key=lambda record: record["seconds"]["median"])
-            said.append(
-                f"{network}: the best peer is {best['name']}; espalier is "
-                f"{text.ratios(best['over_ours'])} as fast."
-            )
+    said += [
+        f"{best['network']}: the best peer is {best['name']}; espalier is "
+        f"{text.ratios(best['over_ours'])} as fast."
+        for best in best_peers(records, "network")
+    ]
     return said
 
 

@@ -9,12 +9,11 @@ from statistics import fmean
 from benchmarks.fssl.backends import predicted_seconds
 from benchmarks.fssl.forward import batch_of, time_forward
 from benchmarks.fssl.methods import DENSE, METHODS
-from benchmarks.fssl.seeds import grouped, over_seeds, percent
+from benchmarks.fssl.seeds import over_seeds, percent
 from benchmarks.fssl.settings import Settings
-from benchmarks.fssl.trial_grid import methods_of, targets_of, trial, trials_of
-from benchmarks.fssl.trials import TrialResult, Trials
+from benchmarks.fssl.trials import TrialResult, Trials, methods_of, targets_of, trial, trials_of
 from benchmarks.harness import text
-from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
+from benchmarks.harness.section import Column, Job, Record, Section, Table, grouped, skipped
 from espalier.errors import TrainingError
 from espalier.progress import Watch
 

@@ -15,10 +15,9 @@ from benchmarks.fssl.layer_candidates import (
     Candidate,
     Problem,
 )
-from benchmarks.fssl.seeds import grouped
 from benchmarks.fssl.settings import Settings
 from benchmarks.harness import text
-from benchmarks.harness.section import Column, Job, Record, Section, Table
+from benchmarks.harness.section import Column, Job, Record, Section, Table, grouped
 from benchmarks.sparsetrain.layers import break_even
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch

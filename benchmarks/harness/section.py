@@ -98,3 +98,15 @@ class Section(Generic[SettingsT]):
 def skipped(network: str, name: str, reason: object) -> Record:
     """The record of something that was not measured; it becomes a note."""
     return {"network": network, "name": name, "skipped": str(reason)}
+
+
+def grouped(records: Sequence[Record], *keys: str) -> list[list[Record]]:
+    """Records that agree in these keys, in the order of their first.
+
+    >>> grouped([{"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 2}], "a")
+    [[{'a': 1, 'b': 1}, {'a': 1, 'b': 2}], [{'a': 2, 'b': 1}]]
+    """
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(record[key] for key in keys), []).append(record)
+    return list(groups.values())

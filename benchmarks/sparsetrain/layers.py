@@ -15,8 +15,7 @@ from benchmarks.sparsetrain.operands import dense_operands
 from benchmarks.sparsetrain.pass_times import Candidate, ceilings, images_per_call, time_pass
 from benchmarks.sparsetrain.published import NETWORKS
 from benchmarks.sparsetrain.settings import ZEROS, Settings
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import PASSES, Pass, Variant, variants
+from benchmarks.sparsetrain.shapes import PASSES, LayerShape, Pass, Variant, variants
 from espalier.errors import InputError
 from espalier.progress import Watch
 

@@ -17,7 +17,7 @@ from benchmarks.sparsetrain.published import (
     PublishedLayer,
 )
 from benchmarks.sparsetrain.settings import Settings
-from benchmarks.sparsetrain.variants import PASSES, Pass
+from benchmarks.sparsetrain.shapes import PASSES, Pass
 from espalier.progress import Watch
 
 NAME = "networks"

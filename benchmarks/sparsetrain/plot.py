@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.harness.report import Report
 from benchmarks.harness.section import Record
-from benchmarks.sparsetrain.variants import PASSES
+from benchmarks.sparsetrain.shapes import PASSES
 
 COLOURS = {"input": "tab:blue", "needed": "tab:orange", "gradient": "tab:green"}
 PANEL_INCHES = 3.6

@@ -12,9 +12,8 @@ from benchmarks.harness.section import Column, Job, Record, Section, Table
 from benchmarks.sparsetrain.operands import Array, Operands
 from benchmarks.sparsetrain.pass_times import Candidate, time_pass
 from benchmarks.sparsetrain.settings import Settings
-from benchmarks.sparsetrain.shapes import LayerShape
+from benchmarks.sparsetrain.shapes import PASSES, LayerShape, Pass, variants
 from benchmarks.sparsetrain.training import Trainer, train_small
-from benchmarks.sparsetrain.variants import PASSES, Pass, variants
 from espalier.progress import Watch
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from benchmarks.fssl import forward, step
 from benchmarks.fssl.methods import DENSE, Target
 from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.trial_grid import trial
+from benchmarks.fssl.trials import trial
 
 pytest.importorskip("sklearn")
 

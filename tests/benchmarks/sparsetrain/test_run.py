@@ -12,7 +12,7 @@ from benchmarks.harness.report import Report
 from benchmarks.sparsetrain.benchmark import SPARSETRAIN
 from benchmarks.sparsetrain.images import Images
 from benchmarks.sparsetrain.settings import Settings
-from benchmarks.sparsetrain.variants import PASSES
+from benchmarks.sparsetrain.shapes import PASSES
 from espalier import FileError, InputError, MissingExtraError
 
 
