@@ -1,4 +1,4 @@
-"""Segments of a plan: the layers one step of a run multiplies, packed into one blob of bytes.
+"""Segments: the layers that one step of a run multiplies, packed into one blob of bytes.
 
 A blob moves to the device in one copy, so a network that does not fit there is streamed segment
 by segment. Where it lies is known only then: addresses are filled in on the way.
@@ -37,11 +37,11 @@ class Io:
 
     Attributes:
         count: how many slots are alive.
-        flags: what is seen of each slot.
+        flags: bits that the kernels set for each slot.
         slots: capacity, in whole panels.
         processed: for each layer of the plan, samples a resident segment multiplied.
         drop: whether dead samples may stop early.
-        flags_read: whether somebody reads the flags of this segment.
+        flags_read: whether the flags of this segment are read.
     """
 
     x: int

@@ -65,7 +65,7 @@ class StreamedWeights:
     def walk(self, stream: int) -> Iterator[Placed]:
         """Every segment once it is there; the next one is on its way meanwhile.
 
-        Whoever walks gives a segment's work to `stream` before taking the next one.
+        The caller gives a segment's work to `stream` before it takes the next one.
         """
         for used in self._used:  # what ran before may still read both halves
             used.record(stream)
