@@ -105,10 +105,10 @@ class Hypergraph:
     def words(self, part_of_vertex: NDArray[np.integer], parts: int) -> int:
         """Connectivity less one, summed over nets with their costs: the words sent."""
         every = np.arange(self.nets)
-        moved = np.repeat(every, np.diff(self.offsets)) * parts
-        held = np.repeat(every, np.diff(self.fixed_offsets)) * parts
+        movable = np.repeat(every, np.diff(self.offsets)) * parts
+        fixed = np.repeat(every, np.diff(self.fixed_offsets)) * parts
         joined = np.asarray(part_of_vertex, np.int64)[self.pins]
-        pairs = np.unique(np.concatenate([moved + joined, held + self.fixed]))
+        pairs = np.unique(np.concatenate([movable + joined, fixed + self.fixed]))
         connectivity = np.bincount(pairs // parts, minlength=self.nets)
         return int((self.costs * np.maximum(connectivity - 1, 0)).sum())
 

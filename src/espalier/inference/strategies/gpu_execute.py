@@ -26,8 +26,7 @@ class DeviceLayer:
 
     def __init__(self, device: Device, layer: Layer, stream: int) -> None:
         self.inputs, self.outputs, self.nonzeros = layer.inputs, layer.outputs, layer.nonzeros
-        self.lower = 0.0 if layer.activation == "relu" else -np.inf
-        self.upper = np.inf if layer.clip is None else layer.clip
+        self.lower, self.upper = layer.bounds
         transposed = sp.csr_array(layer.weights.T)
         offsets, columns = (
             each.astype(np.int32) for each in (transposed.indptr, transposed.indices)
