@@ -40,7 +40,7 @@ MAY_CALL: dict[str, set[str]] = {
     "fssl/groups": NN,
     "fssl/latency": {"fssl/groups", "timing", "kernels", *NN},
     "fssl/shaping": {"fssl/groups", "fssl/latency", *NN},
-    "fssl/compaction": {"fssl/groups", "fssl/latency", "network", "simplify", *NN},
+    "fssl/compaction": {"fssl/groups", "fssl/latency", "network", "kernels", "simplify", *NN},
     "fssl/model_file": {*FSSL - {"fssl", "fssl/model_file"}, "network", "files", *NN},
     "training": {*FSSL, *NN, "files", "generate", "kernels", "network", "timing"},
     "distributed": {

@@ -1,6 +1,6 @@
 """Arrays that lie on a GPU, read where they are and given back without a copy.
 
-Whoever has ``__cuda_array_interface__`` is understood (CuPy, torch, Numba, JAX), and whoever has
+Arrays with ``__cuda_array_interface__`` are understood (CuPy, torch, Numba, JAX), and those with
 DLPack alone.
 """
 
@@ -23,7 +23,7 @@ _DLPACK_KINDS = {0: "i", 1: "u", 2: "f"}
 
 @dataclass(frozen=True)
 class DeviceView:
-    """An array of somebody else on a device.
+    """An array of another library on a device.
 
     Attributes:
         address: of its first number.
@@ -66,9 +66,8 @@ class DeviceArray:
 
     def numpy(self) -> NDArray[Any]:
         """A copy on the host."""
-        copy = np.empty(self.shape, self.dtype)
-        self._device.copy_out(copy, self._memory.address, self._stream)
-        return copy
+        address, stream = self._memory.address, self._stream
+        return self._device.read(address, self.shape, self.dtype, stream)
 
     def __repr__(self) -> str:
         return f"DeviceArray({self.dtype} {list(self.shape)} on {self._device!r})"

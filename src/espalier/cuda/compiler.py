@@ -80,15 +80,15 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     recipe = [architecture, str(version), *OPTIONS, source(name), *map(source, HEADERS)]
     key = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:32]
     path = (folder or cache_folder() / "cuda") / f"{Path(name).stem}-{architecture}-{key}.cubin"
-    held = read_cached(path)
-    checksum, code = held[:_CHECKSUM_BYTES], held[_CHECKSUM_BYTES:]
+    cached = read_cached(path)
+    checksum, code = cached[:_CHECKSUM_BYTES], cached[_CHECKSUM_BYTES:]
     if checksum == _checksum(code):
         return code
-    compiled, said = _compile(nvrtc, name, architecture)
+    compiled, log = _compile(nvrtc, name, architecture)
     if compiled is None:
         raise DeviceError(
             f"{name} does not compile for {architecture} with NVRTC {version[0]}.{version[1]}; "
-            f"install another nvidia-cuda-nvrtc, or run on the CPU. It says:\n{said}"
+            f"install another nvidia-cuda-nvrtc, or run on the CPU. It says:\n{log}"
         )
     write_cached(path, _checksum(compiled) + compiled)
     return compiled
@@ -121,12 +121,12 @@ def _compile(nvrtc: Any, name: str, architecture: str) -> tuple[bytes | None, st
     )
     options = [f"--gpu-architecture={architecture}".encode(), *map(str.encode, OPTIONS)]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-    said = _filled(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
+    log = _filled(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
     code = None
     if int(result) == 0:
         code = _filled(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     nvrtc.nvrtcDestroyProgram(program)
-    return code, said.decode(errors="replace").strip("\0 \n")
+    return code, log.decode(errors="replace").strip("\0 \n")
 
 
 def _filled(measure: Callable[..., Any], write: Callable[..., Any], program: Any) -> bytes:

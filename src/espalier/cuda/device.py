@@ -7,11 +7,12 @@ import ctypes
 import functools
 import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from espalier.cuda.compiler import kernels, machine_code
 from espalier.cuda.driver import Driver
@@ -21,10 +22,11 @@ OLDEST = (7, 5)
 _DEFAULT_SHARED = 48 << 10  # above it a kernel must be told
 _NAME = re.compile(r"cuda(?::(\d+))?")
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_ALIGNMENT = 256  # of arrays that share a piece of memory
 
 
 class Memory:
-    """Some bytes on a device, freed when nobody holds this object any more.
+    """Some bytes on a device, freed with the last reference to this object.
 
     Attributes:
         address: where they are.
@@ -128,7 +130,7 @@ class Device:
             return self.driver.call(function, *arguments)
 
     def free_bytes(self) -> int:
-        """Memory that nobody uses now."""
+        """Memory that is free now."""
         return int(self.call("cuMemGetInfo")[0])
 
     def allocate(self, size: int) -> Memory:
@@ -168,6 +170,23 @@ class Device:
         if array.nbytes:
             source = array.ctypes.data
             self.call("cuMemcpyHtoDAsync", address, source, array.nbytes, stream)
+
+    def upload(self, arrays: Sequence[NDArray[Any]], stream: int) -> tuple[Memory, list[int]]:
+        """Copy arrays onto the device, in one piece of memory, and say where each starts."""
+        sizes = [-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in arrays]
+        memory = self.allocate(sum(sizes))
+        starts = list(accumulate(sizes[:-1], initial=memory.address))
+        for array, start in zip(arrays, starts, strict=True):
+            self.copy_in(start, np.ascontiguousarray(array), stream)
+        return memory, starts
+
+    def read(
+        self, address: int, shape: int | tuple[int, ...], dtype: DTypeLike, stream: int
+    ) -> NDArray[Any]:
+        """A copy on the host of an array that is contiguous on the device."""
+        array = np.empty(shape, dtype)
+        self.copy_out(array, address, stream)
+        return array
 
     def copy_out(self, array: NDArray[Any], address: int, stream: int) -> None:
         """Copy from the device into a contiguous array, which is filled when this returns."""

@@ -69,14 +69,7 @@ class DevicePattern:
         counts = np.bincount(column_indices, minlength=columns)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         arrays: list[NDArray[Any]] = [*self._host, offsets, rows[order], order]
-        sizes = [-(-array.nbytes // 256) * 256 for array in arrays]
-        self._memory = device.allocate(sum(sizes))
-        self._at: list[int] = []
-        address = self._memory.address
-        for array, size in zip(arrays, sizes, strict=True):
-            device.copy_in(address, np.ascontiguousarray(array), 0)
-            self._at.append(address)
-            address += size
+        self._memory, self._at = device.upload(arrays, 0)
         device.synchronize(0)  # whichever stream comes first finds them
 
     @property

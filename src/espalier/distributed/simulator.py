@@ -127,8 +127,8 @@ class Simulation:
 
     def run(self, x: Any) -> Floats:
         """Activations ``[samples, outputs]`` of samples ``[samples, inputs]``."""
-        for _, held in self._forward(x):
-            last = held
+        for _, outputs in self._forward(x):
+            last = outputs
         return _collect(last, self.after)
 
     def gradients(self, x: Any, dy: Any) -> tuple[Floats, list[sp.csr_array[Any, Any]]]:
@@ -162,14 +162,14 @@ class Simulation:
 
     def _forward(self, x: Any) -> Iterator[tuple[list[Floats], list[Floats]]]:
         """Of every layer, what each part sees and what it computes."""
-        held = _scatter(_dense(x), self.layers[0].index_map)
+        owned = _scatter(_dense(x), self.layers[0].index_map)
         for layer in self.layers:
-            seen = _expand(held, layer.exchanges)
-            held = [
+            seen = _expand(owned, layer.exchanges)
+            owned = [
                 _respond(piece.layer, _multiply(piece.layer, neurons))
                 for piece, neurons in zip(layer.parts, seen, strict=True)
             ]
-            yield seen, held
+            yield seen, owned
 
     def _by_weights(
         self, index: int, passed: list[Floats], seen: list[Floats], rows_at: IndexMap
@@ -192,10 +192,10 @@ class Simulation:
         return sp.csr_array(triple, shape=(whole.outputs, whole.inputs))
 
 
-def _expand(held: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
+def _expand(owned: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
     """What every part sees: its own neurons, then those it receives."""
     return [
-        np.concatenate([held[ex.part]] + [held[p][taken] for p, taken in enumerate(ex.takes)])
+        np.concatenate([owned[ex.part]] + [owned[p][taken] for p, taken in enumerate(ex.takes)])
         for ex in exchanges
     ]
 
@@ -214,9 +214,9 @@ def _scatter(rows: Floats, index_map: IndexMap) -> list[Floats]:
     return [rows.T[index_map.neurons(part)] for part in range(index_map.parts)]
 
 
-def _collect(held: list[Floats], index_map: IndexMap) -> Floats:
-    whole = np.empty((len(index_map.part), held[0].shape[1]))
-    for part, neurons in enumerate(held):
+def _collect(owned: list[Floats], index_map: IndexMap) -> Floats:
+    whole = np.empty((len(index_map.part), owned[0].shape[1]))
+    for part, neurons in enumerate(owned):
         mine = index_map.neurons(part)
         whole[mine] = neurons[index_map.place[mine]]
     return whole.T
@@ -227,17 +227,14 @@ def _multiply(layer: Layer, neurons: Floats) -> Floats:
 
 
 def _respond(layer: Layer, sums: Floats) -> Floats:
-    y = sums + layer.bias[:, None].astype(np.float64)
-    if layer.activation == "relu":
-        y = np.clip(y, 0.0, np.inf if layer.clip is None else layer.clip)
-    return y
+    return np.clip(sums + layer.bias[:, None].astype(np.float64), *layer.bounds)
 
 
 def _slope(layer: Layer, outputs: Floats) -> Floats:
     if layer.activation != "relu":
         return np.ones_like(outputs)
-    below = outputs < (np.inf if layer.clip is None else layer.clip)
-    return ((outputs > 0.0) & below).astype(np.float64)
+    lower, upper = layer.bounds
+    return ((outputs > lower) & (outputs < upper)).astype(np.float64)
 
 
 def _dense(x: Any) -> Floats:

@@ -90,14 +90,14 @@ class LayerDefaults:
             self._rule_bias = _challenge_bias(path)
 
     def shape(self, index: int) -> Shape | None:
-        """``(outputs, inputs)`` of a layer, None where nobody says."""
+        """``(outputs, inputs)`` of a layer, None where it is not known."""
         shape = self._options.shape(index)
         if shape is None and self._records is not None:
             return self._records[index].outputs, self._records[index].inputs
         return shape
 
     def nonzeros(self, index: int) -> int | None:
-        """Connections of a layer, None where nobody says."""
+        """Connections of a layer, None where it is not known."""
         return None if self._records is None else self._records[index].nonzeros
 
     def layer(self, index: int, entries: Entries, shape: Shape) -> Layer:

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
-from espalier.files.container import LENGTH_BYTES, check_format, parse_json, read_header
+from espalier.files.container import (
+    FORMAT,
+    LENGTH_BYTES,
+    METADATA,
+    VERSION,
+    check_format,
+    parse_json,
+    read_header,
+)
 from espalier.files.records import NETWORK, LayerRecord, read_records
 from espalier.files.streams import reading
 from espalier.network import Layer, LayerSource, Network
@@ -92,9 +100,8 @@ def _tensor_shapes(record: LayerRecord) -> dict[str, int]:
 def _header(records: Sequence[LayerRecord]) -> bytes:
     """The JSON header: metadata, then every tensor's dtype, shape and place in order."""
     layers = "[" + ",".join(record.as_json() for record in records) + "]"
-    version = str(NETWORK.version)
-    metadata = {"format": NETWORK.name, "format_version": version, "layers": layers}
-    header: dict[str, Any] = {"__metadata__": metadata}
+    metadata = {FORMAT: NETWORK.name, VERSION: str(NETWORK.version), "layers": layers}
+    header: dict[str, Any] = {METADATA: metadata}
     position = 0
     for index, record in enumerate(records):
         for name, size in _tensor_shapes(record).items():

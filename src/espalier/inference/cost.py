@@ -118,7 +118,7 @@ class CostModel:
             rows=times(height=1, grouped=False),
             blocks=[times(height, grouped=True) for height in BLOCK_HEIGHTS],
             panel_load=[_time_sparse(_sums(width, 1), width, scatter=False) for width in WIDTHS],
-            scatter=_fit_scatter(),
+            scatter=_measure_scatter(),
         )
 
 
@@ -147,12 +147,12 @@ def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
 def _time(layer: Layer, height: int, tile: int) -> float:
     """Seconds per multiply-add with blocks of `height` rows, 0 for rows of their own."""
     rows = np.arange(layer.outputs, dtype=np.int32)
-    groups = RowBlocks(np.arange(0, len(rows) + 1, height), rows) if height else None
-    packed = pack(layer, groups)
+    blocks = RowBlocks(np.arange(0, len(rows) + 1, height), rows) if height else None
+    packed = pack(layer, blocks)
     return time_layer(packed, tile, ROUNDS) / (packed.multiply_adds * tile)
 
 
-def _fit_scatter() -> list[float]:
+def _measure_scatter() -> list[float]:
     """Seconds of a non-zero by itself and for each weight it meets, from two fan-outs."""
     width, few, many = 4096, 2, 8
     at_few = _time_sparse(_sums(width, few), width, scatter=True)
@@ -177,11 +177,11 @@ def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     count = 4 * panels * tile
     offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
     columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)
-    held = sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width)
+    samples = sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width)
     if scatter:
         first, packed = pack_by_input(layer), pack(layer)
     else:
         first, packed = None, pack(Layer(sp.csr_array((1, width), dtype=np.float32), bias=0.0))
-    run = partial(run_segment, [packed], held, first=first, tile=tile, panels=panels, threads=1)
+    run = partial(run_segment, [packed], samples, first=first, tile=tile, panels=panels, threads=1)
     (seconds,), _ = minimum_seconds([run], rounds=(ROUNDS - 1, ROUNDS - 1))
     return seconds / columns.size

@@ -1,8 +1,9 @@
 """One run of a program: from samples to categories, batch by batch and segment by segment.
 
-Between segments the filters look at the rows that are left: dead rows are gathered up, equal rows
-shared, finished rows set aside. Checkpoints lie 8, 16, 32 ... layers deep, and further apart where
-they find nothing, so they cost little.
+Each layer computes ``min(max(x @ weights.T + bias, 0), clip)``. A segment is some of them in a row,
+which one call of the kernels carries all samples through, panel by panel. Between segments, at
+checkpoints, the filters drop dead rows, share equal ones and set finished ones aside. Checkpoints
+lie 8, 16, 32 ... layers deep, and further apart where they find little, so they cost little.
 """
 
 from __future__ import annotations
@@ -77,7 +78,8 @@ def execute(
     run = Run(program, samples, filter, threads, progress, counters)
     batches = [run_batch(run, first, last) for first, last in batches_of(run)]
     if progress is not None:
-        progress(*[samples.shape[0] * program.depth] * 2)
+        total = samples.shape[0] * program.depth
+        progress(total, total)
     outputs = Outputs(batches, program.expansion, program.exits.clip)
     categories = outputs.categories()
     report = counters.report(
@@ -170,8 +172,8 @@ def segment_end(program: CpuProgram, begin: int, checkpoint: int) -> int:
     end = min(max(checkpoint, begin + 1), program.depth)
     if program.packed is not None:
         return end
-    held = np.cumsum([segment.bytes for segment in program.segments[begin:end]])
-    return begin + max(1, int(np.searchsorted(held, program.weight_budget, side="right")))
+    sizes = np.cumsum([segment.bytes for segment in program.segments[begin:end]])
+    return begin + max(1, int(np.searchsorted(sizes, program.weight_budget, side="right")))
 
 
 def panels_of(run: Run, samples: int, dying: bool) -> int:

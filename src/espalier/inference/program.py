@@ -73,16 +73,16 @@ class Program(Generic[PackerT, PackedT]):
     """What a run follows and a report reads.
 
     Attributes:
-        network: what it computes; read again in each run where its packed weights are not held.
+        network: what it computes; read again in each run where its packed weights are not kept.
         packer: how the device takes the layers.
-        weight_budget: bytes of packed weights to hold at a time.
+        weight_budget: bytes of packed weights to keep at a time.
         inputs, widths: neurons before the first simplified layer, and behind each.
         invariants: of each simplified layer.
         exits: where samples may stop.
         savings: what simplifying saved.
         expansion: how the network's outputs come back from the last layer's.
         segments: shapes of the packed segments, in order.
-        packed: their weights, or None where the budget does not hold them all.
+        packed: their weights, or None where they are more than the budget.
         compile_seconds: how long building took.
     """
 
@@ -116,7 +116,7 @@ class Program(Generic[PackerT, PackedT]):
         return np.array([cost for each in self.segments for cost in each.multiply_adds], np.int64)
 
     def weights(self) -> Iterable[PackedT]:
-        """The packed segments in order, made anew where the budget does not hold them all."""
+        """The packed segments in order, made anew where they are more than the budget."""
         if self.packed is not None:
             return self.packed
         simplifier = Simplifier(self.options.merge, self.options.fold)
@@ -163,7 +163,7 @@ def build_program(
     widths: list[int] = []
     invariants: list[Invariants] = []
 
-    def surveyed(layers: Iterable[Layer]) -> Iterator[Layer]:
+    def recorded(layers: Iterable[Layer]) -> Iterator[Layer]:
         for layer in layers:
             widths.append(layer.outputs)
             invariants.append(find_invariants(layer))
@@ -172,15 +172,15 @@ def build_program(
             yield layer
 
     segments: list[SegmentShape] = []
-    held: list[Any] | None = []
+    kept: list[Any] | None = []
     size = 0
-    for segment, packed in packer.pack(surveyed(chain(head, layers))):
+    for segment, packed in packer.pack(recorded(chain(head, layers))):
         segments.append(segment)
         size += segment.bytes
         if size > weight_budget:
-            held = None
-        elif held is not None:
-            held.append(packed)
+            kept = None
+        elif kept is not None:
+            kept.append(packed)
     assert simplifier.expansion is not None
     return Program(
         network=network,
@@ -194,6 +194,6 @@ def build_program(
         savings=simplifier.savings,
         expansion=simplifier.expansion,
         segments=tuple(segments),
-        packed=None if held is None else tuple(held),
+        packed=None if kept is None else tuple(kept),
         compile_seconds=perf_counter() - start,
     )

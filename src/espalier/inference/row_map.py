@@ -35,7 +35,7 @@ class Rows:
 
 
 class RowMap:
-    """The row of each sample of a batch; redirections are composed when somebody asks."""
+    """The row of each sample of a batch; redirections are composed when they are read."""
 
     def __init__(self, of_sample: NDArray[np.int64]) -> None:
         self._of_sample = of_sample

@@ -48,8 +48,7 @@ def pack(layer: Layer, blocks: RowBlocks | None = None) -> PackedLayer:
     return _native.PackedLayer(
         *csr_arrays(layer),
         layer.bias,
-        0.0 if layer.activation == "relu" else -np.inf,
-        np.inf if layer.clip is None else layer.clip,
+        *layer.bounds,
         blocks.offsets,
         blocks.rows,
     )

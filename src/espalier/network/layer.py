@@ -135,6 +135,16 @@ class Layer:
         return self._weights
 
     @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that an output can be, infinite where nothing limits it.
+
+        >>> Layer([[1.0]], bias=0.0, clip=32.0).bounds
+        (0.0, 32.0)
+        """
+        lower = 0.0 if self.activation == "relu" else -np.inf
+        return lower, np.inf if self.clip is None else self.clip
+
+    @property
     def nonzeros(self) -> int:
         """Number of stored weights, the layer's connections."""
         return len(self.values)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from espalier.kernels.rows import first_equal_patterns
 from espalier.network import Layer
+from espalier.network.csr import entries_of
 
 Ints = NDArray[np.int64]
 Owners = NDArray[np.int32]  # the part of every input, row or vertex
@@ -36,7 +37,7 @@ class Hypergraph:
         vertex_of: int64 ``[rows]``, the vertex of every row.
         weights: int64 ``[vertices]``, non-zeros.
         offsets, pins: net ``n`` joins the vertices ``pins[offsets[n]:offsets[n + 1]]``.
-        fixed_offsets, fixed: likewise the parts that it joins, whoever the vertices go to.
+        fixed_offsets, fixed: likewise the parts that it joins, wherever the vertices go.
         costs: int64 ``[nets]``, activations that each stands for.
     """
 
@@ -84,13 +85,11 @@ class Hypergraph:
         """
         no_owner = np.full(self.nets, -1, np.int64)
         offsets, pins, costs, _ = _contract_columns(self.offsets, self.pins, no_owner, self.costs)
-        sizes = np.diff(offsets)
-        shared = sizes > 1
-        bounds = np.concatenate([[0], np.cumsum(sizes[shared])])
+        shared = np.flatnonzero(np.diff(offsets) > 1)
+        bounds, kept = entries_of(offsets, shared)
         nothing, unowned = np.empty(0, np.int64), np.zeros(len(bounds), np.int64)
-        kept = pins[np.repeat(shared, sizes)]
         return Hypergraph(
-            self.vertex_of, self.weights, bounds, kept, unowned, nothing, costs[shared]
+            self.vertex_of, self.weights, bounds, pins[kept], unowned, nothing, costs[shared]
         )
 
     @property
@@ -106,10 +105,10 @@ class Hypergraph:
     def words(self, part_of_vertex: NDArray[np.integer], parts: int) -> int:
         """Connectivity less one, summed over nets with their costs: the words sent."""
         every = np.arange(self.nets)
-        moved = np.repeat(every, np.diff(self.offsets)) * parts
-        held = np.repeat(every, np.diff(self.fixed_offsets)) * parts
+        movable = np.repeat(every, np.diff(self.offsets)) * parts
+        fixed = np.repeat(every, np.diff(self.fixed_offsets)) * parts
         joined = np.asarray(part_of_vertex, np.int64)[self.pins]
-        pairs = np.unique(np.concatenate([moved + joined, held + self.fixed]))
+        pairs = np.unique(np.concatenate([movable + joined, fixed + self.fixed]))
         connectivity = np.bincount(pairs // parts, minlength=self.nets)
         return int((self.costs * np.maximum(connectivity - 1, 0)).sum())
 
@@ -178,7 +177,5 @@ def _contract_columns(
     first = first_equal_patterns(offsets, pins.astype(np.int32), owners.astype(np.float32))
     kept = np.flatnonzero((first == np.arange(len(counts))) & (counts > 0))
     sums = np.bincount(first, costs, minlength=len(counts))[kept]
-    sizes = counts[kept]
-    new = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    chosen = np.arange(new[-1]) + np.repeat(offsets[kept] - new[:-1], sizes)
+    new, chosen = entries_of(offsets, kept)
     return new, pins[chosen], sums.astype(np.int64), owners[kept]

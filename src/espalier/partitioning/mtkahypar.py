@@ -123,11 +123,11 @@ def _shuffled(vertices: int, seed: int) -> Ints:
 
 
 def _nets(graph: Hypergraph, order: Ints) -> list[list[int]]:
-    moved = _lists(order[graph.pins], graph.offsets)
+    movable = _lists(order[graph.pins], graph.offsets)
     if not len(graph.fixed):
-        return moved
-    held = _lists(graph.vertices + graph.fixed, graph.fixed_offsets)
-    return [rows + parts for rows, parts in zip(moved, held, strict=True)]
+        return movable
+    fixed = _lists(graph.vertices + graph.fixed, graph.fixed_offsets)
+    return [rows + parts for rows, parts in zip(movable, fixed, strict=True)]
 
 
 def _lists(pins: Ints, offsets: Ints) -> list[list[int]]:

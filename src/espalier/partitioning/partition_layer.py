@@ -4,8 +4,8 @@ Three candidates are made, and the one that sends the fewest words is kept. *Fix
 the inputs are vertices that the partitioner may not move. *Free*: the partitioner sees the columns
 that rows share and no owners, and its blocks are assigned to parts afterwards: where owners have
 nothing to do with rows, as behind a permutation, this finds the better partition in a tenth of the
-time, since columns of equal readers are one net whoever owns them. *Nearest*: every row starts
-where most of its inputs are. The last two are improved with the owners in view.
+time, since columns of equal readers are one net, whatever part owns them. *Nearest*: every row
+starts where most of its inputs are. The last two are improved with the owners in view.
 
 Source: the words that stay at home are a linear assignment of blocks to parts; D. F. Crouse, "On
 implementing 2D rectangular assignment algorithms", IEEE TAES 2016, is what scipy solves it with.

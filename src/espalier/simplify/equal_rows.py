@@ -9,15 +9,6 @@ from espalier.kernels.rows import first_equal_rows
 from espalier.network import Layer
 
 
-def equal_rows(layer: Layer) -> NDArray[np.int32]:
-    """For each row, the first row with the same weights and bias, bit for bit.
-
-    >>> equal_rows(Layer([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]], bias=0.5)).tolist()
-    [0, 1, 0]
-    """
-    return first_equal_rows(layer)
-
-
 def merge_equal_rows(layer: Layer) -> tuple[Layer, NDArray[np.int32]]:
     """The layer with each of its distinct rows once, and which of them each row became.
 
@@ -25,7 +16,7 @@ def merge_equal_rows(layer: Layer) -> tuple[Layer, NDArray[np.int32]]:
     >>> merged.values.tolist(), row.tolist()
     ([1.0, 3.0], [0, 1, 0])
     """
-    first = equal_rows(layer)
+    first = first_equal_rows(layer)
     kept = first == np.arange(layer.outputs)
     row = (np.cumsum(kept, dtype=np.int32) - 1).astype(np.int32)[first]
     return select_rows(layer, kept), row

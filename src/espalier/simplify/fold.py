@@ -28,7 +28,7 @@ class Expansion:
     @classmethod
     def identity(cls, width: int) -> Expansion:
         """Each neuron by a unit of its own."""
-        return cls(np.arange(width, dtype=np.int32), np.zeros(width, np.float32))
+        return cls.of_units(np.arange(width, dtype=np.int32))
 
     @classmethod
     def of_units(cls, unit: NDArray[np.int32]) -> Expansion:

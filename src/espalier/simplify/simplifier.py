@@ -2,8 +2,8 @@
 
 Three reductions, each proven on the numbers at hand, none of which knows where a network comes
 from: neurons with equal weights *and* biases, bit for bit, become one (``merge``); neurons whose
-output cannot depend on the sample become a number, and neurons nobody reads disappear (``fold``).
-Weights that meet in a merged input add up; that changes sums by rounding alone.
+output cannot depend on the sample become a number, and neurons that no layer reads disappear
+(``fold``). Weights that meet in a merged input add up; that changes sums by rounding alone.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from espalier.kernels.rows import first_equal_rows
 from espalier.network import Layer
 from espalier.network.csr import CsrArrays
-from espalier.simplify.equal_rows import equal_rows, merge_equal_rows, select_rows
+from espalier.simplify.equal_rows import merge_equal_rows, select_rows
 from espalier.simplify.fold import (
     Expansion,
     drop_inputs,
@@ -78,9 +79,11 @@ class Simplifier:
         The sums become a layer of their own, one connection per input, where that leaves fewer
         connections in all.
         """
-        turned = sp.csr_array(layer.weights.T)
-        offsets = turned.indptr.astype(np.int64)
-        arrays = CsrArrays(offsets, turned.indices.astype(np.int32), turned.data, layer.outputs)
+        transposed = sp.csr_array(layer.weights.T)
+        offsets = transposed.indptr.astype(np.int64)
+        arrays = CsrArrays(
+            offsets, transposed.indices.astype(np.int32), transposed.data, layer.outputs
+        )
         by_input = Layer.from_checked(arrays, 0.0)
         distinct, unit = merge_equal_rows(by_input)
         if layer.inputs + distinct.nonzeros >= layer.nonzeros:
@@ -106,16 +109,15 @@ class Simplifier:
         every = np.arange(layer.outputs, dtype=np.int32)
         if self.expansion is None or self.expansion.is_identity:
             return layer, every
-        first = equal_rows(layer) if self.merge else every
-        kept = np.flatnonzero(first == every).astype(np.int32)
-        row = np.zeros(layer.outputs, np.int32)
-        row[kept] = np.arange(len(kept), dtype=np.int32)
-        return fold_inputs(layer, self.expansion, kept), row[first]
+        first = first_equal_rows(layer) if self.merge else every
+        kept = first == every
+        row = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+        return fold_inputs(layer, self.expansion, every[kept]), row[first]
 
     def _reduce_outputs(self, layer: Layer, row: NDArray[np.int32]) -> tuple[Layer, Expansion]:
         """Merge equal rows and take constant ones out."""
         every = np.arange(layer.outputs, dtype=np.int32)
-        first = equal_rows(layer) if self.merge else every
+        first = first_equal_rows(layer) if self.merge else every
         constant = self._constant_rows(layer)
         if constant.all():
             constant[:1] = False  # a layer keeps at least one row

@@ -37,7 +37,7 @@ class MachineCache:
         self._entries: dict[str, Any] | None = None
 
     def get(self, key: str) -> Any:
-        """The entry of a key, None where there is none; who asks must check it."""
+        """The entry of a key, None where there is none; the caller must check it."""
         if self._entries is None:
             self._entries = _read(self.path)
         return self._entries.get(key)
@@ -82,7 +82,7 @@ def read_cached(path: Path) -> bytes:
 
 
 def write_cached(path: Path, content: bytes) -> None:
-    """Replace a file of the cache in one step: who reads it meanwhile finds the old or the new."""
+    """Replace a file of the cache in one step: a reader meanwhile finds the old one or the new."""
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

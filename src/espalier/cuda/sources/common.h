@@ -40,7 +40,7 @@ struct Epilogue {
   const float* bias;   // [outputs]
   float lower, upper;  // clamp of the outputs
   float saturated;     // the fixed point, where a slot full of it is to be flagged
-  unsigned* flags;     // [slots], or null where nobody asks
+  unsigned* flags;     // [slots], or null where none are read
   int* status;
 };
 

@@ -75,7 +75,7 @@ class Exchange:
 
     @cached_property
     def outbox(self) -> Places:
-        """The places that anybody receives, each once, rising."""
+        """The places that any part receives, each once, rising."""
         return np.unique(np.concatenate([*self.gives, np.empty(0, np.int64)]))
 
 

@@ -177,7 +177,7 @@ def _forward(process: subprocess.Popen[str]) -> list[str]:
 
 
 def _forward_errors(source: IO[str], said: list[str]) -> None:
-    """Read to the end even where nobody listens: a rank that cannot write would wait for ever."""
+    """Read to the end even where stderr is closed: a rank that cannot write would wait for ever."""
     for line in source:
         if _ON_STDERR.match(line):
             said.append(line.strip())

@@ -2,7 +2,7 @@
 
 What is received goes straight into its place behind the part's own neurons where that is one
 piece, in arrays of one panel; else by way of a packed copy, since MPI gathers pieces slower than we
-do. A request belongs to the arrays it was made for; whoever reuses arrays reuses requests.
+do. A request belongs to the arrays it was made for: those who reuse arrays reuse requests.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Exchanges between processes of one machine: each reads what it needs where the other put it.
 
-A part packs the neurons that anybody reads, each once, into memory that all parts see, and tells
-the number of the step; the others then take theirs from there. One copy less than a message, no
-request, and no call into MPI. Two halves take turns: who announces a step has read all of the step
-before it, so that the half before that one is free.
+A part packs the neurons that other parts read, each once, into memory that all parts see, and
+announces the number of the step; the others then take theirs from there. That is one copy less than
+a message, no request, and no call into MPI. Two halves of memory alternate: a part that announces a
+step has read all of the step before it, so that the half of the step before that one is free.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SharedMemory:
         self._capacity = 0  # floats of a half
         self._window: MPI.Win | None = None
         self.halves: list[list[NDArray[np.float32]]] = []  # [half][part]
-        self._everybody = np.arange(world.parts, dtype=np.int64)
+        self._all_parts = np.arange(world.parts, dtype=np.int64)
         self._counters, memories = self._allocate(LINE, np.uint64)
         steps = memories[0] if world.parts == 1 else self._counter_memory(memories)
         self.step_memory = steps.reshape(world.parts, -1)
@@ -72,11 +72,6 @@ class SharedMemory:
         if wanted > self._capacity:
             self._grow(wanted)
         self.step += 1
-        return self.half
-
-    @property
-    def half(self) -> list[NDArray[np.float32]]:
-        """The memory of every part for this step."""
         return self.halves[self.step % HALVES]
 
     def announce(self) -> None:
@@ -87,7 +82,7 @@ class SharedMemory:
         """Wait until every part has packed what it gives in this step."""
         timeout = self.world.timeout
         deadline = time.monotonic() + timeout.seconds
-        while (late := self._steps.late(self._everybody, self.step, POLL_SECONDS)) is not None:
+        while (late := self._steps.late(self._all_parts, self.step, POLL_SECONDS)) is not None:
             if time.monotonic() > deadline:
                 timeout.give_up([self.world.replica * self.world.parts + late])
 

@@ -1,7 +1,7 @@
 """Waiting for other processes, never for ever: a limit, and words for what was waited for.
 
-Nothing can mend a run whose process is gone or frozen. Whoever finds out says which and in which
-step, and ends them all; a training goes on from its last checkpoint.
+Nothing can mend a run whose process is gone or frozen. The one that finds out says which and in
+which step, and ends them all; a training goes on from its last checkpoint.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def run_microbatches(
     for group in range(0, len(starts), together):
         timeout.enter(f"sample {starts[group]}, layer 0")
         here = [
-            Microbatch(run, np.arange(start, min(start + size, last)), held)
-            for start, held in zip(starts[group : group + together], buffers, strict=False)
+            Microbatch(run, np.arange(start, min(start + size, last)), pair)
+            for start, pair in zip(starts[group : group + together], buffers, strict=False)
         ]
         bad = np.array([not all(each.begin(samples) for each in here)], np.uint8)
         run.world.any_bits(bad)

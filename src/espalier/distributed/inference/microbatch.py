@@ -63,10 +63,10 @@ Buffers = tuple[NDArray[np.float32], NDArray[np.float32]]
 def make_buffers(program: LocalProgram) -> Buffers:
     """Two arrays that the neurons of any layer behind the first fit in, for a microbatch."""
     steps, samples, tile = program.steps, program.microbatch, program.tile
-    widest = max(max(step.width, step.packed.outputs) for step in steps[1:] or steps)
-    widest = max(widest, steps[0].packed.outputs)
-    first, second = (empty_panels(-(-samples // tile), widest, tile).reshape(-1) for _ in "12")
-    return first, second
+    outputs = max(step.packed.outputs for step in steps)
+    widest = max(outputs, *(step.width for step in steps[1:] or steps))
+    size = -(-samples // tile), widest, tile
+    return empty_panels(*size).reshape(-1), empty_panels(*size).reshape(-1)
 
 
 class Microbatch:
@@ -80,12 +80,7 @@ class Microbatch:
         alive: int64, samples among ``lanes`` with an output, of any part, that is not 0.
     """
 
-    def __init__(
-        self,
-        run: Run,
-        samples: NDArray[np.int64],
-        buffers: Buffers,
-    ) -> None:
+    def __init__(self, run: Run, samples: NDArray[np.int64], buffers: Buffers) -> None:
         self._run, self._buffers = run, buffers
         self.samples = self.lanes = samples
         self.saturated = self.alive = np.empty(0, np.int64)
@@ -173,12 +168,8 @@ class Microbatch:
         bits = alive.astype(np.uint8) * ALIVE
         if run.program.exits.saturated[layer]:
             outputs = run.program.steps[layer].packed.outputs
-            unlike = (
-                (y[:, :outputs] != np.float32(run.program.exits.clip))
-                .any(axis=1)
-                .reshape(-1)[:count]
-            )
-            bits |= unlike.astype(np.uint8) * UNSATURATED
+            unlike = (y[:, :outputs] != np.float32(run.program.exits.clip)).any(axis=1)
+            bits |= unlike.reshape(-1)[:count].astype(np.uint8) * UNSATURATED
         else:
             bits |= UNSATURATED
         run.world.any_bits(bits)
@@ -194,7 +185,7 @@ class Microbatch:
         self.saturated = np.concatenate([self.saturated, self.lanes[full & ~dead]])
         living = _lanes_of(y, outputs, len(self.lanes))[:, keep]
         self.lanes = self.lanes[keep]
-        fewer = self._reuse(y, len(keep))
+        fewer = self._panels_in(self._buffers[0], len(keep), y.shape[1])
         _store_lanes(living, fewer)
         return fewer
 
@@ -203,14 +194,10 @@ class Microbatch:
         self._buffers = self._buffers[1], self._buffers[0]
         return self._panels_in(self._buffers[0], lanes, width)
 
-    def _reuse(self, y: Panels, lanes: int) -> Panels:
-        return self._panels_in(self._buffers[0], lanes, y.shape[1])
-
     def _panels_in(self, buffer: NDArray[np.float32], lanes: int, width: int) -> Panels:
-        panels = -(-lanes // self._run.program.tile)
-        return buffer[: panels * width * self._run.program.tile].reshape(
-            panels, width, self._run.program.tile
-        )
+        tile = self._run.program.tile
+        panels = -(-lanes // tile)
+        return buffer[: panels * width * tile].reshape(panels, width, tile)
 
 
 def _lanes_of(panels: Panels, neurons: int, lanes: int) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What a distributed run returns: this part's activations, everybody's categories, a report."""
+"""What a distributed run returns: activations of this part, all categories, a report."""
 
 from __future__ import annotations
 

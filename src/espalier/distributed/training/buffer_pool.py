@@ -1,7 +1,6 @@
 """Buffers for activations and gradients that are used again: every step takes the same.
 
-Pages stay mapped and requests stay valid. Memory comes back when the last tensor on it is gone,
-whoever held it.
+Pages stay mapped and requests stay valid. Memory comes back when the last tensor on it is gone.
 """
 
 from __future__ import annotations

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from espalier.network.csr import entries_of
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -74,7 +76,4 @@ class Shard:
             np.array_equal(rows[places], self.rows) and np.array_equal(counts[places], self.counts)
         ):
             return None
-        starts = np.concatenate([[0], np.cumsum(counts)])[places]
-        own = np.concatenate([[0], np.cumsum(self.counts)])
-        within = np.arange(own[-1]) - np.repeat(own[:-1], self.counts)
-        return np.asarray(np.repeat(starts, self.counts) + within, np.int64)
+        return entries_of(np.concatenate([[0], np.cumsum(counts)]), places)[1]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from espalier.fssl.groups.modules import kernel_area
 from espalier.fssl.groups.torch_functions import flattened
+from espalier.kernels.rows import first_equal_rows
 from espalier.network import read_layer
-from espalier.simplify.equal_rows import equal_rows
 from espalier.simplify.fold import Expansion, fold_inputs
 
 INDEPENDENT = -1
@@ -81,7 +81,7 @@ def behind_layer(module: Any, channels: Channels, constants: Expansion) -> NDArr
     dependent = np.repeat(channels.same >= 0, kernel_area(module))[layer.column_indices]
     rows = np.repeat(np.arange(layer.outputs), np.diff(layer.row_offsets))
     depends = np.bincount(rows, dependent, minlength=layer.outputs) > 0
-    equal = equal_rows(fold_inputs(layer, widened(constants, kernel_area(module))))
+    equal = first_equal_rows(fold_inputs(layer, widened(constants, kernel_area(module))))
     return np.where(depends, equal, np.int32(INDEPENDENT))
 
 

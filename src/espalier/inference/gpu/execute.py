@@ -1,7 +1,7 @@
 """One run of a program on a GPU: batch by batch, segment by segment, without waiting in between.
 
 The host only gives work to the stream: dead and finished samples leave on the device, and kernels
-read there how many are left. Between segments it looks, without waiting, whether any are left at
+read there how many are left. Between segments it asks, without waiting, whether any are left at
 all. At the end of a batch it waits once, for what came out.
 """
 
@@ -129,8 +129,11 @@ def begin_run(memory: DeviceMemory, x: Any, drops: bool, keep_outputs: bool, str
         ready.wait_in(used)
     counters = Counters(program.depth, samples.count)
     outputs = DeviceOutputs(device, program, samples.count, used) if keep_outputs else None
-    held = memory.prepare(samples.count)
-    return Run(program, device, used, samples, drops, *held, memory.poll, counters, outputs)
+    workspace, weights = memory.prepare(samples.count)
+    return Run(
+        *(program, device, used, samples, drops),
+        *(workspace, weights, memory.poll, counters, outputs),
+    )
 
 
 def run_batch(run: Run, first: int, last: int) -> tuple[Batch, list[float]]:
@@ -178,7 +181,7 @@ def multiply(run: Run, state: BatchState) -> NDArray[np.int64]:
     for segment, base in run.weights.walk(run.stream):
         shape = segment.shape
         moves_before += [state.moves] * shape.depth
-        if run.poll.nobody_is_left():
+        if run.poll.none_is_left():
             continue
         moves = samples_move(program, shape, run.drops)
         flags_read = moves or shape.end == program.depth
@@ -250,11 +253,10 @@ def settle(run: Run, state: BatchState) -> None:
 
 def check_status(run: Run) -> None:
     """Raise what the kernels found wrong."""
-    status = np.zeros(1, np.int32)
-    run.device.copy_out(status, run.workspace.status, run.stream)
-    if status[0] & _BAD_SAMPLE:
+    (status,) = run.device.read(run.workspace.status, 1, np.int32, run.stream)
+    if status & _BAD_SAMPLE:
         raise run.samples.name_bad()
-    if status[0] & _OVERFLOW:
+    if status & _OVERFLOW:
         raise InputError(
             "activations grow beyond what float32 holds; scale x or the weights down, or give "
             "the layers a clip"
@@ -264,11 +266,9 @@ def check_status(run: Run) -> None:
 def fetch(run: Run, state: BatchState, count: int, moves_before: NDArray[np.int64]) -> Batch:
     """What became of all samples; rows of those left, unless they stay on the device."""
     workspace, device, program = run.workspace, run.device, run.program
-    found, counts = np.empty(count, np.int32), np.empty(state.moves + 1, np.int32)
-    processed = np.empty(program.depth, np.int32)
-    device.copy_out(found, workspace.sample_state, run.stream)
-    device.copy_out(counts, workspace.counts, run.stream)
-    device.copy_out(processed, workspace.processed, run.stream)
+    found = device.read(workspace.sample_state, count, np.int32, run.stream)
+    counts = device.read(workspace.counts, state.moves + 1, np.int32, run.stream)
+    processed = device.read(workspace.processed, program.depth, np.int32, run.stream)
     count_batch(run.counters, program, found, counts, processed, moves_before)
     of_sample = np.where(found >= 0, found, np.where(found % 2, ZERO, SATURATED)).astype(np.int64)
     left = int(counts[-1])
@@ -297,10 +297,8 @@ class DeviceOutputs:
         memory = device.allocate(4 * samples * self._width)
         self._address = memory.address
         self.array = DeviceArray(device, memory, (samples, self._width), np.float32, stream)
-        self._expansion = device.allocate(8 * self._width)
-        device.copy_in(self._expansion.address, expansion.unit, stream)
-        constants = self._expansion.address + 4 * self._width
-        device.copy_in(constants, expansion.constant, stream)
+        uploaded = device.upload([expansion.unit, expansion.constant], stream)
+        self._memory, (self._unit, self._constant) = uploaded
 
     def expand(self, run: Run, state: BatchState, first: int, last: int) -> None:
         """The activations of a batch, from its panels."""
@@ -309,8 +307,8 @@ class DeviceOutputs:
             panels=run.workspace.buffers[state.side],
             y=self._address + 4 * first * self._width,
             sample_state=run.workspace.sample_state,
-            unit=self._expansion.address,
-            constant=self._expansion.address + 4 * self._width,
+            unit=self._unit,
+            constant=self._constant,
             saturated=np.nan if clip is None else clip,
             samples=last - first,
             outputs=self._width,

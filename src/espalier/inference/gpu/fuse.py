@@ -30,8 +30,11 @@ def is_checkpoint(layers: int) -> bool:
 
 
 def samples_move(program: GpuProgram, segment: SegmentShape, drop: bool) -> bool:
-    """Whether samples that are done leave behind a segment: at checkpoints, and where a block may
-    have stopped early and left its outputs unwritten."""
+    """Whether samples that are done leave behind a segment.
+
+    They do so at checkpoints, and where a block may have stopped early and left its outputs
+    unwritten.
+    """
     if segment.end == program.depth:
         return False  # whatever is done leaves at the end
     exits, last = program.exits, segment.end - 1
@@ -64,14 +67,11 @@ class Fuser:
         together: list[Layer] = []
         begin = slots = 0
         for index, layer in enumerate(layers):
-            if together and is_checkpoint(index):
-                yield ResidentSegment(begin, together, slots)
-                together = []
             row_blocks, alone = choose_row_blocks(layer, self.cost, self.tile, self.group)
-            if together and self._joins(layer, together, slots, alone):
-                together.append(layer)
-                continue
             if together:
+                if not is_checkpoint(index) and self._joins(layer, together, slots, alone):
+                    together.append(layer)
+                    continue
                 yield ResidentSegment(begin, together, slots)
                 together = []
             best = self._best_slots(layer, alone)

@@ -1,4 +1,4 @@
-"""Segments of a plan: the layers one step of a run multiplies, packed into one blob of bytes.
+"""Segments: the layers that one step of a run multiplies, packed into one blob of bytes.
 
 A blob moves to the device in one copy, so a network that does not fit there is streamed segment
 by segment. Where it lies is known only then: addresses are filled in on the way.
@@ -37,11 +37,11 @@ class Io:
 
     Attributes:
         count: how many slots are alive.
-        flags: what is seen of each slot.
+        flags: bits that the kernels set for each slot.
         slots: capacity, in whole panels.
         processed: for each layer of the plan, samples a resident segment multiplied.
         drop: whether dead samples may stop early.
-        flags_read: whether somebody reads the flags of this segment.
+        flags_read: whether the flags of this segment are read.
     """
 
     x: int
@@ -80,7 +80,7 @@ class LayerSegment:
     """One layer over the panels in global memory: rows alone, blocks of rows, or both."""
 
     def __init__(self, begin: int, layer: Layer, row_blocks: RowBlocks) -> None:
-        self.lower, self.upper = _clamp(layer)
+        self.lower, self.upper = layer.bounds
         blob = Blob()
         self._bias = blob.add(layer.bias)
         alone = pack_rows(layer, rows_alone(layer, row_blocks))
@@ -154,7 +154,7 @@ class ResidentSegment:
             descriptor["slice_offsets"] = blob.add(packed.offsets)
             descriptor["entries"] = blob.add(packed.entries)
             descriptor["bias"] = blob.add(layer.bias)
-            descriptor["lower"], descriptor["upper"] = _clamp(layer)
+            descriptor["lower"], descriptor["upper"] = layer.bounds
             descriptor["outputs"] = layer.outputs
             costs.append(packed.entries.size)
         units = -(-max(layer.outputs for layer in layers) // SLICE_ROWS) * slots // _QUAD
@@ -207,11 +207,6 @@ def shared_bytes(layers: list[Layer], slots: int) -> tuple[int, int]:
     first = max(layer.inputs for layer in layers[::2]) * slots
     second = max((layer.inputs for layer in layers[1::2]), default=0) * slots
     return 4 * (first + second), first
-
-
-def _clamp(layer: Layer) -> tuple[float, float]:
-    lower = 0.0 if layer.activation == "relu" else -np.inf
-    return lower, np.inf if layer.clip is None else layer.clip
 
 
 def _saturated(exits: EarlyExits) -> float:

@@ -214,14 +214,13 @@ class DeviceCsr(SampleSource):
             raise InputError(
                 f"x.indptr has shape {offsets.shape}, wanted [{self.count + 1}]: samples and 1"
             )
-        held = np.empty(offsets.shape, offsets.dtype)
-        device.copy_out(held, offsets.address, self.stream or 0)
-        if held[0] != 0 or (np.diff(held) < 0).any():
+        copied = device.read(offsets.address, offsets.shape, offsets.dtype, self.stream or 0)
+        if copied[0] != 0 or (np.diff(copied) < 0).any():
             raise InputError("x.indptr must start at 0 and never fall")
-        if not columns.shape == values.shape or values.shape[0] < held[-1]:
+        if not columns.shape == values.shape or values.shape[0] < copied[-1]:
             raise InputError(
                 f"x has {columns.shape[0]} columns and {values.shape[0]} values, but its "
-                f"offsets say {held[-1]}"
+                f"offsets say {copied[-1]}"
             )
 
     def load(self, panels: PanelWriter, start: int, stop: int) -> None:

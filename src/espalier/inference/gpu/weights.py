@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeAlias
+from itertools import chain, cycle, pairwise
+from typing import Any, TypeAlias
 
 from espalier.cuda import Device, Event
 from espalier.inference.gpu.segments import Segment
@@ -65,20 +66,19 @@ class StreamedWeights:
     def walk(self, stream: int) -> Iterator[Placed]:
         """Every segment once it is there; the next one is on its way meanwhile.
 
-        Whoever walks gives a segment's work to `stream` before taking the next one.
+        The caller gives a segment's work to `stream` before it takes the next one.
         """
         for used in self._used:  # what ran before may still read both halves
             used.record(stream)
-        before: Placed | None = None
-        number = 0
-        for segment in self._segments():
-            base = self._copy(segment, number % 2)
-            if before is not None:
-                yield from self._hand_over(before, (number - 1) % 2, stream)
-            before = segment, base
-            number += 1
-        if before is not None:
-            yield from self._hand_over(before, (number - 1) % 2, stream)
+        copies: Iterator[Any] = (
+            (segment, self._copy(segment, half), half)
+            for segment, half in zip(self._segments(), cycle((0, 1)), strict=False)
+        )
+        # As pairs: the next copy is begun before a segment is handed over.
+        for (segment, base, half), _ in pairwise(chain(copies, [None])):
+            self._copied[half].wait_in(stream)
+            yield segment, base
+            self._used[half].record(stream)
 
     def free(self) -> None:
         """Give the memory back."""
@@ -90,11 +90,6 @@ class StreamedWeights:
         self._device.copy_in(base, segment.image(base, self._exits), self._copies)
         self._copied[half].record(self._copies)
         return base
-
-    def _hand_over(self, placed: Placed, half: int, stream: int) -> Iterator[Placed]:
-        self._copied[half].wait_in(stream)
-        yield placed
-        self._used[half].record(stream)
 
 
 Weights: TypeAlias = "HeldWeights | StreamedWeights"

@@ -25,7 +25,7 @@ class Workspace:
         staging_bytes: of memory for samples on their way to the panels.
         events: four moments to take times from.
         buffers: two, of activations.
-        flags: what is seen of each slot.
+        flags: bits that the kernels set for each slot.
         samples: two lists of whose slot each is, before and after samples moved.
         source: the old slot of each new one.
         sample_state: the slot of each sample, or what became of it.
@@ -83,13 +83,13 @@ class SurvivorPoll:
 
     def ask(self, count: int, stream: int) -> None:
         """Ask for the number of samples left, at an address, if no answer is due."""
-        if self.nobody_is_left() or (self._asked and not self._event.has_come()):
+        if self.none_is_left() or (self._asked and not self._event.has_come()):
             return
         self._device.copy_out_later(self._count, count, stream)
         self._event.record(stream)
         self._asked = True
 
-    def nobody_is_left(self) -> bool:
+    def none_is_left(self) -> bool:
         """True once an answer has come that says so; dead and finished samples stay so."""
         if self._asked and not self._empty and self._event.has_come():
             self._empty = int(self._count[0]) == 0

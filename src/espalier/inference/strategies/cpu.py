@@ -22,7 +22,7 @@ from espalier.inference.options import (
 )
 from espalier.inference.result import Result
 from espalier.inference.strategies.gpu import GpuStrategyPlan
-from espalier.inference.strategies.result import find_categories
+from espalier.inference.strategies.result import collect_outcome
 from espalier.kernels import SparseProduct, instruction_set, thread_count
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
@@ -78,7 +78,7 @@ class StrategyPlan:
         final = batch.matrix()
         if not np.isfinite(final.data).all():
             raise name_bad_sample(matrix)
-        found = find_categories(
+        found = collect_outcome(
             samples,
             batch.samples,
             final,

@@ -18,7 +18,7 @@ from espalier.inference.gpu.result import DeviceSeconds, GpuResult
 from espalier.inference.options import OUTPUTS, STRATEGIES, Output, check_choice, check_network
 from espalier.inference.strategies.cusparse import load_library
 from espalier.inference.strategies.gpu_execute import DeviceLayer, StrategyRun
-from espalier.inference.strategies.result import find_categories
+from espalier.inference.strategies.result import collect_outcome
 from espalier.kernels.samples import check_samples, name_bad_sample
 from espalier.network import Network
 from espalier.progress import Progress
@@ -79,7 +79,7 @@ class GpuStrategyPlan:
         run.batch(0, rows.shape[0])
         if not np.isfinite(rows.data).all() or run.bad:
             raise name_bad_sample(matrix)
-        found = find_categories(
+        found = collect_outcome(
             rows.shape[0],
             np.concatenate(run.left),
             sp.vstack(run.parts, format="csr"),

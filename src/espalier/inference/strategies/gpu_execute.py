@@ -26,18 +26,13 @@ class DeviceLayer:
 
     def __init__(self, device: Device, layer: Layer, stream: int) -> None:
         self.inputs, self.outputs, self.nonzeros = layer.inputs, layer.outputs, layer.nonzeros
-        self.lower = 0.0 if layer.activation == "relu" else -np.inf
-        self.upper = np.inf if layer.clip is None else layer.clip
-        turned = sp.csr_array(layer.weights.T)
-        offsets, columns = (each.astype(np.int32) for each in (turned.indptr, turned.indices))
-        arrays: list[NDArray[Any]] = [offsets, columns, turned.data, layer.bias]
-        self._memory = device.allocate(sum(_aligned(each.nbytes) for each in arrays))
-        places = []
-        address = self._memory.address
-        for array in arrays:
-            device.copy_in(address, np.ascontiguousarray(array), stream)
-            places.append(address)
-            address += _aligned(array.nbytes)
+        self.lower, self.upper = layer.bounds
+        transposed = sp.csr_array(layer.weights.T)
+        offsets, columns = (
+            each.astype(np.int32) for each in (transposed.indptr, transposed.indices)
+        )
+        arrays: list[NDArray[Any]] = [offsets, columns, transposed.data, layer.bias]
+        self._memory, places = device.upload(arrays, stream)
         self.arrays, self.bias = places[:3], places[3]
 
 
@@ -205,9 +200,8 @@ class StrategyRun:
         device.launch("epilogue_csr", by_warps, _THREADS, step, self.stream)
         device.launch("place_rows", (1, 1), _SCAN_THREADS, step, self.stream)
         device.launch("compact_csr", by_warps, _THREADS, step, self.stream)
-        found = np.empty(2, np.int32)
-        device.copy_out(found, totals, self.stream)
-        return int(found[0]), int(found[1])
+        rows_left, entries_left = device.read(totals, 2, np.int32, self.stream)
+        return int(rows_left), int(entries_left)
 
     def _fetch(self, pool: _Pool, side: int, rows: int, entries: int, start: int) -> None:
         width = self.layers[-1].outputs
@@ -218,15 +212,9 @@ class StrategyRun:
         sizes = {"offsets": rows + 1, "columns": entries, "values": entries, "sample": rows}
         found = {}
         for name, size in sizes.items():
-            found[name] = np.empty(size, np.float32 if name == "values" else np.int32)
-            self.device.copy_out(found[name], self._at[name][side], self.stream)
-        status = np.zeros(1, np.int32)
-        self.device.copy_out(status, self._status, self.stream)
-        self.bad |= bool(status[0])
+            dtype = np.float32 if name == "values" else np.int32
+            found[name] = self.device.read(self._at[name][side], size, dtype, self.stream)
+        self.bad |= bool(self.device.read(self._status, 1, np.int32, self.stream)[0])
         arrays = found["values"], found["columns"], found["offsets"]
         self.parts.append(sp.csr_array(arrays, shape=(rows, width)))
         self.left.append(found["sample"].astype(np.int64) + start)
-
-
-def _aligned(size: int) -> int:
-    return -(-size // 256) * 256

@@ -13,7 +13,7 @@ from espalier.inference.row_map import ZERO, RowMap, Rows
 from espalier.simplify.fold import Expansion
 
 
-def find_categories(
+def collect_outcome(
     samples: int,
     left: NDArray[np.int64],
     final: Any,
