@@ -9,11 +9,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.challenge.comparison import LEAST_ROUNDS
-from benchmarks.challenge.device_comparison import (
-    Seconds,
-    compare_on_device,
-    run_plan,
-)
+from benchmarks.challenge.device_comparison import Seconds, compare_on_device, run_plan
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
 from benchmarks.harness.alone import measure_alone

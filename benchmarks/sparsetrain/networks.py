@@ -11,11 +11,7 @@ from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from benchmarks.sparsetrain.operands import dense_operands
 from benchmarks.sparsetrain.pass_times import Candidate, images_per_call, time_pass
-from benchmarks.sparsetrain.published import (
-    FIXUP_NOTE,
-    NETWORKS,
-    PublishedLayer,
-)
+from benchmarks.sparsetrain.published import FIXUP_NOTE, NETWORKS, PublishedLayer
 from benchmarks.sparsetrain.settings import Settings
 from benchmarks.sparsetrain.shapes import PASSES, Pass
 from espalier.progress import Watch
