@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from benchmarks.challenge.comparison import Comparison, compare, plan_candidate
-from benchmarks.challenge.peer_candidates import installed_peers
+from benchmarks.challenge.peer_candidates import best_peers, installed_peers
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import text
 from benchmarks.harness.process import too_large
@@ -80,20 +80,12 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "store no zeros: dead rows cost them little even with filter none.",
         "Before timing, all candidates' activations were checked against float64 on some samples.",
     ]
-    for network in dict.fromkeys(record["network"] for record in records):
-        for filter in SAME_RULES:
-            peers_measured = [
-                record
-                for record in records
-                if record["network"] == network and record.get("filter") == filter
-            ]
-            if peers_measured:
-                best = min(peers_measured, key=lambda record: record["seconds"]["median"])
-                said.append(
-                    f"{network}, filter {filter}: the best peer is {best['name']}; espalier with "
-                    f"all shortcuts is {text.ratios(best['over_all_shortcuts'])} as fast, under "
-                    f"the same rules {text.ratios(best['over_same_rules'])}."
-                )
+    said += [
+        f"{best['network']}, filter {best['filter']}: the best peer is {best['name']}; espalier "
+        f"with all shortcuts is {text.ratios(best['over_all_shortcuts'])} as fast, under the same "
+        f"rules {text.ratios(best['over_same_rules'])}."
+        for best in best_peers(records, "network", "filter")
+    ]
     return said
 
 
@@ -127,19 +119,15 @@ def _times(comparison: Comparison, name: str, same_rules: str | None) -> Record:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Peers on the challenge networks",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("time", lambda r: text.spread(r["seconds"])),
-                Column("rounds", text.measured),
-                Column("over all shortcuts", lambda r: text.ratios(r["over_all_shortcuts"])),
-                Column("over same rules", lambda r: text.ratios(r["over_same_rules"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Peers on the challenge networks",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("time", lambda r: text.spread(r["seconds"])),
+        Column("rounds", text.measured),
+        Column("over all shortcuts", lambda r: text.ratios(r["over_all_shortcuts"])),
+        Column("over same rules", lambda r: text.ratios(r["over_same_rules"])),
+    ),
 )

@@ -31,9 +31,11 @@ class DeviceTimes(NamedTuple):
     layers: Spread
     whole: Spread
 
-    def to_record(self) -> Record:
+    def to_record(self, samples: int) -> Record:
         """The same as JSON values; ``seconds`` are those without copies."""
         return {
+            "samples": samples,
+            "measured_samples": samples,
             "seconds": self.layers.to_dict(),
             "whole_seconds": self.whole.to_dict(),
             "rounds": len(self.layers.rounds),
@@ -98,8 +100,3 @@ def measure_bandwidth(device: Device, size: int = _COPIED_BYTES, rounds: int = 5
         device.synchronize(stream)
         best = min(best, end.seconds_since(begin))
     return 2 * size / best
-
-
-def published_over(seconds: Spread, best: Any) -> float | None:
-    """How many times as long a published result took."""
-    return None if best is None else best.seconds / seconds.median

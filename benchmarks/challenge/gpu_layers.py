@@ -57,11 +57,9 @@ def measure(settings: Settings, density: float, dtype: str, watch: Watch) -> lis
         {
             "network": title,
             "name": who,
-            "samples": BATCH,
-            "measured_samples": BATCH,
             "dense_over_this": dense.over(times[who].layers).to_dict(),
         }
-        | times[who].to_record()
+        | times[who].to_record(BATCH)
         for who in layers
     ]
 
@@ -127,17 +125,13 @@ def _step(layer: Any, x: Any, dy: Any) -> Seconds:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "A training step of a sparse layer on a GPU",
-            (
-                Column("layer", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("step", lambda r: text.spread(r["seconds"])),
-                Column("dense over this", lambda r: text.ratios(r["dense_over_this"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "A training step of a sparse layer on a GPU",
+        Column("layer", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("step", lambda r: text.spread(r["seconds"])),
+        Column("dense over this", lambda r: text.ratios(r["dense_over_this"])),
+    ),
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from benchmarks.challenge.comparison import Candidate, Work
 from benchmarks.challenge.settings import Settings
-from benchmarks.harness.section import Record, skipped
+from benchmarks.harness.section import Record, grouped, skipped
 from benchmarks.peers import PEERS, Peer
 from espalier.errors import MissingExtraError
 from espalier.network import Network
@@ -57,6 +57,12 @@ def installed_peers(
                 variant = peer.variant(drop_dead_rows=drop, slab=slab)
                 entries.append(_candidate(variant, slab < samples, most, loaded))
     return entries, missing
+
+
+def best_peers(records: list[Record], *keys: str) -> list[Record]:
+    """Of the peers that agree in these keys, the fastest one."""
+    groups = grouped([record for record in records if record.get("peer")], *keys)
+    return [min(group, key=lambda record: record["seconds"]["median"]) for group in groups]
 
 
 def _candidate(peer: Peer, in_slabs: bool, most: int, loaded: Loaded) -> PeerCandidate:

@@ -8,7 +8,6 @@ from typing import Any
 
 from benchmarks.harness.report import Answer, Report
 from benchmarks.harness.section import Record
-from espalier.cli.picture import save_figure
 
 ROW_INCHES = 0.3
 WIDTH_INCHES = 9.0
@@ -27,16 +26,11 @@ def save_plot(report: Report, folder: Path) -> None:
     axes = figure.subplots(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for axis, (answer, bars) in zip(axes, panels, strict=False):
         _draw(axis, answer.section.name, bars)
-    machine = report.machine
-    figure.suptitle(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}", fontsize=9
-    )
-    save_figure(figure, folder / f"{report.name}.png")
+    report.save_figure(figure, folder / f"{report.name}.png")
 
 
 def _bars(answer: Answer) -> Bars:
-    records = [record for record in answer.records if "skipped" not in record]
-    return [bar for record in records for bar in PANELS[answer.section.name][1](record)]
+    return [bar for record in answer.measured for bar in PANELS[answer.section.name][1](record)]
 
 
 def _draw(axis: Any, name: str, bars: Bars) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typer import Option
 
 from benchmarks.harness.published import INPUTS, NETWORKS
+from benchmarks.harness.section import Rounds, Threads
 from espalier.cuda import Device, open_device, parse_device
 from espalier.errors import InputError
 from espalier.generate import challenge_images, radixnet
@@ -36,53 +38,47 @@ STRUCTURELESS = (Size(1024, 120), Size(4096, 120), Size(16384, 120))
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of one benchmark run; as JSON they travel to processes of their own.
+    """The settings of one benchmark run.
 
     Arguments:
-        networks: challenge networks to generate.
-        network_file: a network on file to measure in their place.
-        samples: inputs of the challenge networks.
         images: folder of MNIST's training images; None takes scikit-learn's digits.
         inputs_file: inputs on file to take in place of images.
-        truth: list of categories to check the run of every network against.
-        structureless: sizes of the networks without structure.
-        batch: samples they run.
-        rounds: timed rounds of each candidate.
-        threads: threads of every candidate.
-        limit: seconds the rounds of one candidate may take; slower ones run fewer rounds, or
-            fewer samples, and the tables say so.
-        peers: measure scipy, torch and GraphBLAS too.
         memory: budget in bytes of espalier's plans, None for half of the memory free.
-        device: ``cpu``, or the GPU that `GPU`'s sections measure.
     """
 
-    networks: tuple[Size, ...] = (Size(1024, 120),)
-    network_file: str | None = None
-    samples: int = INPUTS
+    networks: Annotated[
+        tuple[Size, ...],
+        Option(
+            "--network", help="NEURONSxLAYERS of a challenge network; repeat. By default 1024x120."
+        ),
+    ] = (Size(1024, 120),)
+    network_file: Annotated[
+        str | None, Option(metavar="PATH", help="Measure this network on file in their place.")
+    ] = None
+    samples: Annotated[int, Option(min=1, help="Inputs to run; by default all, or 60000.")] = INPUTS
     images: str | None = None
     inputs_file: str | None = None
-    truth: str | None = None
-    structureless: tuple[Size, ...] = STRUCTURELESS
-    batch: int = 4096
-    rounds: int = ROUNDS
-    threads: int = 1
-    limit: float = 120.0
-    peers: bool = True
+    truth: Annotated[
+        str | None, Option(metavar="PATH", help="Category list to check `shortcuts` against.")
+    ] = None
+    structureless: Annotated[
+        tuple[Size, ...],
+        Option(
+            help="NEURONSxLAYERS of a random network; repeat. By default 1024x120, 4096x120 and "
+            "16384x120."
+        ),
+    ] = STRUCTURELESS
+    batch: Annotated[int, Option(min=1, help="Samples of the random networks.")] = 4096
+    rounds: Rounds = ROUNDS
+    threads: Threads = 1
+    limit: Annotated[
+        float, Option(min=0.1, help="Seconds of all rounds of one candidate; slower ones run less.")
+    ] = 120.0
+    peers: Annotated[
+        bool, Option("--peers/--no-peers", help="Run scipy, torch and GraphBLAS too.")
+    ] = True
     memory: int | None = None
-    device: str = "cpu"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Settings from `to_dict`, also after a journey as JSON."""
-        sizes = {
-            name: tuple(Size(*size) for size in values[name])
-            for name in ("networks", "structureless")
-        }
-        return cls(**(values | sizes))
+    device: Annotated[str, Option(help="cpu, cuda, or cuda:N: what to measure.")] = "cpu"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -95,7 +91,7 @@ class Settings:
         """The settings for a report that others read: files by name, without their folders."""
         return {
             key: Path(value).name if key in _PATHS and value is not None else value
-            for key, value in self.to_dict().items()
+            for key, value in asdict(self).items()
         }
 
     def open(self, name: str, watch: Watch) -> Network:

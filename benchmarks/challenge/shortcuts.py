@@ -8,16 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks.challenge.alone import measure_alone
 from benchmarks.challenge.comparison import LEAST_ROUNDS
-from benchmarks.challenge.device_comparison import (
-    Seconds,
-    compare_on_device,
-    published_over,
-    run_plan,
-)
+from benchmarks.challenge.device_comparison import Seconds, compare_on_device, run_plan
 from benchmarks.challenge.settings import Settings, label
 from benchmarks.harness import published, text
+from benchmarks.harness.alone import measure_alone
 from benchmarks.harness.process import peak_memory
 from benchmarks.harness.section import Column, Job, Record, Section, Table
 from espalier.errors import EspalierError
@@ -36,7 +31,8 @@ def jobs(settings: Settings) -> list[Job]:
     """Every network in a process of its own."""
 
     def job(name: str) -> Job:
-        return lambda watch: [measure_alone(settings, name, watch)]
+        alone = partial(measure, settings, name)
+        return lambda watch: [measure_alone(alone, label(name), watch)]
 
     return [job(name) for name in settings.names]
 
@@ -68,6 +64,7 @@ def measure(settings: Settings, name: str, watch: Watch) -> Record:
         )
     report = first.report()
     size = (network.inputs, len(network))
+    cpu, comparable = published.BEST_CPU.get(size), report.samples == published.INPUTS
     return {
         "network": title,
         "neurons": size[0],
@@ -92,7 +89,10 @@ def measure(settings: Settings, name: str, watch: Watch) -> Record:
         "peak_bytes": peak_memory(),
         "peak_bytes_of_inputs": peak_of_inputs,
         "shortcuts": [vars(shortcut) for shortcut in report.shortcuts],
-    } | _published(size, report.samples, times[OURS])
+        "official_categories": published.SIZES[size[0]].categories if cpu else None,
+        **_beside("best_cpu", cpu, comparable, times[OURS]),
+        **_beside("best_gpu", published.BEST_GPU.get(size), comparable, times[OURS]),
+    }
 
 
 def measure_on_gpu(settings: Settings, name: str, watch: Watch) -> list[Record]:
@@ -124,21 +124,15 @@ def measure_on_gpu(settings: Settings, name: str, watch: Watch) -> list[Record]:
             "network": title,
             "name": variant,
             "gpu": device.name,
-            "samples": inputs.shape[0],
-            "measured_samples": inputs.shape[0],
             "load_seconds": loading,
             "compile_seconds": plans[variant].compile_seconds,
             "streamed": not plans[variant].resident,
             "categories": len(expected.categories),
             "rate": operations / times[variant].layers.median,
-            "best_gpu_seconds": best.seconds if best else None,
-            "best_gpu": best.by if best else None,
-            "best_gpu_over_ours": published_over(times[variant].layers, best),
-            "exact_gpu_seconds": exact.seconds if exact else None,
-            "exact_gpu": exact.by if exact else None,
-            "exact_gpu_over_ours": published_over(times[variant].layers, exact),
         }
-        | times[variant].to_record()
+        | _beside("best_gpu", best, comparable, times[variant].layers)
+        | _beside("exact_gpu", exact, comparable, times[variant].layers)
+        | times[variant].to_record(inputs.shape[0])
         for variant in plans
     ]
 
@@ -218,80 +212,61 @@ def _verdict(settings: Settings, result: Result) -> str | None:
     )
 
 
-def _published(size: tuple[int, int], samples: int, seconds: Spread) -> Record:
-    """Published figures of this size, and how many times as long they took."""
-    cpu, gpu = published.BEST_CPU.get(size), published.BEST_GPU.get(size)
-    comparable = samples == published.INPUTS
-
-    def over(best: published.Best | None) -> float | None:
-        return best.seconds / seconds.median if best is not None and comparable else None
-
+def _beside(name: str, best: published.Best | None, comparable: bool, seconds: Spread) -> Record:
+    """A published result, and how many times as long it took where the inputs are as many."""
+    over = best.seconds / seconds.median if best is not None and comparable else None
     return {
-        "official_categories": published.SIZES[size[0]].categories if cpu else None,
-        "best_cpu_seconds": cpu.seconds if cpu else None,
-        "best_cpu": cpu.by if cpu else None,
-        "best_cpu_over_ours": over(cpu),
-        "best_gpu_seconds": gpu.seconds if gpu else None,
-        "best_gpu": gpu.by if gpu else None,
-        "best_gpu_over_ours": over(gpu),
+        f"{name}_seconds": best.seconds if best else None,
+        name: best.by if best else None,
+        f"{name}_over_ours": over,
     }
 
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "All shortcuts: time",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("inputs", lambda r: text.count(r["samples"])),
-                Column("make inputs", lambda r: text.seconds(r["inputs_seconds"])),
-                Column("compile", lambda r: text.seconds(r["compile_seconds"])),
-                Column("run", lambda r: text.spread(r["seconds"])),
-                Column("rounds", text.measured),
-                Column("best CPU", lambda r: text.seconds(r["best_cpu_seconds"])),
-                Column("CPU over ours", lambda r: text.ratio(r["best_cpu_over_ours"])),
-                Column("best GPU", lambda r: text.seconds(r["best_gpu_seconds"])),
-                Column("GPU over ours", lambda r: text.ratio(r["best_gpu_over_ours"])),
-            ),
-        ),
-        Table(
-            "All shortcuts: work",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("connections", lambda r: text.count(r["connections"])),
-                Column("load", lambda r: text.seconds(r["load_seconds"])),
-                Column("rate", lambda r: text.power(r["rate"])),
-                Column("nominal", lambda r: text.power(r["nominal_operations"])),
-                Column("effective", lambda r: text.power(r["effective_operations"])),
-                Column("categories", lambda r: text.count(r["categories"])),
-                Column("official", lambda r: text.count(r["official_categories"])),
-                Column("peak memory", lambda r: text.gibibytes(r["peak_bytes"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "All shortcuts: time",
+        Column("network", lambda r: str(r["network"])),
+        Column("inputs", lambda r: text.count(r["samples"])),
+        Column("make inputs", lambda r: text.seconds(r["inputs_seconds"])),
+        Column("compile", lambda r: text.seconds(r["compile_seconds"])),
+        Column("run", lambda r: text.spread(r["seconds"])),
+        Column("rounds", text.measured),
+        Column("best CPU", lambda r: text.seconds(r["best_cpu_seconds"])),
+        Column("CPU over ours", lambda r: text.ratio(r["best_cpu_over_ours"])),
+        Column("best GPU", lambda r: text.seconds(r["best_gpu_seconds"])),
+        Column("GPU over ours", lambda r: text.ratio(r["best_gpu_over_ours"])),
+    ),
+    Table(
+        "All shortcuts: work",
+        Column("network", lambda r: str(r["network"])),
+        Column("connections", lambda r: text.count(r["connections"])),
+        Column("load", lambda r: text.seconds(r["load_seconds"])),
+        Column("rate", lambda r: text.power(r["rate"])),
+        Column("nominal", lambda r: text.power(r["nominal_operations"])),
+        Column("effective", lambda r: text.power(r["effective_operations"])),
+        Column("categories", lambda r: text.count(r["categories"])),
+        Column("official", lambda r: text.count(r["official_categories"])),
+        Column("peak memory", lambda r: text.gibibytes(r["peak_bytes"])),
+    ),
 )
 GPU_SECTION = Section(
     NAME,
-    (
-        Table(
-            "The challenge on a GPU",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("compile", lambda r: text.seconds(r["compile_seconds"])),
-                Column("layers", lambda r: text.spread(r["seconds"])),
-                Column("host to host", lambda r: text.spread(r["whole_seconds"])),
-                Column("rate", lambda r: text.power(r["rate"])),
-                Column("best GPU", lambda r: text.seconds(r["best_gpu_seconds"])),
-                Column("over ours", lambda r: text.ratio(r["best_gpu_over_ours"])),
-                Column("best exact", lambda r: text.seconds(r["exact_gpu_seconds"])),
-                Column("over ours", lambda r: text.ratio(r["exact_gpu_over_ours"])),
-            ),
-        ),
-    ),
     gpu_jobs,
     gpu_notes,
+    Table(
+        "The challenge on a GPU",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("compile", lambda r: text.seconds(r["compile_seconds"])),
+        Column("layers", lambda r: text.spread(r["seconds"])),
+        Column("host to host", lambda r: text.spread(r["whole_seconds"])),
+        Column("rate", lambda r: text.power(r["rate"])),
+        Column("best GPU", lambda r: text.seconds(r["best_gpu_seconds"])),
+        Column("over ours", lambda r: text.ratio(r["best_gpu_over_ours"])),
+        Column("best exact", lambda r: text.seconds(r["exact_gpu_seconds"])),
+        Column("over ours", lambda r: text.ratio(r["exact_gpu_over_ours"])),
+    ),
 )

@@ -24,7 +24,7 @@ from benchmarks.challenge.device_comparison import (
     measure_bandwidth,
     run_plan,
 )
-from benchmarks.challenge.peer_candidates import installed_peers
+from benchmarks.challenge.peer_candidates import best_peers, installed_peers
 from benchmarks.challenge.settings import Settings, Size
 from benchmarks.harness import text
 from benchmarks.harness.process import too_large
@@ -113,15 +113,13 @@ def measure_on_gpu(settings: Settings, size: Size, watch: Watch) -> list[Record]
             "network": name,
             "name": who,
             "gpu": device.name,
-            "samples": settings.batch,
-            "measured_samples": settings.batch,
             "multiply_adds": work,
             "multiply_adds_per_second": work / times[who].layers.median,
             "bandwidth": bandwidth,
             "share_of_bandwidth": least / times[who].layers.median / bandwidth,
             "over_ours": times[who].layers.over(times[OURS].layers).to_dict(),
         }
-        | times[who].to_record()
+        | times[who].to_record(settings.batch)
         for who in runs
     ]
 
@@ -135,16 +133,11 @@ def notes(settings: Settings, records: list[Record]) -> list[str]:
         "Multiply-adds per second count every connection for every sample, zeros too. The ceiling "
         "is a loop of multiply-adds in registers, measured in every round beside the others.",
     ]
-    for network in dict.fromkeys(record["network"] for record in records):
-        peers_measured = [
-            record for record in records if record["network"] == network and record.get("peer")
-        ]
-        if peers_measured:
-            best = min(peers_measured, key=lambda record: record["seconds"]["median"])
-            said.append(
-                f"{network}: the best peer is {best['name']}; espalier is "
-                f"{text.ratios(best['over_ours'])} as fast."
-            )
+    said += [
+        f"{best['network']}: the best peer is {best['name']}; espalier is "
+        f"{text.ratios(best['over_ours'])} as fast."
+        for best in best_peers(records, "network")
+    ]
     return said
 
 
@@ -190,39 +183,31 @@ def _figures(comparison: Comparison, name: str, multiply_adds: int) -> Record:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Networks without structure",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("time", lambda r: text.spread(r["seconds"])),
-                Column("rounds", text.measured),
-                Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
-                Column("share of ceiling", lambda r: text.shares(r["share_of_peak"])),
-                Column("over espalier", lambda r: text.ratios(r["over_ours"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Networks without structure",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("time", lambda r: text.spread(r["seconds"])),
+        Column("rounds", text.measured),
+        Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
+        Column("share of ceiling", lambda r: text.shares(r["share_of_peak"])),
+        Column("over espalier", lambda r: text.ratios(r["over_ours"])),
+    ),
 )
 GPU_SECTION = Section(
     NAME,
-    (
-        Table(
-            "Networks without structure on a GPU",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("who", lambda r: str(r["name"])),
-                Column("layers", lambda r: text.spread(r["seconds"])),
-                Column("host to host", lambda r: text.spread(r["whole_seconds"])),
-                Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
-                Column("share of bandwidth", lambda r: f"{r['share_of_bandwidth']:.0%}"),
-                Column("over espalier", lambda r: text.ratios(r["over_ours"])),
-            ),
-        ),
-    ),
     gpu_jobs,
     gpu_notes,
+    Table(
+        "Networks without structure on a GPU",
+        Column("network", lambda r: str(r["network"])),
+        Column("who", lambda r: str(r["name"])),
+        Column("layers", lambda r: text.spread(r["seconds"])),
+        Column("host to host", lambda r: text.spread(r["whole_seconds"])),
+        Column("GMAC/s", lambda r: text.digits(r["multiply_adds_per_second"] / 1e9)),
+        Column("share of bandwidth", lambda r: f"{r['share_of_bandwidth']:.0%}"),
+        Column("over espalier", lambda r: text.ratios(r["over_ours"])),
+    ),
 )

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from espalier.training.learning_rate import steady_then_tenth
-from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
 from espalier.training.phase_trainer import PhaseTrainer
-from espalier.training.phases import Phase
+from espalier.training.phases import Phase, pruning_phases
 from espalier.training.settings import Settings
 
 if TYPE_CHECKING:

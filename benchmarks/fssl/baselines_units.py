@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 from espalier.fssl.shaping.importance import least_important, ranks
 from espalier.fssl.shaping.schedule import cubic_sparsity
 from espalier.training.learning_rate import steady_then_tenth
-from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.fssl import FinetuneTrainer
 from espalier.training.methods.magnitude import PRUNINGS
 from espalier.training.phase_trainer import PhaseTrainer
-from espalier.training.phases import Phase
+from espalier.training.phases import Phase, pruning_phases
 from espalier.training.settings import Settings
 
 if TYPE_CHECKING:

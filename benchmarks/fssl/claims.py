@@ -7,8 +7,7 @@ from functools import partial
 from benchmarks.fssl import claims_size, claims_speed, proximal
 from benchmarks.fssl.claim import comparable
 from benchmarks.fssl.settings import Settings
-from benchmarks.fssl.trial_grid import trials_of
-from benchmarks.fssl.trials import Trials
+from benchmarks.fssl.trials import Trials, trials_of
 from benchmarks.harness import text
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from espalier.errors import TrainingError
@@ -66,17 +65,13 @@ def _verdict(record: Record) -> str:
 
 SECTION: Section[Settings] = Section(
     NAME,
-    (
-        Table(
-            "What must be reached",
-            (
-                Column("claim", lambda r: str(r["claim"])),
-                Column("aimed", lambda r: str(r["aimed"])),
-                Column("found", lambda r: str(r["found"])),
-                Column("holds", _verdict),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "What must be reached",
+        Column("claim", lambda r: str(r["claim"])),
+        Column("aimed", lambda r: str(r["aimed"])),
+        Column("found", lambda r: str(r["found"])),
+        Column("holds", _verdict),
+    ),
 )

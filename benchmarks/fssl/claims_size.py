@@ -6,8 +6,7 @@ from benchmarks.fssl.claim import WITHIN, claim, counts, errors
 from benchmarks.fssl.methods import DENSE, FSSL, Target
 from benchmarks.fssl.seeds import over_seeds, percent
 from benchmarks.fssl.settings import Settings
-from benchmarks.fssl.trial_grid import every_seed
-from benchmarks.fssl.trials import Trials
+from benchmarks.fssl.trials import Trials, every_seed
 from benchmarks.harness.section import Record
 from espalier.progress import Watch
 
@@ -29,15 +28,45 @@ def zeros_target(compression: float) -> Target:
 
 def structured(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
     """Few weights, by whole units."""
-    return [_structured(settings, trials, weights, error, watch) for weights, error in MOST_WEIGHTS]
+    records = []
+    for weights, error in MOST_WEIGHTS:
+        made = every_seed(settings, trials, FSSL, weights_target(weights), watch)
+        left, missed = counts(made, "weights"), errors(made)
+        records.append(
+            claim(
+                settings,
+                "structured: weights at error",
+                f"at most {weights:,} at {error:.1%}",
+                f"{left['mean']:,.0f} at {percent(missed)}",
+                left["mean"] <= weights and missed["mean"] <= error,
+                weights=left,
+                error=missed,
+            )
+        )
+    return records
 
 
 def with_csr(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
     """Few non-zeros, by units and single weights."""
-    return [
-        _with_csr(settings, trials, compression, error, watch)
-        for compression, error in COMPRESSIONS
-    ]
+    records = []
+    for compression, error in COMPRESSIONS:
+        made = every_seed(settings, trials, FSSL, zeros_target(compression), watch)
+        missed = errors(made)
+        times = over_seeds(
+            [each.figures["of_weights"] / max(1, each.figures["nonzeros"]) for each in made]
+        )
+        records.append(
+            claim(
+                settings,
+                "structured and CSR: compression at error",
+                f"at least {compression}x at {error:.1%}",
+                f"{times['mean']:.1f}x at {percent(missed)}",
+                times["mean"] >= compression and missed["mean"] <= error,
+                compression=times,
+                error=missed,
+            )
+        )
+    return records
 
 
 def zeros(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
@@ -46,67 +75,33 @@ def zeros(settings: Settings, trials: Trials, watch: Watch) -> list[Record]:
         "units": weights_target(MOST_WEIGHTS[0][0]),
         "single weights": Target("zeros", ZEROS),
     }
-    return [_zeros(settings, trials, what, target, watch) for what, target in targets.items()]
-
-
-def _structured(
-    settings: Settings, trials: Trials, weights: int, error: float, watch: Watch
-) -> Record:
-    made = every_seed(settings, trials, FSSL, weights_target(weights), watch)
-    left, missed = counts(made, "weights"), errors(made)
-    return claim(
-        settings,
-        "structured: weights at error",
-        f"at most {weights:,} at {error:.1%}",
-        f"{left['mean']:,.0f} at {percent(missed)}",
-        left["mean"] <= weights and missed["mean"] <= error,
-        weights=left,
-        error=missed,
-    )
-
-
-def _with_csr(
-    settings: Settings, trials: Trials, compression: int, error: float, watch: Watch
-) -> Record:
-    made = every_seed(settings, trials, FSSL, zeros_target(compression), watch)
-    missed = errors(made)
-    times = over_seeds(
-        [each.figures["of_weights"] / max(1, each.figures["nonzeros"]) for each in made]
-    )
-    return claim(
-        settings,
-        "structured and CSR: compression at error",
-        f"at least {compression}x at {error:.1%}",
-        f"{times['mean']:.1f}x at {percent(missed)}",
-        times["mean"] >= compression and missed["mean"] <= error,
-        compression=times,
-        error=missed,
-    )
-
-
-def _zeros(settings: Settings, trials: Trials, what: str, target: Target, watch: Watch) -> Record:
-    made = every_seed(settings, trials, FSSL, target, watch)
     dense = every_seed(settings, trials, DENSE, None, watch)
-    more = over_seeds(
-        [
-            each.figures["error"] - whole.figures["error"]
-            for each, whole in zip(made, dense, strict=True)
-        ]
-    )
-    share = over_seeds(
-        [1.0 - each.figures["nonzeros"] / each.figures["of_weights"] for each in made]
-    )
-    return claim(
-        settings,
-        f"zeros, {what}: more error than dense",
-        f"at least {ZEROS:.0%} zeros, at most {100 * WITHIN:.1f} points",
-        f"{share['mean']:.1%} zeros, {_points(more)}",
-        share["mean"] >= ZEROS and more["mean"] <= WITHIN,
-        zeros=share,
-        more_error=more,
-        error=errors(made),
-        dense_error=errors(dense),
-    )
+    records = []
+    for what, target in targets.items():
+        made = every_seed(settings, trials, FSSL, target, watch)
+        more = over_seeds(
+            [
+                each.figures["error"] - whole.figures["error"]
+                for each, whole in zip(made, dense, strict=True)
+            ]
+        )
+        share = over_seeds(
+            [1.0 - each.figures["nonzeros"] / each.figures["of_weights"] for each in made]
+        )
+        records.append(
+            claim(
+                settings,
+                f"zeros, {what}: more error than dense",
+                f"at least {ZEROS:.0%} zeros, at most {100 * WITHIN:.1f} points",
+                f"{share['mean']:.1%} zeros, {_points(more)}",
+                share["mean"] >= ZEROS and more["mean"] <= WITHIN,
+                zeros=share,
+                more_error=more,
+                error=errors(made),
+                dense_error=errors(dense),
+            )
+        )
+    return records
 
 
 def _points(more: Record) -> str:

@@ -22,8 +22,7 @@ from benchmarks.fssl.timed_networks import (
     TimedNetwork,
     time_networks,
 )
-from benchmarks.fssl.trial_grid import every_seed
-from benchmarks.fssl.trials import Trials
+from benchmarks.fssl.trials import Trials, every_seed
 from benchmarks.harness.section import Record
 from espalier.progress import Watch
 

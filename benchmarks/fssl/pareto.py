@@ -9,12 +9,11 @@ from statistics import fmean
 from benchmarks.fssl.backends import predicted_seconds
 from benchmarks.fssl.forward import batch_of, time_forward
 from benchmarks.fssl.methods import DENSE, METHODS
-from benchmarks.fssl.seeds import grouped, over_seeds, percent
+from benchmarks.fssl.seeds import over_seeds, percent
 from benchmarks.fssl.settings import Settings
-from benchmarks.fssl.trial_grid import methods_of, targets_of, trial, trials_of
-from benchmarks.fssl.trials import TrialResult, Trials
+from benchmarks.fssl.trials import TrialResult, Trials, methods_of, targets_of, trial, trials_of
 from benchmarks.harness import text
-from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
+from benchmarks.harness.section import Column, Job, Record, Section, Table, grouped, skipped
 from espalier.errors import TrainingError
 from espalier.progress import Watch
 
@@ -148,38 +147,32 @@ CASE = (
 )
 SECTION: Section[Settings] = Section(
     NAME,
-    (
-        Table(
-            "Error and size",
-            (
-                *CASE,
-                Column("units", lambda r: "-".join(map(str, r["widths"]))),
-                Column("weights", lambda r: text.count(round(r["weights"]))),
-                Column("non-zeros", lambda r: text.count(round(r["nonzeros"]))),
-                Column("zeros", lambda r: f"{1.0 - r['nonzeros'] / r['of_weights']:.1%}"),
-                Column("bytes", lambda r: text.count(round(r["bytes"]))),
-                Column("MACs", lambda r: text.count(round(r["multiply_adds"]))),
-            ),
-            by_method_and_goal,
-        ),
-        Table(
-            "Error and time of a forward pass",
-            (
-                *CASE,
-                *(
-                    column
-                    for threads in (1, 2)
-                    for column in (
-                        _seconds("predicted", "predicted", threads),
-                        _seconds("measured", "seconds", threads),
-                        _speedup(threads),
-                    )
-                ),
-                Column("training", lambda r: text.seconds(r["training_seconds"])),
-            ),
-            by_method_and_goal,
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Error and size",
+        *CASE,
+        Column("units", lambda r: "-".join(map(str, r["widths"]))),
+        Column("weights", lambda r: text.count(round(r["weights"]))),
+        Column("non-zeros", lambda r: text.count(round(r["nonzeros"]))),
+        Column("zeros", lambda r: f"{1.0 - r['nonzeros'] / r['of_weights']:.1%}"),
+        Column("bytes", lambda r: text.count(round(r["bytes"]))),
+        Column("MACs", lambda r: text.count(round(r["multiply_adds"]))),
+        select=by_method_and_goal,
+    ),
+    Table(
+        "Error and time of a forward pass",
+        *CASE,
+        *(
+            column
+            for threads in (1, 2)
+            for column in (
+                _seconds("predicted", "predicted", threads),
+                _seconds("measured", "seconds", threads),
+                _speedup(threads),
+            )
+        ),
+        Column("training", lambda r: text.seconds(r["training_seconds"])),
+        select=by_method_and_goal,
+    ),
 )

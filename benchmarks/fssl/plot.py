@@ -10,7 +10,6 @@ from benchmarks.fssl.methods import FSSL, FSSL_TIME, FSSL_WEIGHTS, METHODS
 from benchmarks.fssl.pareto import NAME, by_method_and_goal
 from benchmarks.harness.report import Report
 from benchmarks.harness.section import Record
-from espalier.cli.picture import save_figure
 
 OURS = (FSSL_WEIGHTS, FSSL, FSSL_TIME)
 SIZE_INCHES = (8.0, 5.0)
@@ -22,16 +21,11 @@ PLOTS: dict[str, tuple[str, Callable[[Record], float]]] = {
 
 def save_plots(report: Report, folder: Path) -> None:
     """Draw `fssl-weights.png` and `fssl-time.png`, if section `pareto` was measured."""
-    for answer in report.answers:
-        measured = [record for record in answer.records if "skipped" not in record]
-        if answer.section.name != NAME or not measured:
-            continue
+    if measured := report.measured(NAME):
         means = by_method_and_goal(measured)
         for name, (label, value) in PLOTS.items():
-            figure = _pareto(means, label, value)
-            machine = report.machine
-            figure.suptitle(f"{machine.processor}, {machine.instruction_set}", fontsize=9)
-            save_figure(figure, folder / f"{report.name}-{name}.png")
+            path = folder / f"{report.name}-{name}.png"
+            report.save_figure(_pareto(means, label, value), path)
 
 
 def _pareto(means: list[Record], label: str, value: Callable[[Record], float]) -> Any:

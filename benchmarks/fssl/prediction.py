@@ -145,30 +145,24 @@ CASE = (
 )
 SECTION: Section[Settings] = Section(
     NAME,
-    (
-        Table(
-            "Predicted times: how far they are off",
-            (
-                *CASE,
-                _share("layers", "median"),
-                _share("layers", "worst"),
-                _share("networks", "median"),
-                _share("networks", "worst"),
-                Column("holds", lambda r: "yes" if r["holds"] else "no"),
-            ),
-        ),
-        Table(
-            "Predicted times of whole networks",
-            (
-                *CASE,
-                Column("units", lambda r: "-".join(map(str, r["widths"]))),
-                Column("predicted", lambda r: text.seconds(r["predicted"])),
-                Column("measured", lambda r: text.seconds(r["measured"])),
-                Column("off", lambda r: f"{r['predicted'] / r['measured'] - 1.0:+.1%}"),
-            ),
-            networks_of,
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Predicted times: how far they are off",
+        *CASE,
+        _share("layers", "median"),
+        _share("layers", "worst"),
+        _share("networks", "median"),
+        _share("networks", "worst"),
+        Column("holds", lambda r: "yes" if r["holds"] else "no"),
+    ),
+    Table(
+        "Predicted times of whole networks",
+        *CASE,
+        Column("units", lambda r: "-".join(map(str, r["widths"]))),
+        Column("predicted", lambda r: text.seconds(r["predicted"])),
+        Column("measured", lambda r: text.seconds(r["measured"])),
+        Column("off", lambda r: f"{r['predicted'] / r['measured'] - 1.0:+.1%}"),
+        select=networks_of,
+    ),
 )

@@ -9,8 +9,7 @@ from benchmarks.fssl.claim import claim
 from benchmarks.fssl.methods import FSSL, Target
 from benchmarks.fssl.seeds import over_seeds
 from benchmarks.fssl.settings import Settings
-from benchmarks.fssl.trial_grid import trial
-from benchmarks.fssl.trials import Trials
+from benchmarks.fssl.trials import Trials, trial
 from benchmarks.harness.section import Record
 from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch

@@ -6,20 +6,6 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.harness.section import Record
-
-
-def grouped(records: Sequence[Record], *keys: str) -> list[list[Record]]:
-    """Records that agree in these keys, in the order of their first.
-
-    >>> grouped([{"a": 1, "b": 1}, {"a": 2, "b": 1}, {"a": 1, "b": 2}], "a")
-    [[{'a': 1, 'b': 1}, {'a': 1, 'b': 2}], [{'a': 2, 'b': 1}]]
-    """
-    groups: dict[tuple[Any, ...], list[Record]] = {}
-    for record in records:
-        groups.setdefault(tuple(record[key] for key in keys), []).append(record)
-    return list(groups.values())
-
 
 def over_seeds(values: Sequence[float]) -> dict[str, Any]:
     """Mean, standard deviation and all values.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from typer import Option
 
 from benchmarks.fssl.methods import METHODS
+from benchmarks.harness.section import Mnist, Rounds
 from espalier.errors import InputError
 from espalier.timing.interleave import ROUNDS
 
@@ -20,18 +23,8 @@ class Settings:
     """The settings of one benchmark run.
 
     Arguments:
-        model: what is trained, a word of `espalier.nn.networks.build`.
-        mnist: folder of MNIST's IDX files; the digits of scikit-learn without it.
-        seeds: trainings of every method at every target, with seeds from 0 up.
-        epochs: of every training, all phases together.
-        methods: names out of `METHODS`.
-        times: targets of methods that remove units: parts of the dense network's predicted time.
-        zeros: targets of methods that remove weights one by one: parts of all weights.
         strengths: of the penalty of SSL, which follows no target.
         lenet5_times: targets for LeNet-5, as ``times``.
-        lenet5_epochs: of the trainings of LeNet-5; ``epochs`` without it.
-        threads: of every training, and of the times that shape networks.
-        rounds: timed rounds of each candidate.
         batch: images of a forward pass that is timed or predicted.
         time: where the times come from that shape networks, as for `espalier.training.Settings`.
         runs: folder for the results of single trainings, from which a later benchmark goes on.
@@ -43,18 +36,35 @@ class Settings:
         InputError: a method or a number that no benchmark can have.
     """
 
-    model: str = LENET_300_100
-    mnist: str | None = None
-    seeds: int = 5
-    epochs: int = 40
-    methods: tuple[str, ...] = tuple(METHODS)
-    times: tuple[float, ...] = (0.3, 0.13, 0.07)
-    zeros: tuple[float, ...] = (0.9, 0.95, 0.98)
+    model: Annotated[str, Option(help="Network of section pareto.")] = LENET_300_100
+    mnist: Mnist = None
+    seeds: Annotated[int, Option(min=1, help="Trainings of everything.")] = 5
+    epochs: Annotated[int, Option(min=1, help="Of every training, all phases together.")] = 40
+    methods: Annotated[
+        tuple[str, ...],
+        Option(
+            "--method",
+            help="dense, width, scratch, random, norm, ssl, magnitude, rigl, fssl-weights, fssl or "
+            "fssl-time; repeat. By default all.",
+        ),
+    ] = tuple(METHODS)
+    times: Annotated[
+        tuple[float, ...],
+        Option("--target-time", help="Part of the dense time to reach by removing units; repeat."),
+    ] = (0.3, 0.13, 0.07)
+    zeros: Annotated[
+        tuple[float, ...],
+        Option("--target-zeros", help="Part of the weights to zero one by one; repeat."),
+    ] = (0.9, 0.95, 0.98)
     strengths: tuple[float, ...] = (1e-3, 2e-3, 4e-3)
     lenet5_times: tuple[float, ...] = (0.19, 0.17)
-    lenet5_epochs: int | None = None
-    threads: int = 1
-    rounds: int = ROUNDS
+    lenet5_epochs: Annotated[
+        int | None, Option(min=1, help="Of the trainings of LeNet-5; --epochs by default.")
+    ] = None
+    threads: Annotated[
+        int, Option(min=1, help="Threads of trainings; all by default. Times are of one and two.")
+    ] = 1
+    rounds: Rounds = ROUNDS
     batch: int = 1024
     time: Literal["measured", "macs"] = "measured"
     runs: str | None = None
@@ -80,11 +90,6 @@ class Settings:
     def forward_threads(self) -> tuple[int, ...]:
         """Numbers of threads of forward passes and steps: one and two, as far as there are."""
         return tuple(range(1, min(2, len(os.sched_getaffinity(0))) + 1))
-
-    @property
-    def step_threads(self) -> tuple[int, ...]:
-        """Numbers of threads of section `step`."""
-        return self.forward_threads
 
     def quick(self) -> Settings:
         """Few seeds, epochs, targets and rounds of these settings: a minute or two on digits."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 from benchmarks.fssl import layer_candidates
 from benchmarks.fssl.layer_candidates import (
@@ -16,61 +15,36 @@ from benchmarks.fssl.layer_candidates import (
     Candidate,
     Problem,
 )
+from benchmarks.fssl.settings import Settings
 from benchmarks.harness import text
-from benchmarks.harness.section import Column, Job, Record, Section, Settings, Table
+from benchmarks.harness.section import Column, Job, Record, Section, Table, grouped
 from benchmarks.sparsetrain.layers import break_even
+from espalier.nn.torch_tools import torch_threads
 from espalier.progress import Watch
 from espalier.timing.interleave import time_interleaved
 
 NAME = "step"
-SIZES = (1024, 4096)
-DENSITIES = (0.8, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02)
-BATCH = 128
 TIMING = 0.02  # seconds of several steps, timed as one
 PEERS = (DENSE, HAND, SPARSELAB)
 # Above this density only dense matters: sparse peers are slower than that.
 PEERS_UP_TO = 0.1
 
 
-class StepSettings(Settings, Protocol):
-    """What this section reads."""
-
-    @property
-    def step_sizes(self) -> tuple[int, ...]:
-        """Widths of square layers."""
-
-    @property
-    def step_densities(self) -> tuple[float, ...]:
-        """Densities, falling."""
-
-    @property
-    def step_batch(self) -> int:
-        """Samples of a step."""
-
-    @property
-    def step_threads(self) -> tuple[int, ...]:
-        """Numbers of threads, each measured."""
-
-
-def jobs(settings: StepSettings) -> list[Job]:
+def jobs(settings: Settings) -> list[Job]:
     """One for each size, number of threads and density."""
     return [
         partial(measure, settings, size, threads, density)
         for size in settings.step_sizes
-        for threads in settings.step_threads
+        for threads in settings.forward_threads
         for density in settings.step_densities
     ]
 
 
 def measure(
-    settings: StepSettings, size: int, threads: int, density: float, watch: Watch
+    settings: Settings, size: int, threads: int, density: float, watch: Watch
 ) -> list[Record]:
     """Check all candidates, then time all, interleaved."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with torch_threads(threads):
         problem = Problem.draw(size, density, settings.step_batch)
         entries = networks(problem, density)
         for name, entry in entries.items():
@@ -81,8 +55,6 @@ def measure(
             seconds = time_interleaved(
                 works, rounds=settings.rounds, at_least=TIMING, progress=progress
             )
-    finally:
-        torch.set_num_threads(before)
     best = min((name for name in entries if name in PEERS), key=lambda name: seconds[name].median)
     return [
         {
@@ -123,22 +95,21 @@ def networks(problem: Problem, density: float) -> dict[str, Candidate]:
 
 def break_evens(records: Sequence[Record]) -> list[Record]:
     """The density of each size and number of threads below which sparse is faster than dense."""
-    groups: dict[tuple[int, int], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record["size"], record["threads"]), []).append(record)
     found = []
-    for (size, threads), group in groups.items():
+    for group in grouped(records, "size", "threads"):
         group = sorted(group, key=lambda record: -float(record["density"]))
         zeros = break_even(
             [1.0 - record["density"] for record in group],
             [record["over_dense"]["median"] for record in group],
         )
         density = None if zeros is None else 1.0 - zeros
-        found.append({"size": size, "threads": threads, "break_even": density})
+        found.append(
+            {name: group[0][name] for name in ("size", "threads")} | {"break_even": density}
+        )
     return found
 
 
-def notes(settings: StepSettings, records: list[Record]) -> list[str]:
+def notes(settings: Settings, records: list[Record]) -> list[str]:
     """How it was measured."""
     absent = [] if any(SPARSELAB in r["seconds"] for r in records) else ["sparselab is not here."]
     return [
@@ -168,31 +139,25 @@ CASE = (
     Column("layer", lambda r: f"{r['size']} x {r['size']}"),
     Column("threads", lambda r: str(r["threads"])),
 )
-SECTION: Section[StepSettings] = Section(
+SECTION: Section[Settings] = Section(
     NAME,
-    (
-        Table(
-            "A training step of one layer, forward and backward",
-            (
-                *CASE,
-                Column("density", lambda r: f"{r['density']:.0%}"),
-                *map(_seconds, (ROWS, TRAVELLING, *PEERS)),
-                Column("best peer", lambda r: str(r["best_peer"])),
-                *map(_speedup, (ROWS, TRAVELLING)),
-            ),
-        ),
-        Table(
-            "Density below which a sparse layer is faster than a dense one",
-            (
-                *CASE,
-                Column(
-                    "break-even",
-                    lambda r: text.NOTHING if r["break_even"] is None else f"{r['break_even']:.0%}",
-                ),
-            ),
-            break_evens,
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "A training step of one layer, forward and backward",
+        *CASE,
+        Column("density", lambda r: f"{r['density']:.0%}"),
+        *map(_seconds, (ROWS, TRAVELLING, *PEERS)),
+        Column("best peer", lambda r: str(r["best_peer"])),
+        *map(_speedup, (ROWS, TRAVELLING)),
+    ),
+    Table(
+        "Density below which a sparse layer is faster than a dense one",
+        *CASE,
+        Column(
+            "break-even",
+            lambda r: text.NOTHING if r["break_even"] is None else f"{r['break_even']:.0%}",
+        ),
+        select=break_evens,
+    ),
 )

@@ -26,14 +26,10 @@ def peak_memory(status: Path = Path("/proc/self/status")) -> int:
     return kibibytes * 1024
 
 
-def free_memory() -> int:
-    """Bytes free now."""
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
 def too_large(connections: int, bytes_each: int) -> str | None:
     """Why this many weights are not held in memory at once, None where they fit in half of it."""
-    wanted, free = connections * bytes_each, free_memory()
+    wanted = connections * bytes_each
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if 2 * wanted <= free:
         return None
     return (

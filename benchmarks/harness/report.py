@@ -23,6 +23,11 @@ class Answer:
     section: Section[Any]
     records: list[Record] = field(default_factory=list)
 
+    @property
+    def measured(self) -> list[Record]:
+        """Those that were not skipped."""
+        return [record for record in self.records if "skipped" not in record]
+
 
 @dataclass(frozen=True)
 class Report:
@@ -67,9 +72,23 @@ class Report:
                 if rows:
                     yield table.title, table.header, rows
 
+    def measured(self, section: str) -> list[Record]:
+        """The records of a section that were not skipped."""
+        every = [answer for answer in self.answers if answer.section.name == section]
+        return [record for answer in every for record in answer.measured]
+
+    def save_figure(self, figure: Any, path: Path) -> None:
+        """Write a picture with the machine above it."""
+        from espalier.cli.picture import save_figure
+
+        machine = self.machine
+        title = f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}"
+        figure.suptitle(title, fontsize=9)
+        save_figure(figure, path)
+
     def notes(self, answer: Answer) -> list[str]:
         """How a section was measured, and what was skipped and why."""
-        measured = [record for record in answer.records if "skipped" not in record]
+        measured = answer.measured
         said = answer.section.notes(self.settings, measured) if measured else []
         return said + [
             f"Skipped: {record['network']}, {record['name']}: {record['skipped']}"

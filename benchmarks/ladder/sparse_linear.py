@@ -17,7 +17,6 @@ and the L2 cache's bandwidth, since a non-zero must read the samples of one feat
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,10 +25,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.harness.ladder import parse_arguments, print_machine
 from benchmarks.harness.machine import Machine, measure_machine
 from espalier.kernels import Pattern, peak_bandwidth
 from espalier.nn.sparse import patterns
-from espalier.timing.interleave import ROUNDS, time_interleaved
+from espalier.timing.interleave import time_interleaved
 from espalier.timing.spread import Spread
 
 DENSITIES = (0.1, 0.05, 0.02)
@@ -76,15 +76,12 @@ class Problem(NamedTuple):
 
 def main() -> None:
     """Check, time and print every density."""
-    options = arguments()
+    options = parse_arguments(__doc__, smoke={"size": 67, "batch": 33}, size=1024, batch=128)
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", UserWarning)  # torch's CSR: "beta state"
     machine = measure_machine(options.threads)
     cache = peak_bandwidth(options.threads, PANEL)
-    print(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
-        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {cache / 1e9:.1f} GB/s from L2"
-    )
+    print_machine(machine, cache, " from L2")
     for density in DENSITIES:
         problem = draw(options.size, options.batch, density)
         versions = [*torch_csr(problem), *ours(problem, options.threads)]
@@ -98,20 +95,6 @@ def main() -> None:
         for version in versions:
             print_rung(version, spreads[version.name], work, machine, cache)
     print(f"\n{LOST}")
-
-
-def arguments() -> argparse.Namespace:
-    """The sizes; smoke ones take a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    options = parser.parse_args()
-    if options.smoke:
-        options.size, options.batch, options.rounds = 67, 33, 1
-    return options
 
 
 def draw(size: int, batch: int, density: float) -> Problem:

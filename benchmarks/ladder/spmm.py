@@ -26,13 +26,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from benchmarks.harness.ladder import parse_arguments, print_machine
 from benchmarks.harness.machine import Machine, measure_machine
 from benchmarks.peers import ScipyDense
 from espalier import Network, radixnet, random_network
 from espalier.kernels import RowBlocks, pack, pack_by_input, reference
 from espalier.kernels.samples import native_samples
 from espalier.kernels.segment import run_segment
-from espalier.timing.interleave import ROUNDS, time_interleaved
+from espalier.timing.interleave import time_interleaved
 from espalier.timing.spread import Spread
 
 TILES = (16, 32, 64)
@@ -72,12 +73,15 @@ class Ladder(NamedTuple):
 
 def main() -> None:
     """Check, time and print every ladder."""
-    options = arguments()
-    machine = measure_machine(options.threads)
-    print(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
-        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {machine.bandwidth / 1e9:.1f} GB/s"
+    options = parse_arguments(
+        __doc__,
+        smoke={"neurons": 256, "layers": 2, "samples": 70},
+        neurons=1024,
+        layers=24,
+        samples=1024,
     )
+    machine = measure_machine(options.threads)
+    print_machine(machine, machine.bandwidth)
     for ladder in (structureless(options), shared_columns(options), sparse_input(options)):
         for version in ladder.versions:
             check(ladder, version)
@@ -88,21 +92,6 @@ def main() -> None:
         for version in ladder.versions:
             print_rung(ladder, version, spreads[version.name], machine)
     print(f"\n{LOST}")
-
-
-def arguments() -> argparse.Namespace:
-    """The sizes; smoke ones take a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--neurons", type=int, default=1024)
-    parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--samples", type=int, default=1024)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    options = parser.parse_args()
-    if options.smoke:
-        options.neurons, options.layers, options.samples, options.rounds = 256, 2, 70, 1
-    return options
 
 
 def structureless(options: argparse.Namespace) -> Ladder:

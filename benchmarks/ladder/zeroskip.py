@@ -27,10 +27,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.harness.ladder import parse_arguments, print_machine
 from benchmarks.harness.machine import Machine, measure_machine
 from espalier.kernels import nonzero_mask, reference
 from espalier.kernels import zeroskip as skip
-from espalier.timing.interleave import ROUNDS, time_interleaved
+from espalier.timing.interleave import time_interleaved
 from espalier.timing.spread import Spread
 
 ZEROS = (0.0, 0.5, 0.8, 0.9)
@@ -63,13 +64,12 @@ class Version(NamedTuple):
 
 def main() -> None:
     """Check, time and print every fraction of zeros."""
-    options = arguments()
+    options = parse_arguments(
+        __doc__, smoke={"channels": 33, "side": 5, "images": 2}, channels=256, side=28, images=8
+    )
     torch.set_num_threads(options.threads)
     machine = measure_machine(options.threads)
-    print(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
-        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {machine.bandwidth / 1e9:.1f} GB/s"
-    )
+    print_machine(machine, machine.bandwidth)
     for taps in (3, 1):
         for zeros in ZEROS:
             versions = ladder(options, taps, zeros)
@@ -82,21 +82,6 @@ def main() -> None:
             for version in versions:
                 print_rung(version, spreads[version.name], machine)
     print(f"\n{LOST}")
-
-
-def arguments() -> argparse.Namespace:
-    """The sizes; smoke ones take a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--side", type=int, default=28)
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    options = parser.parse_args()
-    if options.smoke:
-        options.channels, options.side, options.images, options.rounds = 33, 5, 2, 1
-    return options
 
 
 def ladder(options: argparse.Namespace, taps: int, zeros: float) -> list[Version]:

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from typing import Any
 
+from benchmarks.harness import text
 from benchmarks.harness.process import environment
 from benchmarks.harness.section import Column, Job, Record, Section, Table, skipped
 from benchmarks.partition.settings import EXCHANGED, Settings
@@ -83,27 +84,22 @@ def run_on_ranks(task: dict[str, Any], ranks: int) -> dict[str, Any]:
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
-def _spread(key: str, unit: float, form: str, suffix: str) -> Any:
-    def text(record: Record) -> str:
-        spread = record[key]
-        if spread is None:
-            return "-"
-        median, low, high = (format(spread[n] * unit, form) for n in ("median", "low", "high"))
-        return f"{median}{suffix} ({low} to {high})"
-
-    return text
+def _milliseconds(spread: dict[str, Any]) -> str:
+    """With microseconds, for exchanges."""
+    median, low, high = (f"{1e3 * spread[name]:,.3f}" for name in ("median", "low", "high"))
+    return f"{median} ms ({low} to {high})"
 
 
 COLUMNS = (
     Column("work", lambda r: str(r["network"])),
     Column("ranks", lambda r: str(r["ranks"])),
     Column("how", lambda r: str(r["name"])),
-    Column("time", _spread("seconds", 1e3, ",.3f", " ms")),
+    Column("time", lambda r: _milliseconds(r["seconds"])),
     Column(
         "predicted", lambda r: "-" if r["predicted"] is None else f"{1e3 * r['predicted']:,.3f} ms"
     ),
-    Column("against one process", _spread("speedup", 1.0, ".2f", "x")),
-    Column("words sent", lambda r: "-" if r["words"] is None else f"{r['words']:,}"),
+    Column("against one process", lambda r: text.ratios(r["speedup"])),
+    Column("words sent", lambda r: text.count(r["words"])),
 )
 
 
@@ -121,5 +117,11 @@ def _notes(settings: Settings, records: list[Record]) -> list[str]:
 
 
 SECTION: Section[Settings] = Section(
-    "ranks", (Table("Ranks of this machine", COLUMNS),), jobs, _notes
+    "ranks",
+    jobs,
+    _notes,
+    Table(
+        "Ranks of this machine",
+        *COLUMNS,
+    ),
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from benchmarks.harness.section import Rounds
 from espalier.errors import InputError
 from espalier.timing.interleave import ROUNDS
 
@@ -16,30 +19,29 @@ class Settings:
     """The settings of one benchmark run.
 
     Arguments:
-        neurons: of challenge networks to partition.
-        layers: of each.
-        parts: numbers of parts.
-        network_file: partition this network in their place.
         random: random networks to partition too, of as many neurons.
-        sweeps: of the hypergraph method.
-        ranks: of section ``ranks``.
-        wide: neurons of its network.
-        deep: layers of it.
-        batch: samples of it.
-        rounds: timed rounds of each candidate.
     """
 
-    neurons: tuple[int, ...] = (1024, 4096, 16384)
-    layers: int = 120
-    parts: tuple[int, ...] = (8, 32, 128, 512)
-    network_file: str | None = None
+    neurons: Annotated[
+        tuple[int, ...], Option(min=1, help="Challenge networks to partition; repeat.")
+    ] = (1024, 4096, 16384)
+    layers: Annotated[int, Option(min=1, help="Layers of each.")] = 120
+    parts: Annotated[
+        tuple[int, ...],
+        Option(min=1, help="Numbers of parts; repeat. By default 8, 32, 128 and 512."),
+    ] = (8, 32, 128, 512)
+    network_file: Annotated[
+        str | None, Option(metavar="PATH", help="Partition this network on file in their place.")
+    ] = None
     random: tuple[int, ...] = (1024,)
-    sweeps: int = 0
-    ranks: int = 2
-    wide: int = 16384
-    deep: int = 120
-    batch: int = 256
-    rounds: int = ROUNDS
+    sweeps: Annotated[
+        int, Option(min=0, help="Times every layer is cut again, neighbours fixed.")
+    ] = 0
+    ranks: Annotated[int, Option(min=1, help="Processes of section ranks.")] = 2
+    wide: Annotated[int, Option(min=1, help="Neurons of its network.")] = 16384
+    deep: Annotated[int, Option(min=1, help="Layers of it.")] = 120
+    batch: Annotated[int, Option(min=1, help="Samples of it.")] = 256
+    rounds: Rounds = ROUNDS
 
     @property
     def threads(self) -> int:

@@ -122,16 +122,9 @@ def _notes(settings: Settings, records: list[Record]) -> list[str]:
 
 def save_plots(report: Report, folder: Path) -> None:
     """Draw section `volume` into ``partition.png``; nothing without it."""
-    records = [
-        record
-        for answer in report.answers
-        if answer.section.name == "volume"
-        for record in answer.records
-        if "skipped" not in record
-    ]
+    records = report.measured("volume")
     if not records:
         return
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     networks = list(dict.fromkeys(record["network"] for record in records))
@@ -144,7 +137,7 @@ def save_plots(report: Report, folder: Path) -> None:
             line = [r for r in records if (r["network"], r["name"]) == (network, method)]
             axes.plot(
                 [r["parts"] for r in line],
-                [_words(r) for r in line],
+                [max(r["words"] / r["layers"], 0.5) for r in line],
                 "o-",
                 color=color,
                 label=method,
@@ -155,13 +148,15 @@ def save_plots(report: Report, folder: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("words sent a layer")
     figure.axes[0].legend(frameon=False)
-    FigureCanvasAgg(figure).print_png(folder / "partition.png")  # type: ignore[no-untyped-call]
-
-
-def _words(record: Record) -> float:
-    return float(max(record["words"] / record["layers"], 0.5))
+    report.save_figure(figure, folder / "partition.png")
 
 
 SECTION: Section[Settings] = Section(
-    "volume", (Table("Words sent by parts", COLUMNS),), jobs, _notes
+    "volume",
+    jobs,
+    _notes,
+    Table(
+        "Words sent by parts",
+        *COLUMNS,
+    ),
 )

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.peers.bias_input import BiasInput
-from benchmarks.peers.peer import Peer
+from benchmarks.peers.peer import ConvertedLayer, Peer
 from espalier.errors import MissingExtraError
 from espalier.network import Layer
-
-
-class GraphBlasLayer(NamedTuple):
-    weights: Any
-    bias: Any
-    relu: bool
-    clip: float | None
 
 
 class GraphBlasMxm(Peer):
@@ -43,13 +36,13 @@ class GraphBlasMxm(Peer):
         graphblas.ss.config["nthreads"] = self.threads
         self._bias_input = BiasInput(layers)
 
-    def _convert(self, layer: Layer) -> GraphBlasLayer:
+    def _convert(self, layer: Layer) -> ConvertedLayer:
         io = self._graphblas.io
         weights = io.from_scipy_sparse(self._bias_input.transposed_weights(layer))
         bias = None
         if not self._bias_input.needed:
             bias = self._graphblas.Vector.from_dense(layer.bias).diag()
-        return GraphBlasLayer(weights, bias, layer.activation == "relu", layer.clip)
+        return ConvertedLayer(weights, bias, layer.activation == "relu", layer.clip)
 
     def _load(self, slab: Any) -> Any:
         return self._graphblas.io.from_scipy_sparse(self._bias_input.batch(slab))
@@ -57,7 +50,7 @@ class GraphBlasMxm(Peer):
     def _rows(self, batch: Any) -> int:
         return int(batch.nrows)
 
-    def _step(self, layer: GraphBlasLayer, batch: Any, workspace: None) -> Any:
+    def _step(self, layer: ConvertedLayer, batch: Any, workspace: None) -> Any:
         gb = self._graphblas
         product = gb.semiring.plus_times(batch @ layer.weights).new()
         if layer.bias is not None:

@@ -17,6 +17,15 @@ from espalier.network import Layer, Network
 LEAST_SLAB = 64
 
 
+class ConvertedLayer(NamedTuple):
+    """A layer in a library's own format."""
+
+    weights: Any
+    bias: Any
+    relu: bool
+    clip: float | None
+
+
 class Outcome(NamedTuple):
     """One slab after the last layer: its rows in the peer's own format, and which they are."""
 

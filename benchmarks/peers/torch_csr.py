@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.peers.peer import Outcome, Peer
+from benchmarks.peers.peer import ConvertedLayer, Outcome, Peer
 from espalier.errors import MissingExtraError
 from espalier.network import Layer
-
-
-class TorchLayer(NamedTuple):
-    weights: Any
-    bias: Any
-    relu: bool
-    clip: float | None
 
 
 class TorchCsr(Peer):
@@ -39,7 +32,7 @@ class TorchCsr(Peer):
         with self._torch.inference_mode():
             return super().run(slabs)
 
-    def _convert(self, layer: Layer) -> TorchLayer:
+    def _convert(self, layer: Layer) -> ConvertedLayer:
         tensor = self._torch.tensor
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -50,7 +43,7 @@ class TorchCsr(Peer):
                 size=layer.weights.shape,
                 check_invariants=True,
             )
-        return TorchLayer(
+        return ConvertedLayer(
             weights, tensor(layer.bias)[:, None], layer.activation == "relu", layer.clip
         )
 
@@ -63,7 +56,7 @@ class TorchCsr(Peer):
     def _workspace(self, rows: int) -> list[Any]:
         return [self._torch.empty(self._widest * rows) for _ in range(2)]
 
-    def _step(self, layer: TorchLayer, batch: Any, workspace: list[Any]) -> Any:
+    def _step(self, layer: ConvertedLayer, batch: Any, workspace: list[Any]) -> Any:
         workspace.reverse()
         outputs, rows = layer.weights.shape[0], batch.shape[1]
         out = workspace[0][: outputs * rows].view(outputs, rows)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
-
-from espalier.errors import FileError, MissingExtraError
-from espalier.files import load_images, load_labels
 
 if TYPE_CHECKING:
     import torch
@@ -31,21 +27,18 @@ class Images(NamedTuple):
         """MNIST's training set from a folder of IDX files, or scikit-learn's digits enlarged.
 
         Raises:
-            FileError: the folder lacks the files.
+            FileError: the folder lacks a file, or one is damaged.
             MissingExtraError: scikit-learn is wanted and not installed.
         """
         import torch
-        from torch.nn.functional import interpolate
 
-        if mnist is None:
-            grey, classes = _bundled_digits()
-            pixels = interpolate(grey, size=SMALL_SHAPE[1:], mode="bilinear")
-        else:
-            folder = Path(mnist)
-            found = load_images(_find(folder, "train-images-idx3-ubyte"))
-            pixels = torch.from_numpy(found.copy())[:, None].float()
-            classes = torch.from_numpy(load_labels(_find(folder, "train-labels-idx1-ubyte")))
-        return cls((pixels - pixels.mean()) / pixels.std(), classes)
+        from espalier.training import load_data
+
+        data = load_data("digits" if mnist is None else mnist).resized(SMALL_SHAPE[1])
+        halves = (data.train, data.test) if mnist is None else (data.train,)
+        pixels = torch.cat([half.images for half in halves])
+        labels = torch.cat([half.labels for half in halves])
+        return cls((pixels - pixels.mean()) / pixels.std(), labels)
 
     @classmethod
     def noise(cls, count: int, *, small: bool = False) -> Images:
@@ -56,21 +49,3 @@ class Images(NamedTuple):
         generator = torch.Generator().manual_seed(0)
         pixels = torch.randn(count, *shape, generator=generator)
         return cls(pixels, torch.randint(classes, (count,), generator=generator))
-
-
-def _bundled_digits() -> tuple[torch.Tensor, torch.Tensor]:
-    import torch
-
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise MissingExtraError("scikit-learn", "bench", "training on digits") from None
-    digits = load_digits()
-    return torch.tensor(digits.images).float()[:, None], torch.tensor(digits.target).long()
-
-
-def _find(folder: Path, name: str) -> Path:
-    for path in (folder / name, folder / f"{name}.gz"):
-        if path.exists():
-            return path
-    raise FileError(f"{folder} holds neither {name} nor {name}.gz; it is no folder of MNIST")

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from benchmarks.harness import text
-from benchmarks.harness.section import Column, Job, Record, Section, Table
+from benchmarks.harness.section import Column, Job, Record, Section, Table, grouped
 from benchmarks.sparsetrain.operands import dense_operands
 from benchmarks.sparsetrain.pass_times import Candidate, ceilings, images_per_call, time_pass
 from benchmarks.sparsetrain.published import NETWORKS
 from benchmarks.sparsetrain.settings import ZEROS, Settings
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import PASSES, Pass, Variant, variants
+from benchmarks.sparsetrain.shapes import PASSES, LayerShape, Pass, Variant, variants
 from espalier.errors import InputError
 from espalier.progress import Watch
 
@@ -137,12 +136,14 @@ def break_even(zeros: Sequence[float], speedups: Sequence[float]) -> float | Non
 
 def summary(records: Sequence[Record]) -> list[Record]:
     """Each kind of layer and pass: lowest, median and highest speed-up at every fraction."""
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record["kind"], _pass(record)), []).append(record)
     return [
-        {"kind": kind, "pass": name, "count": len(group), "levels": _spreads(group)}
-        for (kind, name), group in groups.items()
+        {
+            "kind": group[0]["kind"],
+            "pass": _pass(group[0]),
+            "count": len(group),
+            "levels": _spreads(group),
+        }
+        for group in grouped(records, "kind", "pass", "variant")
     ]
 
 
@@ -181,32 +182,26 @@ def _spreads(group: list[Record]) -> list[Record]:
     return spreads
 
 
-def _level(record: Record, zeros: float) -> Record | None:
-    return next((level for level in record["levels"] if level["zeros"] == zeros), None)
+def _at(zeros: float, cell: Callable[[Record], str]) -> Column:
+    """A cell of what was measured at a fraction of zeros."""
+
+    def text_of(record: Record) -> str:
+        found = (level for level in record["levels"] if level["zeros"] == zeros)
+        return next(map(cell, found), text.NOTHING)
+
+    return Column(f"{zeros:.0%}", text_of)
 
 
 def _speedup(zeros: float) -> Column:
-    def cell(record: Record) -> str:
-        level = _level(record, zeros)
-        return text.NOTHING if level is None else text.digits(level["speedup"]["median"])
-
-    return Column(f"{zeros:.0%}", cell)
+    return _at(zeros, lambda level: text.digits(level["speedup"]["median"]))
 
 
 def _chosen(zeros: float) -> Column:
-    def cell(record: Record) -> str:
-        level = _level(record, zeros)
-        return text.NOTHING if level is None else text.digits(level["chosen_speedup"])
-
-    return Column(f"{zeros:.0%}", cell)
+    return _at(zeros, lambda level: text.digits(level["chosen_speedup"]))
 
 
 def _range(zeros: float) -> Column:
-    def cell(record: Record) -> str:
-        level = _level(record, zeros)
-        return text.NOTHING if level is None else text.range_of(level["speedup"])
-
-    return Column(f"{zeros:.0%}", cell)
+    return _at(zeros, lambda level: text.range_of(level["speedup"]))
 
 
 def _break_even(record: Record) -> str:
@@ -216,34 +211,34 @@ def _break_even(record: Record) -> str:
 LAYER = (Column("layer", lambda r: str(r["layer"])), Column("pass", _pass))
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Speed-up over dense by kind of layer: median (lowest to highest layer)",
-            (
-                Column("kind", lambda r: str(r["kind"])),
-                Column("pass", lambda r: str(r["pass"])),
-                Column("layers", lambda r: text.count(r["count"])),
-                *map(_range, ZEROS),
-            ),
-            summary,
-        ),
-        Table(
-            "Speed-up over dense of every layer",
-            (*LAYER, *map(_speedup, ZEROS), Column("break-even", _break_even)),
-        ),
-        Table("The same with the faster kernel chosen", (*LAYER, *map(_chosen, ZEROS))),
-        Table(
-            "The dense kernel beside the ceilings",
-            (
-                *LAYER,
-                Column("images", lambda r: text.count(r["images"])),
-                Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
-                Column("GMAC/s", lambda r: text.digits(r["dense_rate"] / 1e9)),
-                Column("ceiling", lambda r: text.digits(r["ceiling"] / 1e9)),
-                Column("bytes allow", lambda r: text.ratio(r["bytes_allow"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Speed-up over dense by kind of layer: median (lowest to highest layer)",
+        Column("kind", lambda r: str(r["kind"])),
+        Column("pass", lambda r: str(r["pass"])),
+        Column("layers", lambda r: text.count(r["count"])),
+        *map(_range, ZEROS),
+        select=summary,
+    ),
+    Table(
+        "Speed-up over dense of every layer",
+        *LAYER,
+        *map(_speedup, ZEROS),
+        Column("break-even", _break_even),
+    ),
+    Table(
+        "The same with the faster kernel chosen",
+        *LAYER,
+        *map(_chosen, ZEROS),
+    ),
+    Table(
+        "The dense kernel beside the ceilings",
+        *LAYER,
+        Column("images", lambda r: text.count(r["images"])),
+        Column("dense", lambda r: text.seconds(r["dense_seconds"]["median"])),
+        Column("GMAC/s", lambda r: text.digits(r["dense_rate"] / 1e9)),
+        Column("ceiling", lambda r: text.digits(r["ceiling"] / 1e9)),
+        Column("bytes allow", lambda r: text.ratio(r["bytes_allow"])),
+    ),
 )

@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import Variant
+from benchmarks.sparsetrain.shapes import LayerShape, Variant
 
 Array = NDArray[np.float32]
 

@@ -17,8 +17,7 @@ from benchmarks.harness.section import Record
 from benchmarks.sparsetrain.operands import Array, Operands
 from benchmarks.sparsetrain.passes import Work, as_array, dense_pass, zeroskip_pass
 from benchmarks.sparsetrain.settings import Settings
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import Pass, Variant
+from benchmarks.sparsetrain.shapes import LayerShape, Pass, Variant
 from espalier.errors import EspalierError
 from espalier.kernels import zeroskip
 from espalier.progress import Progress

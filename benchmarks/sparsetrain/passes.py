@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.sparsetrain.operands import Array, Operands
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import Pass, Variant
+from benchmarks.sparsetrain.shapes import LayerShape, Pass, Variant
 from espalier.kernels import zeroskip
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import Any
 
 from benchmarks.harness.report import Report
 from benchmarks.harness.section import Record
-from benchmarks.sparsetrain.variants import PASSES
-from espalier.cli.picture import save_figure
+from benchmarks.sparsetrain.shapes import PASSES
 
 COLOURS = {"input": "tab:blue", "needed": "tab:orange", "gradient": "tab:green"}
 PANEL_INCHES = 3.6
@@ -18,16 +17,9 @@ MOST_SPEEDUP = 10.0
 
 def save_plots(report: Report, folder: Path) -> None:
     """Draw `sparsetrain-layers.png` and `sparsetrain-networks.png`, if they were measured."""
-    records = {answer.section.name: answer.records for answer in report.answers}
     for name, draw in (("layers", _layers), ("networks", _networks)):
-        if records.get(name):
-            figure = draw(records[name])
-            machine = report.machine
-            figure.suptitle(
-                f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}",
-                fontsize=9,
-            )
-            save_figure(figure, folder / f"{report.name}-{name}.png")
+        if records := report.measured(name):
+            report.save_figure(draw(records), folder / f"{report.name}-{name}.png")
 
 
 def _layers(records: list[Record]) -> Any:

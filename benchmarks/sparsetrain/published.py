@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import PASSES, Pass, Variant, variants
+from benchmarks.sparsetrain.shapes import PASSES, LayerShape, Pass, Variant, variants
 from benchmarks.sparsetrain.zeros import RESNET34, RESNET50, RESNET50_OUTPUT, VGG16, Row
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from typer import Option
+
+from benchmarks.harness.section import Mnist, Rounds, Threads
 from benchmarks.sparsetrain.published import NETWORKS
 from espalier.errors import InputError
 from espalier.timing.interleave import ROUNDS
@@ -20,32 +23,40 @@ class Settings:
     """The settings of one benchmark run.
 
     Arguments:
-        networks: published networks, names out of `NETWORKS`.
-        layers: measure layers whose name contains one of these, such as ``1x1`` or ``@14``; with
-            none, all layers of the networks and the linear ones.
         zeros: fractions of random zeros to measure layers at, rising.
         dense_seconds: a call of the dense kernel takes about so long at most.
         most_images: images of a call, if they fit into that time.
-        rounds: timed rounds of each candidate.
-        threads: threads of every candidate.
-        mnist: folder of MNIST's IDX files to train on; None takes scikit-learn's digits.
-        batches: images of a training step of the small VGG.
         large_batch: the same of the other networks.
-        train_steps: steps of training before activations are captured.
         models: networks whose training steps are timed.
     """
 
-    networks: tuple[str, ...] = tuple(NETWORKS)
-    layers: tuple[str, ...] = ()
+    networks: Annotated[
+        tuple[str, ...],
+        Option(
+            "--network",
+            help="VGG16, ResNet-34, ResNet-50 or 'Fixup ResNet-50'; repeat. By default all four.",
+        ),
+    ] = tuple(NETWORKS)
+    layers: Annotated[
+        tuple[str, ...],
+        Option(
+            "--layer", help="Measure layers with this in their name, such as 1x1 or @14; repeat."
+        ),
+    ] = ()
     zeros: tuple[float, ...] = ZEROS
     dense_seconds: float = 0.04
     most_images: int = 16
-    rounds: int = ROUNDS
-    threads: int = 1
-    mnist: str | None = None
-    batches: tuple[int, ...] = (64, 128)
+    rounds: Rounds = ROUNDS
+    threads: Threads = 1
+    mnist: Mnist = None
+    batches: Annotated[
+        tuple[int, ...],
+        Option("--batch", min=1, help="Images of a training step; repeat. By default 64 and 128."),
+    ] = (64, 128)
     large_batch: int = 8
-    train_steps: int = 100
+    train_steps: Annotated[
+        int, Option(min=1, help="Steps of training before zeros are captured.")
+    ] = 100
     models: tuple[str, ...] = (SMALL_MODEL,)
 
     def __post_init__(self) -> None:

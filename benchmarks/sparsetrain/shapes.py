@@ -1,10 +1,23 @@
-"""The shape of a layer to measure: a square convolution or a linear layer."""
+"""The shape of a layer to measure, its three passes in training, and how each can skip zeros."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 FLOAT_BYTES = 4
+
+Pass = Literal["FWD", "BWI", "BWW"]  # forward, backward by input, backward by weight
+# Skipped are zeros of the input, zeros of the output's gradient, or candidates of the input's
+# gradient that nobody needs because a ReLU made the input zero there.
+Variant = Literal["input", "gradient", "needed"]
+
+PASSES: tuple[Pass, ...] = ("FWD", "BWI", "BWW")
+_VARIANTS: dict[Pass, tuple[Variant, ...]] = {
+    "FWD": ("input",),
+    "BWI": ("needed", "gradient"),
+    "BWW": ("input", "gradient"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +101,12 @@ class LayerShape:
         if self.kernel is None:
             return (images, channels)
         return (images, side, side, channels)
+
+
+def variants(name: Pass, *, sparse_gradient: bool) -> tuple[Variant, ...]:
+    """The ways to skip in a pass; those by gradient only where that has zeros.
+
+    >>> variants("BWI", sparse_gradient=False), variants("BWW", sparse_gradient=True)
+    (('needed',), ('input', 'gradient'))
+    """
+    return tuple(way for way in _VARIANTS[name] if sparse_gradient or way != "gradient")

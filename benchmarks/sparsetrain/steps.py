@@ -6,17 +6,20 @@ from functools import partial
 from typing import Any
 
 from benchmarks.harness import text
+from benchmarks.harness.alone import measure_alone
+from benchmarks.harness.process import peak_memory
 from benchmarks.harness.section import Column, Job, Record, Section, Table
-from benchmarks.sparsetrain.alone import measure_memory
+from benchmarks.sparsetrain.images import Images
 from benchmarks.sparsetrain.settings import SMALL_MODEL, Settings
 from benchmarks.sparsetrain.training import Trainer, images_of, train_small
-from espalier.progress import Progress, Watch
+from espalier.progress import Progress, Watch, silent
 from espalier.timing.interleave import time_interleaved
 
 NAME = "steps"
 DENSE, ACCELERATED = "dense", "accelerated"
 # The first step measures what the layers of these shapes cost.
 WARM_UPS = 2
+MEMORY_STEPS = 3
 Starts = dict[str, dict[str, Any] | None]  # parameters by what tables call them
 
 
@@ -62,7 +65,8 @@ def _measure(
     memory = {}
     with watch(f"{name}, batch {batch}: memory", "processes") as progress:
         for done, who in enumerate((DENSE, ACCELERATED), start=1):
-            memory[who] = measure_memory(settings, name, batch, accelerated=who == ACCELERATED)
+            training = partial(training_memory, name, batch, settings.threads, who == ACCELERATED)
+            memory[who] = measure_alone(training, name, silent)
             progress(done, 2)
     ratio = memory[ACCELERATED]["peak_bytes"] / memory[DENSE]["peak_bytes"]
     records = []
@@ -71,6 +75,20 @@ def _measure(
             record = _race(settings, name, batch, state, progress)
         records.append(record | {"start": start, "memory": memory, "memory_ratio": ratio})
     return records
+
+
+def training_memory(name: str, batch: int, threads: int, accelerated: bool, watch: Watch) -> Record:
+    """Most bytes resident in this process, which trains, and how many of them the steps added."""
+    import torch
+
+    torch.set_num_threads(threads)
+    images = Images.noise(batch, small=name == SMALL_MODEL)
+    before = peak_memory()
+    trainer = Trainer(name, images, batch, accelerated=accelerated)
+    for _ in range(MEMORY_STEPS):
+        trainer.step()
+    peak = peak_memory()
+    return {"peak_bytes": peak, "step_bytes": peak - before}
 
 
 def _race(
@@ -112,22 +130,18 @@ def _memory(who: str) -> Column:
 
 SECTION = Section(
     NAME,
-    (
-        Table(
-            "Whole training steps",
-            (
-                Column("network", lambda r: str(r["network"])),
-                Column("batch", lambda r: text.count(r["batch"])),
-                Column("from", lambda r: str(r["start"])),
-                Column("dense", lambda r: text.spread(r["seconds"][DENSE])),
-                Column("accelerated", lambda r: text.spread(r["seconds"][ACCELERATED])),
-                Column("speed-up", lambda r: text.ratios(r["speedup"])),
-                _memory(DENSE),
-                _memory(ACCELERATED),
-                Column("memory", lambda r: text.ratio(r["memory_ratio"])),
-            ),
-        ),
-    ),
     jobs,
     notes,
+    Table(
+        "Whole training steps",
+        Column("network", lambda r: str(r["network"])),
+        Column("batch", lambda r: text.count(r["batch"])),
+        Column("from", lambda r: str(r["start"])),
+        Column("dense", lambda r: text.spread(r["seconds"][DENSE])),
+        Column("accelerated", lambda r: text.spread(r["seconds"][ACCELERATED])),
+        Column("speed-up", lambda r: text.ratios(r["speedup"])),
+        _memory(DENSE),
+        _memory(ACCELERATED),
+        Column("memory", lambda r: text.ratio(r["memory_ratio"])),
+    ),
 )

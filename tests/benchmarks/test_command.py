@@ -61,3 +61,13 @@ def test_the_challenge_runs_on_a_gpu(benchmarks, tmp_path: Path) -> None:
         result = benchmarks(*words)
     assert result.returncode == 0
     assert (tmp_path / "gpu.md").exists()
+
+
+@pytest.mark.parametrize(("command", "options"), [("challenge", 6), ("fssl", 4), ("partition", 7)])
+def test_help_shows_the_defaults(benchmarks, command: str, options: int) -> None:
+    assert benchmarks(command, "--help").stdout.count("[default:") == options
+
+
+def test_help_speaks_of_trainings_that_go_on_where_there_are_some(benchmarks) -> None:
+    assert "go on" in " ".join(benchmarks("fssl", "--help").stdout.split())
+    assert "go on" not in " ".join(benchmarks("partition", "--help").stdout.split())

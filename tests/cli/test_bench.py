@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from espalier.cli import bench
-from espalier.cli.gains import inference, training
-from espalier.cli.gains.workload import Workload, difference
+from espalier.cli.workloads import inference, training
+from espalier.cli.workloads.workload import Workload, difference
 from espalier.errors import EspalierError, MissingExtraError
 
 
@@ -28,8 +28,8 @@ def missing():
 
 @pytest.fixture
 def two_rows(monkeypatch):
-    rows = [bench.Row("some work", workload), bench.Row("no torch", missing)]
-    monkeypatch.setattr(bench, "rows", lambda threads: rows)
+    rows = {"some work": workload, "no torch": missing}
+    monkeypatch.setattr(bench, "workloads", lambda threads: rows)
 
 
 @pytest.mark.parametrize(
@@ -84,11 +84,25 @@ def test_json_has_numbers_and_a_schema(espalier, two_rows):
     assert absent["missing"].startswith("training needs torch")
 
 
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["challenge", "--rounds", "3"], "python -m benchmarks challenge"),
+        (["--second", "5"], "bench takes no '--second 5'"),
+    ],
+)
+def test_what_it_does_not_take_is_named_in_one_line(espalier, words, answer):
+    outcome = espalier("bench", *words)
+    assert outcome.returncode == 2
+    assert answer in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
+
+
 def test_rows_without_torch_say_what_adds_it():
     code = (
         "import sys; sys.modules['torch'] = None\n"
         "from espalier.cli import bench\n"
-        "for row in bench.rows(1)[2:]: print(bench._measure(row, 0.0))\n"
+        "for row in list(bench.workloads(1).items())[2:]: print(bench._measure(*row, 0.0))\n"
     )
     printed = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert printed.count("needs torch") == 4

@@ -224,3 +224,10 @@ def test_times_of_another_machine_are_kept(begun: Path) -> None:
     write_json(begun / "run.json", ONE_PROCESS, run)
     result = train(settings_of("dense"), begun, resume=True)
     assert same_bits(result, unbroken("dense"))
+
+
+def test_a_training_is_not_described_over_another(begun: Path) -> None:
+    before = (begun / "run.json").read_bytes()
+    with pytest.raises(FileError, match="holds a training already"):
+        RunDirectory(begun).create(settings_of("dense"), "other data", "{}")
+    assert (begun / "run.json").read_bytes() == before

@@ -45,7 +45,7 @@ app.command("compact")(compact.compact)
 app.command("partition")(partition.partition)
 app.add_typer(generate.app, name="generate")
 app.command("convert")(convert.convert)
-app.command("bench")(bench.bench)
+app.command("bench", context_settings=bench.TAKES_ALL)(bench.bench)
 app.command("info")(info.info)
 
 

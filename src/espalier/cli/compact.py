@@ -1,4 +1,4 @@
-"""`espalier compact`: what is left of a trained network, cut out of it."""
+"""`espalier compact`: the smaller network that a trained one contains."""
 
 from __future__ import annotations
 
@@ -56,4 +56,4 @@ def compact(
     else:
         title = f"{model}; times of a batch of {training.BATCH}"
         print_networks(title, *networks, time=time)
-        print_facts("the end", {"model": str(output)})
+        print_facts("written", {"model": str(output)})

@@ -35,8 +35,8 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move `--debug` to the front, where the group's own options stand."""
-        wanted = ["--debug"] if "--debug" in args else []
-        return super().parse_args(ctx, wanted + [word for word in args if word != "--debug"])
+        debug = ["--debug"] if "--debug" in args else []
+        return super().parse_args(ctx, debug + [word for word in args if word != "--debug"])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and end with the exit code its error deserves."""
@@ -70,13 +70,17 @@ def print_text(text: str) -> None:
     _result_console().print(Text(text), end="\n\n")
 
 
+def print_nothing(text: str) -> None:
+    """In place of `print_text` for machines, and of `print_notice` on ranks other than 0."""
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """A result for machines."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = None) -> None:
-    """A two-column table of names and values, with an optional last row of weight."""
+    """A two-column table of names and values; a verdict is its last row, in green or red."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -135,20 +139,15 @@ def _name(text: str) -> Text:
 
 
 def _result_console(table: Table | None = None) -> Console:
-    """A terminal as wide as it is; a file as wide as a table needs."""
+    """Output as wide as the terminal; in a file, wide enough that no table wraps."""
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(width=FILE_WIDTH if table is None else _width(console, table))
-
-
-def _width(console: Console, table: Table) -> int:
-    """Columns of a table that nothing in it is wrapped for."""
-    return _measured(console, table).maximum
+    return Console(width=FILE_WIDTH if table is None else _measured(console, table).maximum)
 
 
 def _least_width(console: Console, table: Table) -> int:
-    """Columns that a table wants, lest every word of it stand alone in a line."""
+    """The width below which nearly every word of a table would stand alone on its line."""
     measured = _measured(console, table)
     return measured.minimum + (measured.maximum - measured.minimum) // 4
 

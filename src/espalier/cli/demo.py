@@ -1,4 +1,4 @@
-"""`espalier demo`: train, shape, compact and run a network on bundled data, told step by step."""
+"""`espalier demo`: train, shape, compact and run a network on bundled data, step by step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ import espalier as esp
 from espalier.cli import format
 from espalier.cli.arrays import check_target
 from espalier.cli.challenge import challenge
-from espalier.cli.console import FAILED, print_facts, print_json, print_text, progress
+from espalier.cli.console import (
+    FAILED,
+    print_facts,
+    print_json,
+    print_nothing,
+    print_text,
+    progress,
+)
 from espalier.cli.options import Json
 from espalier.cli.picture import require_matplotlib, save_picture
 from espalier.cli.training_table import print_epoch, print_networks
@@ -47,15 +54,15 @@ def demo(
     require_matplotlib()
     from espalier import training
 
-    tell = _keep_silent if as_json else print_text
+    say = print_nothing if as_json else print_text
     settings = training.Settings(model=MODEL, target_time=TARGET_TIME, epochs=epochs, threads=1)
-    tell(
+    say(
         f"A network {MODEL} learns scikit-learn's 1,797 handwritten digits, first dense. Then FSSL "
         "removes neurons and pixels by what they cost in time and in error, until the network "
         f"takes {TARGET_TIME:.0%} of its time. What is left is cut out and fine-tuned ..."
     )
     result = training.train(settings, watch=progress, on_epoch=partial(_print_some, epochs=epochs))
-    tell("The compact network as the inference engine runs it, beside PyTorch ...")
+    say("The compact network as the inference engine runs it, beside PyTorch ...")
     run = _infer(result, settings)
     save_picture(result, output)
     if as_json:
@@ -112,7 +119,3 @@ def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> 
         },
         verdict=result.verdict(),
     )
-
-
-def _keep_silent(text: str) -> None:
-    """A machine that asked for JSON needs no story."""

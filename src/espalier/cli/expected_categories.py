@@ -1,4 +1,4 @@
-"""Categories against a truth list: which are missing, which are too many."""
+"""Compare categories with a truth list: which are missing, which are too many."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def infer(
     if not several:
         grid.refuse()
     budget = None if memory is None else format.parse_bytes(memory)
-    results = Results.plan(truth, output, activations, as_json)
+    results = Results.prepare(truth, output, activations, as_json)
     if (ordinal := parse_device(device)) is not None:
         open_device(ordinal)  # before anything takes time
 

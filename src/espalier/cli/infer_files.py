@@ -21,7 +21,7 @@ from espalier.cli.sources import open_inputs, open_network, parse_inputs, parse_
 
 @dataclass(frozen=True)
 class Problem:
-    """A network and its inputs, with the words that asked for them."""
+    """A network and its inputs, with the arguments of the command line that named them."""
 
     network_source: str
     inputs_source: str
@@ -30,16 +30,16 @@ class Problem:
     load_seconds: float
 
     @classmethod
-    def read(cls, network_source: str, inputs_source: str, **unsaid: Any) -> Problem:
+    def read(cls, network_source: str, inputs_source: str, **options: Any) -> Problem:
         """Load or generate both.
 
         Arguments:
-            unsaid: what a text file does not say: bias, clip, neurons, layers.
+            options: what a text file does not say: bias, clip, neurons, layers.
         """
         network_at, inputs_at = parse_network(network_source), parse_inputs(inputs_source)
         started = time.perf_counter()
         with progress("reading layers", "layers") as update:
-            network = open_network(network_at, **unsaid, progress=update)
+            network = open_network(network_at, **options, progress=update)
         unit = "bytes" if isinstance(inputs_at, Path) else "images"
         with progress("reading inputs", unit) as update:
             samples = open_inputs(inputs_at, network.inputs, update)
@@ -70,7 +70,7 @@ class Results:
     as_json: bool
 
     @classmethod
-    def plan(
+    def prepare(
         cls, truth: Path | None, categories: Path | None, activations: Path | None, as_json: bool
     ) -> Results:
         """Check the targets before anything takes time, and read the expected categories."""

@@ -45,7 +45,7 @@ def partition(
     layers: Layers = None,
     as_json: Json = False,
 ) -> None:
-    """Share out the rows of NETWORK for the fewest words sent between PARTS.
+    """Share out the rows of NETWORK so that its PARTS send each other the fewest words.
 
     The table compares with random rows and blocks of rows; words are activations of one sample in
     a forward pass, and the same again in a backward pass.
@@ -86,7 +86,7 @@ def partition(
 
 
 def default_path(source: GeneratedNetwork | Path, parts: int) -> Path:
-    """Where a partition lies by default: beside its network; of a generated one, here.
+    """Where a partition is written by default: beside its network, or here if that is generated.
 
     >>> default_path(Path("nets/net.safetensors"), 8).name
     'net.P8.partition'

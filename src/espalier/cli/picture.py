@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espalier.errors import MissingExtraError
+from espalier.files.atomic import replacing_file
 
 if TYPE_CHECKING:
     from espalier.training import EpochMetrics, TrainingResult
@@ -17,7 +17,7 @@ SHADES = ("0.97", "0.92")
 
 
 def save_picture(result: TrainingResult, path: Path) -> None:
-    """Write a PNG; wants matplotlib."""
+    """Write the picture of a training as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.0, 3.6), layout="constrained")
@@ -100,6 +100,5 @@ def require_matplotlib() -> None:
 
 def save_figure(figure: Any, path: Path) -> None:
     """Write a PNG; what is there stays until the new one is whole."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    figure.savefig(draft, format="png", dpi=120)
-    draft.replace(path)
+    with replacing_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)

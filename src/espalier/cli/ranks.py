@@ -1,4 +1,4 @@
-"""Commands on several ranks: who starts them, what they share, and whose error is shown."""
+"""Commands on several ranks: how they start, share the work, and show one error for all."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from espalier.partitioning import Partition
 if TYPE_CHECKING:
     from espalier.distributed.comm.world import World
 
-END_OF_OPTIONS = "--"  # what follows are arguments, however they look
-_LATER = 1.0  # seconds by which other ranks leave it to rank 0 to show an error that all have
+END_OF_OPTIONS = "--"  # what follows are arguments, even if they begin with a dash
+_LATER = 1.0  # seconds that other ranks wait, so that rank 0 shows an error that all have
 
 
 @dataclass(frozen=True)
 class Grid:
-    """How ranks share the work, as far as the command line says; None where it does not."""
+    """How ranks share the work, as given on the command line; None for what is not given."""
 
     parts: int | None
     partition: Path | None
@@ -77,7 +77,7 @@ def start(ranks: int, partition: Partition | None, threads: int | None) -> None:
     """Run this very command on so many ranks, and end as they end."""
     cores = len(os.sched_getaffinity(0))
     if ranks > cores:
-        print_notice(f"{ranks} ranks take turns on {cores} cores: they are slow, not fast")
+        print_notice(f"{ranks} ranks share {cores} cores, which makes them slower, not faster")
     arguments = without_option(sys.argv[1:], "--ranks")
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         if partition is not None:
@@ -90,7 +90,7 @@ def start(ranks: int, partition: Partition | None, threads: int | None) -> None:
 
 
 def make_partition(network: Network, parts: int) -> Partition:
-    """A hypergraph partition, or blocks with a word of warning where mtkahypar is missing."""
+    """A hypergraph partition, or blocks of rows, with a warning, where mtkahypar is missing."""
     if parts == 1:
         return esp.partition(network, 1, "block")
     with progress(f"partitioning for {parts} parts", "layers") as update:

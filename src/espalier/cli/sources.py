@@ -1,4 +1,4 @@
-"""NETWORK and INPUTS as words: a path, or what to generate, such as `radixnet:1024x120`."""
+"""The arguments NETWORK and INPUTS: a path, or what to generate, such as `radixnet:1024x120`."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class GeneratedInputs:
 
 
 def parse_network(text: str) -> GeneratedNetwork | Path:
-    """The generator a word asks for, or else the path it is.
+    """The generated network that the text names, or else the path that it is.
 
     Raises:
-        InputError: the word starts like a generator but does not go on like one.
+        InputError: the text starts like a generator but does not go on like one.
 
     >>> parse_network("radixnet:1024x120")
     GeneratedNetwork(generator='radixnet', neurons=1024, layers=120, seed=0)
@@ -64,10 +64,10 @@ def parse_network(text: str) -> GeneratedNetwork | Path:
 
 
 def parse_inputs(text: str) -> GeneratedInputs | Path:
-    """The digits a word asks for, or else the path it is.
+    """The digits that the text asks for, or else the path that it is.
 
     Raises:
-        InputError: the word starts like a request for digits but does not go on like one.
+        InputError: the text starts like a request for digits but does not go on like one.
 
     >>> parse_inputs("digits:5000")
     GeneratedInputs(count=5000, folder=None)

@@ -19,7 +19,6 @@ from espalier.cli.options import (
     Parts,
     Patience,
     Ranks,
-    Threads,
     Transport,
 )
 from espalier.cli.ranks import Grid, started_by_mpi
@@ -86,7 +85,9 @@ def train(
             help="Weight of the dense network's answers against the labels; 0.5 by default."
         ),
     ] = None,
-    threads: Threads = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads to use; by default PyTorch's.")
+    ] = None,
     time: Annotated[
         Literal["measured", "macs"] | None,
         typer.Option(help="Where predicted times come from; measured by default."),
@@ -107,8 +108,8 @@ def train(
 ) -> None:
     """Train a network, make it sparse, compact it and print what was gained.
 
-    With `--ranks P`, on P processes: the weights of a radixnet are trained as they are, its rows
-    cut into parts, its replicas sharing the batch, whichever sends fewer words.
+    With `--ranks P`, on P processes: the sparse layers of a radixnet are trained. Parts share its
+    rows and replicas share each batch; by default as many of each as send the fewest words.
 
     The folder gets metrics.jsonl, a checkpoint of each epoch and, at the end, model.safetensors.
     A training that was stopped goes on with `--output FOLDER --resume`, to the same bits. The

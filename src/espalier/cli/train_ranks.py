@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import espalier as esp
 from espalier.cli import format, ranks
-from espalier.cli.console import print_facts, print_json, print_notice
+from espalier.cli.console import print_facts, print_json, print_nothing, print_notice
 from espalier.distributed.comm import launch
 from espalier.distributed.comm.process_grid import divisors, parts_for_training
 from espalier.errors import InputError
@@ -48,14 +48,14 @@ def run(
             resume=resume,
             transport=grid.transport or "auto",
             on_epoch=on_epoch,
-            on_notice=print_notice if first else _ignore,
+            on_notice=print_notice if first else print_nothing,
         )
         if first:
             _print_end(settings, directory.model, partition, world.replicas, epochs, as_json)
 
 
 def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
-    """Settings from the command line, and what stands on ranks for those it does not give."""
+    """The settings given on the command line, with the defaults of a training on ranks."""
     settings = {"method": "dense", "model": "radixnet:1024x6", **given}
     if not settings["model"].startswith("radixnet:"):
         raise InputError(
@@ -66,7 +66,7 @@ def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _network(settings: Settings, directory: RunDirectory, resume: bool) -> esp.Network:
-    """The network to partition, which takes a while: only for a training that may run."""
+    """The network to partition; a training that may not run is refused before that."""
     from espalier.distributed.training import network_to_cut
 
     if not launch.mpi_rank():  # one process asks, and alone: it holds the directory while it does
@@ -84,7 +84,7 @@ def _fewest_words(net: esp.Network, wanted: int, batch: int) -> Partition:
 
 
 def _words(net: esp.Network, partition: Partition) -> int:
-    """Words of one sample forward, those of the inputs left out: every rank has them all."""
+    """Words of one sample forward; inputs are not counted, since every rank has all of them."""
     words = 0
     for index in range(1, len(net)):
         before, after = partition.owners[index], partition.owners[index + 1]
@@ -130,7 +130,3 @@ def _print_end(
             "model": str(model),
         },
     )
-
-
-def _ignore(_: str) -> None:
-    """Rank 0 tells it."""

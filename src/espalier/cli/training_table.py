@@ -1,4 +1,4 @@
-"""What a training says while it runs, and what was gained in the end."""
+"""The lines that a training prints while it runs, and its final table."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def print_result(result: TrainingResult) -> None:
     facts = {} if result.path is None else {"model": str(result.path)}
     if warning := result.warning():
         facts["warning"] = warning
-    print_facts("the end", facts, verdict=verdict)
+    print_facts("outcome", facts, verdict=verdict)
 
 
 def print_networks(title: str, before: NetworkSize, after: NetworkSize, *, time: str) -> None:
     """A row for each quantity, of both networks, and how much smaller it became.
 
     Arguments:
-        time: where predictions come from; multiply-adds tell the gain alone, no seconds.
+        time: where predictions come from; multiply-adds give the gain alone, no seconds.
     """
     predicted = format.seconds if time == "measured" else _unknown
     rows = [

@@ -25,8 +25,11 @@ from espalier.kernels.zeroskip import (
     zeroskip_forward,
 )
 
+Groups = RowBlocks  # the name that it had before
+
 __all__ = [
     "Gradients",
+    "Groups",
     "RowBlocks",
     "InputMajor",
     "InstructionSet",

@@ -22,13 +22,13 @@ _LIBRARY = torch.library.Library("espalier", "DEF")
 
 
 class HasHandle:
-    """What an operator finds by a number as long as it lives.
+    """An object that operators find by a number, its handle, as long as it lives.
 
     Attributes:
         handle: the number.
 
-    >>> mine = HasHandle()
-    >>> HasHandle.of(mine.handle) is mine, HasHandle.of(0)
+    >>> one = HasHandle()
+    >>> HasHandle.of(one.handle) is one, HasHandle.of(0)
     (True, None)
     """
 
@@ -110,8 +110,8 @@ def register(
         else:
             operator = getattr(torch.ops.espalier, f"{name}_backward")
             gradients = operator(*inputs, handle, needed)
-        asked = (each if wanted else None for each, wanted in zip(gradients, needed, strict=True))
-        return *asked, *(None for _ in range(ctx.count))
+        results = (each if wanted else None for each, wanted in zip(gradients, needed, strict=True))
+        return *results, *(None for _ in range(ctx.count))
 
     _LIBRARY.impl(name, forward, "CPU")
     _LIBRARY.impl(f"{name}_backward", whole_backward, "CPU")

@@ -1,4 +1,4 @@
-"""What we ask of PyTorch beyond its public face: the one place that knows its private parts."""
+"""PyTorch's private functions, behind names that say what they answer; no other file calls them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import Parameter
 DOES_NOT_FIT = (RuntimeError, TypeError, ValueError, IndexError)
 # The version of a tensor made in inference mode, which counts none.
 UNKNOWN = -1
-_PLAIN = (Tensor, Parameter)
+_ORDINARY = (Tensor, Parameter)
 
 
 def tensors_in(value: Any) -> Iterator[Tensor]:
@@ -56,7 +56,7 @@ def is_supported(
     dtype = tensor.dtype
     for each in (tensor, *parameters):
         if each is not None and not (
-            type(each) in _PLAIN
+            type(each) in _ORDINARY
             and each.dtype is dtype
             and (each.is_cuda if on_gpu else each.is_cpu)
             and each.layout is torch.strided

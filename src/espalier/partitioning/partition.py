@@ -111,7 +111,7 @@ class Partition:
             progress: called as ``progress(done, total)`` layers.
         """
         self.check(network)
-        return PartitionReport.of(
+        return PartitionReport.count(
             network,
             self.parts,
             self.owners,

@@ -84,6 +84,19 @@ class PartitionReport:
     @classmethod
     def of(
         cls,
+        partition: Any,
+        network: Network,
+        *,
+        peers: Sequence[str] = PEERS,
+        progress: Progress | None = None,
+    ) -> PartitionReport:
+        """Another name of ``partition.report(network)``."""
+        report: PartitionReport = partition.report(network, peers=peers, progress=progress)
+        return report
+
+    @classmethod
+    def count(
+        cls,
         network: Network,
         parts: int,
         owners: Sequence[NDArray[np.int32]],

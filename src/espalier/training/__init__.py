@@ -1,4 +1,4 @@
-"""Train a network, make it sparse, compact it: `train` is the whole way."""
+"""Train a network, make it sparse, compact it: `train` does all of it."""
 
 from espalier.errors import MissingExtraError
 
@@ -17,8 +17,8 @@ from espalier.training.run import train
 from espalier.training.run_directory import RunDirectory
 from espalier.training.settings import Settings, Target
 
-Folder = RunDirectory  # the name that it had before
-Network = NetworkSize  # likewise
+# Other names of the two.
+Folder, Network = RunDirectory, NetworkSize
 
 __all__ = [
     "BATCH",

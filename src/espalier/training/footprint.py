@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from espalier import fssl
 from espalier.fssl import Groups, TimeModel
+from espalier.fssl.groups.modules import evaluating, weight_of
 from espalier.nn import SparseLinear
 from espalier.progress import Watch, silent
 from espalier.timing.interleave import time_interleaved
@@ -104,7 +105,7 @@ def size_of(model: nn.Module, example: Tensor) -> Size:
 
 def weights_of(model: nn.Module) -> list[Tensor]:
     """The weights of all linear, sparse and convolution layers, biases not among them."""
-    return [_weight(layer) for layer in model.modules() if isinstance(layer, LAYERS)]
+    return [weight_of(layer) for layer in model.modules() if isinstance(layer, LAYERS)]
 
 
 @torch.inference_mode()
@@ -115,25 +116,17 @@ def time_models(models: Mapping[str, nn.Module], images: Tensor) -> dict[str, fl
     return {name: spread.median for name, spread in seconds.items()}
 
 
-def _weight(layer: nn.Module) -> Tensor:
-    name = "values" if isinstance(layer, SparseLinear) else "weight"
-    return layer.get_parameter(name)
-
-
-@torch.inference_mode()
 def _multiply_adds(model: nn.Module, example: Tensor) -> int:
     """One per weight and output position, counted while the example runs."""
     counts: list[int] = []
 
     def count(layer: nn.Module, _: Any, output: Tensor) -> None:
         positions = output[0, 0].numel() if isinstance(layer, nn.Conv2d) else 1
-        counts.append(_weight(layer).numel() * positions)
+        counts.append(weight_of(layer).numel() * positions)
 
-    was_training = model.training
-    with ExitStack() as hooks:
+    with evaluating(model), ExitStack() as hooks:
         for layer in model.modules():
             if isinstance(layer, LAYERS):
                 hooks.enter_context(layer.register_forward_hook(count))
-        model.eval()(example)
-    model.train(was_training)
+        model(example)
     return sum(counts)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from espalier.errors import TrainingError
+from espalier.fssl.groups.modules import evaluating
 from espalier.progress import Progress
 from espalier.training.data import Split
 from espalier.training.learning_rate import Schedule, cosine, make_optimizer, recipe
@@ -57,7 +58,7 @@ class Trainer:
         return drop_pixels(images, recipe(self.settings).input_dropout), labels
 
     def loss(self, scores: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """What is minimised: cross-entropy."""
+        """The loss that is minimised: cross-entropy."""
         return cross_entropy(scores, labels)
 
     def update(self) -> None:
@@ -146,17 +147,13 @@ def accuracy(model: nn.Module, split: Split) -> float:
 @torch.inference_mode()
 def count_hits(model: nn.Module, split: Split) -> int:
     """The images that the model gets right."""
-    was_training = model.training
-    model.eval()
-    hits = sum(
-        int((model(images).argmax(1) == labels).sum())
-        for images, labels in zip(
-            split.images.split(TEST_BATCH), split.labels.split(TEST_BATCH), strict=True
+    batches = zip(split.images.split(TEST_BATCH), split.labels.split(TEST_BATCH), strict=True)
+    with evaluating(model):
+        return sum(
+            int((model(images).argmax(1) == labels).sum())
+            for images, labels in batches
+            if len(labels)
         )
-        if len(labels)
-    )
-    model.train(was_training)
-    return hits
 
 
 def drop_pixels(images: Tensor, part: float) -> Tensor:
@@ -190,7 +187,7 @@ def shift_images(images: Tensor, most: int) -> Tensor:
 
 
 def _epoch_seed(seed: int, epoch: int) -> int:
-    """What an epoch's augmentation and dropout start from."""
+    """The seed of an epoch's augmentation and dropout."""
     return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0] >> 1)
 
 

@@ -105,7 +105,7 @@ class MethodTraining(EpochLoop[EpochMetrics]):
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Of the trainer and its teacher."""
+        """The state of the trainer, the teacher's weights, and the history."""
         return {
             "trainer": self.trainer.state_dict(),
             "teacher": self.context.distillation.state_dict(),

@@ -11,6 +11,7 @@ from torch import nn
 from espalier.errors import InputError
 from espalier.training.context import TrainingContext
 from espalier.training.phase_trainer import PhaseTrainer
+from espalier.training.settings import Settings
 
 # Makes the trainer of a phase from the network so far, for so many steps.
 MakeTrainer = Callable[[TrainingContext, nn.Module, int], PhaseTrainer]
@@ -39,6 +40,23 @@ class Phase:
     def begin(self, context: TrainingContext, model: nn.Module) -> PhaseTrainer:
         """The trainer of this phase, from the network so far."""
         return self.trainer(context, model, (self.end - self.first) * context.steps)
+
+
+def dense_phase(part: float = 1.0) -> Phase:
+    """Ordinary training for a part of the epochs."""
+    return Phase("dense", part, PhaseTrainer)
+
+
+def pruning_phases(
+    settings: Settings, name: str, prune: MakeTrainer, finetune: MakeTrainer, least_steps: int = 1
+) -> list[Phase]:
+    """Dense, then a phase of this name that makes the zeros, then fine-tuning."""
+    rest = 1.0 - settings.dense_part - settings.sparsify_part
+    return [
+        dense_phase(settings.dense_part),
+        Phase(name, settings.sparsify_part, prune, least_steps),
+        Phase("finetune", rest, finetune),
+    ]
 
 
 def check_steps(phases: Sequence[Phase], steps: int) -> None:

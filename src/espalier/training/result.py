@@ -1,4 +1,4 @@
-"""What a training came to."""
+"""The result of a training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import nn
 from espalier.training.method_training import EpochMetrics
 from espalier.training.settings import Settings
 
-MOST_LOST = 0.05  # part of the test images, without a word
+MOST_LOST = 0.05  # part of the test images that may be lost without a warning
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,19 @@ class RunDirectory:
         """
         self._check_begun(resume)
         if self.path.is_dir():
-            with self._locked():
+            with self.locked():
                 pass
+
+    def check_free(self) -> None:
+        """Refuse a directory that holds a training already.
+
+        Raises:
+            FileError: it does.
+        """
+        if self.begun:
+            raise FileError(
+                f"{self.path} holds a training already: resume it, or give another folder"
+            )
 
     @contextmanager
     def held(self, *, resume: bool) -> Iterator[None]:
@@ -80,7 +91,7 @@ class RunDirectory:
         """
         self._check_begun(resume)
         _make(self.path)
-        with self._locked():
+        with self.locked():
             self._check_begun(resume)
             yield
 
@@ -92,8 +103,9 @@ class RunDirectory:
             time: the time model as JSON, where the kind of training has one.
 
         Raises:
-            FileError: the directory cannot be written.
+            FileError: one is here already, or the directory cannot be written.
         """
+        self.check_free()
         _make(self.checkpoints)
         run = {
             "settings": settings.to_json(),
@@ -187,14 +199,12 @@ class RunDirectory:
     def _check_begun(self, resume: bool) -> None:
         if resume:
             self.run()
-        elif self.begun:
-            raise FileError(
-                f"{self.path} holds a training already: resume it, or give another folder"
-            )
+        else:
+            self.check_free()
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keep other trainings out of the directory for the block; a kill gives it free.
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings out of the directory for the block; a killed process frees it.
 
         Raises:
             FileError: another process trains in it.

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import espalier as esp
-from benchmarks.challenge import Settings, Size, alone
+from benchmarks.challenge.settings import Settings, Size
+from benchmarks.challenge.shortcuts import measure
+from benchmarks.harness import alone
 from benchmarks.harness.process import peak_memory
-from espalier.progress import Progress, silent
+from benchmarks.harness.section import Record
+from espalier.progress import Progress, Watch, silent
 
 SETTINGS = Settings(networks=(Size(256, 5),), samples=100, rounds=1, threads=1)
 
 
-def test_settings_travel_as_json() -> None:
-    there = json.loads(json.dumps(SETTINGS.to_dict()))
-    assert Settings.from_dict(there) == SETTINGS
+def measure_alone(settings: Settings, name: str, watch: Watch) -> Record:
+    return alone.measure_alone(partial(measure, settings, name), name, watch)
 
 
 def test_progress_is_passed_on_from_any_folder(
@@ -37,7 +39,7 @@ def test_progress_is_passed_on_from_any_folder(
         calls = stages.setdefault(f"{task} in {unit}", [])
         yield lambda done, total: calls.append((done, total))
 
-    record = alone.measure_alone(SETTINGS, "256x5", watch)
+    record = measure_alone(SETTINGS, "256x5", watch)
     assert record["network"] == "256x5" and record["samples"] == 100
     assert stages["256x5: compiling in layers"][-1] == (5, 5)
     assert list(stages) == [
@@ -68,7 +70,7 @@ def on_file(tmp_path: Path) -> Settings:
 
 def test_a_network_on_file_is_checked_against_a_truth(on_file: Settings) -> None:
     (name,) = on_file.names
-    record = alone.measure_alone(on_file, name, silent)
+    record = measure_alone(on_file, name, silent)
     assert (record["network"], record["neurons"], record["layers"]) == ("net.safetensors", 256, 5)
     assert record["verdict"] == (
         f"PASSED: exactly the {record['categories']} categories of truth.tsv"
@@ -85,14 +87,14 @@ def test_a_wrong_truth_fails(on_file: Settings) -> None:
     assert on_file.truth is not None
     esp.save_categories(np.array([0, 1, 2]), on_file.truth)
     (name,) = on_file.names
-    verdict = alone.measure_alone(on_file, name, silent)["verdict"]
+    verdict = measure_alone(on_file, name, silent)["verdict"]
     assert verdict.startswith("FAILED: ") and "too many of 3 categories" in verdict
 
 
 def test_an_error_in_the_process_comes_back(tmp_path: Path) -> None:
     absent = str(tmp_path / "absent.safetensors")
     with pytest.raises(esp.EspalierError, match=r"absent\.safetensors"):
-        alone.measure_alone(replace(SETTINGS, network_file=absent), absent, silent)
+        measure_alone(replace(SETTINGS, network_file=absent), absent, silent)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +108,10 @@ def test_a_process_that_dies_is_an_error(
     monkeypatch: pytest.MonkeyPatch, program: str, message: str
 ) -> None:
     monkeypatch.setattr(
-        alone, "COMMAND", [sys.executable, "-c", f"import sys; sys.stdin.read(); {program}"]
+        alone, "COMMAND", [sys.executable, "-c", f"import sys; sys.stdin.buffer.read(); {program}"]
     )
     with pytest.raises(esp.EspalierError, match=message):
-        alone.measure_alone(SETTINGS, "256x5", silent)
+        measure_alone(SETTINGS, "256x5", silent)
 
 
 def test_peak_memory(tmp_path: Path) -> None:

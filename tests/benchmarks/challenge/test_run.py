@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.challenge import CHALLENGE, Settings, Size
+from benchmarks.challenge.benchmark import CHALLENGE
+from benchmarks.challenge.settings import Settings, Size
 from benchmarks.harness.report import Report
 from espalier import InputError, MissingExtraError
 
@@ -113,13 +115,13 @@ def test_a_peer_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_no_peers_means_none() -> None:
-    settings = Settings.from_dict(TINY.to_dict() | {"peers": False})
+    settings = replace(TINY, peers=False)
     (answer,) = CHALLENGE.run(settings, ["structureless"]).answers
     assert [record["name"] for record in answer.records] == ["espalier"]
 
 
 def test_a_network_too_large_for_this_machine_is_skipped() -> None:
-    settings = Settings.from_dict(TINY.to_dict() | {"networks": [Size(2**20, 100_000)]})
+    settings = replace(TINY, networks=(Size(2**20, 100_000),))
     report = CHALLENGE.run(settings, ["strategies", "peers"])
     assert report.to_markdown().count("its weights take") == 4
     assert list(report.tables()) == []

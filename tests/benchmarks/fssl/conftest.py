@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fssl import Settings, forward, step
+from benchmarks.fssl import forward, step
 from benchmarks.fssl.methods import DENSE, Target
+from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.trial_grid import trial
+from benchmarks.fssl.trials import trial
 
 pytest.importorskip("sklearn")
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.fssl import Settings, claims_size, claims_speed
+from benchmarks.fssl import claims_size, claims_speed
 from benchmarks.fssl.claim import claim
 from benchmarks.fssl.methods import DENSE, FSSL, MAGNITUDE, Target
+from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.timed_networks import TORCH, ForwardTimes, TimedNetwork
 from benchmarks.fssl.trial import Trial
 from benchmarks.fssl.trials import TrialResult

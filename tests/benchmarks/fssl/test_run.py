@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.fssl import FSSL as BENCHMARK
-from benchmarks.fssl import METHODS, Settings
+from benchmarks.fssl.benchmark import FSSL as BENCHMARK
 from benchmarks.fssl.claims_size import weights_target, zeros_target
-from benchmarks.fssl.methods import FSSL, MAGNITUDE, SCRATCH, SSL, WIDTH
+from benchmarks.fssl.methods import FSSL, MAGNITUDE, METHODS, SCRATCH, SSL, WIDTH
+from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.trial import Trial
 from benchmarks.fssl.trial_trainer import TrialTrainer
 from benchmarks.harness.report import Report

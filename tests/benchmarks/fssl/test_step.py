@@ -21,7 +21,7 @@ class Settings:
     step_sizes: tuple[int, ...] = (40,)
     step_densities: tuple[float, ...] = (0.5, 0.1)
     step_batch: int = 16
-    step_threads: tuple[int, ...] = (1,)
+    forward_threads: tuple[int, ...] = (1,)
 
     def public(self) -> dict[str, Any]:
         return asdict(self)

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.fssl import Settings
 from benchmarks.fssl.methods import FSSL, MAGNITUDE, RANDOM, SCRATCH, WIDTH, Target
+from benchmarks.fssl.settings import Settings
 from benchmarks.fssl.trial import Trial
-from benchmarks.fssl.trial_grid import trials_of
 from benchmarks.fssl.trial_trainer import TrialTrainer
-from benchmarks.fssl.trials import Trials
+from benchmarks.fssl.trials import Trials, trials_of
 from espalier import FileError
 from espalier.errors import TrainingError
 from espalier.progress import silent

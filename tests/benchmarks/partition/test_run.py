@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from benchmarks.partition import PARTITION, Settings
+from benchmarks.partition.benchmark import PARTITION
+from benchmarks.partition.settings import Settings
 from espalier import InputError
 
 SMALL = Settings(

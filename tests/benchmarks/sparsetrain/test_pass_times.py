@@ -11,8 +11,7 @@ from benchmarks.sparsetrain.operands import dense_operands, zeros_in
 from benchmarks.sparsetrain.pass_times import Candidate, images_per_call, time_pass
 from benchmarks.sparsetrain.passes import as_array, dense_pass, zeroskip_pass
 from benchmarks.sparsetrain.settings import Settings
-from benchmarks.sparsetrain.shapes import LayerShape
-from benchmarks.sparsetrain.variants import PASSES, Pass, variants
+from benchmarks.sparsetrain.shapes import PASSES, LayerShape, Pass, variants
 from espalier import EspalierError
 from espalier.kernels import zeroskip
 

@@ -291,3 +291,9 @@ def test_what_cannot_be_measured_is_refused(machine, tmp_path, options, message)
 def test_what_cannot_be_predicted_is_refused(time, call, message):
     with pytest.raises(InputError, match=message):
         call(time)
+
+
+def test_it_is_made_by_keyword_alone_where_the_order_has_changed(time):
+    with pytest.raises(TypeError, match="positional"):
+        TimeModel(time.batch, time.threads, time.machine, time.sizes, time.layers, None)
+    assert time.between is time.overhead

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from espalier.nn.zeroskip import measure as measure_module
 from espalier.nn.zeroskip.latency import DENSE, DENSITIES, VARIANTS, LatencyCurve
-from espalier.nn.zeroskip.measure import LatencyCache, Measurement, measure
+from espalier.nn.zeroskip.measure import LatencyCache, measure
 from espalier.nn.zeroskip.ops import Convolution, Linear
 from espalier.nn.zeroskip.problem import ProblemShape
 
@@ -120,7 +120,7 @@ def timings(monkeypatch):
         made.append((problem, pass_name))
         times = (0.5 + len(made),) * len(DENSITIES)
         curve = LatencyCurve(1 / 3 + len(made), dict.fromkeys(VARIANTS[pass_name], times))
-        return Measurement(curve, not restless)
+        return curve, not restless
 
     monkeypatch.setattr(measure_module, "measure", pretend)
     return made

@@ -164,3 +164,10 @@ def test_weights_that_are_no_parameters():
     y = torch.func.functional_call(layer, {"weight": 2 * weight}, (x,))
     (gradient,) = torch.autograd.grad(y.sum(), weight)
     torch.testing.assert_close(gradient, 2 * x.sum(0).expand(3, 4))
+
+
+def test_the_tuner_has_its_earlier_names_too():
+    layer = ZeroSkipLinear(3, 2)
+    layer.adopt("dense")
+    assert layer.choices is layer.tuner
+    assert layer.passes == "dense"

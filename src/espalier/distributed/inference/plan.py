@@ -128,6 +128,11 @@ class DistributedPlan:
         """The outputs of the network that this part computes."""
         return self.program.rows
 
+    @property
+    def units(self) -> NDArray[np.int32]:
+        """Which computed neuron each of `rows` is."""
+        return self.program.units
+
     def _make_buffers(self) -> list[Buffers]:
         """The same arrays in every run, however many samples: requests are made for them once.
 

@@ -20,7 +20,7 @@ from espalier.fssl.compaction.report import (
     attach,
     bytes_of,
     find_report,
-    measure,
+    size_of,
 )
 from espalier.fssl.compaction.resize import (
     Select,
@@ -38,7 +38,7 @@ from espalier.fssl.groups.modules import (
     evaluating,
     is_sparse,
     is_supported,
-    taps,
+    kernel_area,
     without_compiler,
 )
 from espalier.network import Layer
@@ -70,8 +70,8 @@ def compact(
 
     Units that no weight reads go, with what only they read; units that do not depend on the
     sample move into the biases behind them; units that always equal another one join it. Each
-    family keeps at least one unit, and outputs stay. Inputs that nobody reads are no longer
-    selected (see `Select`).
+    family keeps at least one unit, and outputs stay. Inputs that no layer reads are left
+    out by a `Select`.
 
     Arguments:
         model: float32, on the CPU; it is left as it is.
@@ -106,14 +106,17 @@ def compact(
     small.zero_grad(set_to_none=True)
     with evaluating(model, small):
         reduction = reduce(groups)
+        inputs = {units.index for units in groups.units if units.kind == INPUT}
         layers = [
-            _shrink_layer(small, use, reduction, time, _reads_input(groups, use))
+            _shrink_layer(small, use, reduction, time, use.inputs in inputs)
             for use in groups.layers
         ]
         for name, units in groups.norms.items():
             if not reduction.alive[units].all():
                 resize_norm(small.get_submodule(name), reduction.alive[units])
-        samples = draw_probe(groups.example) if probe is None else _arguments(probe)
+        if probe is None:
+            probe = draw_probe(groups.example)
+        samples = probe if isinstance(probe, tuple) else (probe,)
         gap = check_equal(model, small, samples, rtol)
     before = find_report(model)
     original = describe(model) if before is None else before.original
@@ -124,12 +127,17 @@ def compact(
 def _shrink_layer(
     small: nn.Module, use: LayerUse, reduction: Reduction, time: Backends | None, selects: bool
 ) -> LayerReport:
-    """Make one layer of the copy smaller, and put in its place what it became."""
+    """Make one layer of the copy smaller, and put what it became in its place.
+
+    Arguments:
+        selects: whether its inputs are those of the model, of which `Select` takes some.
+    """
     module: Any = small.get_submodule(use.name)
-    before = measure(module)
+    before = size_of(module)
     rows, columns = reduction.rows(use), reduction.columns(use)
     changed = rows is not None or columns is not None or use.name in reduction.folded
-    layer = slice_layer(reduction.layers[use.name], rows, _features(use, module, columns))
+    kept = None if columns is None else np.repeat(columns, use.repeat * kernel_area(module))
+    layer = slice_layer(reduction.layers[use.name], rows, kept)
     backend = DENSE if use.name in reduction.shared_weight else _backend(use, module, layer, time)
     new: Any = module
     if backend == CSR and is_sparse(module):
@@ -141,7 +149,7 @@ def _shrink_layer(
         new = linear(module, layer)
     elif changed:
         resize_layer(module, layer)
-    after = measure(new)
+    after = size_of(new)
     if columns is not None and selects:
         new = nn.Sequential(Select(torch.from_numpy(np.flatnonzero(columns)), use.in_width), new)
         after = after._replace(bytes=bytes_of(new))
@@ -163,26 +171,8 @@ def _backend(use: LayerUse, module: nn.Module, layer: Layer, time: Backends | No
     return time.backend(use, layer.inputs // use.repeat, layer.outputs, layer.nonzeros)
 
 
-def _stays(use: LayerUse) -> bool:
-    """Whether nothing about a layer can change."""
-    return use.inputs is None and use.outputs is None and not use.prunable_elements
-
-
-def _features(use: LayerUse, module: nn.Module, columns: Any) -> Any:
-    """The columns of a layer's weight that belong to units."""
-    return None if columns is None else np.repeat(columns, use.repeat * taps(module))
-
-
-def _reads_input(groups: Groups, use: LayerUse) -> bool:
-    return use.inputs is not None and groups.units[use.inputs].kind == INPUT
-
-
 def _indices(kept: NDArray[np.bool_] | None) -> list[int] | None:
     return None if kept is None else np.flatnonzero(kept).tolist()
-
-
-def _arguments(probe: Any) -> tuple[Any, ...]:
-    return probe if isinstance(probe, tuple) else (probe,)
 
 
 def _check(model: Any, groups: Any, time: Any, rtol: Any) -> None:
@@ -195,7 +185,11 @@ def _check(model: Any, groups: Any, time: Any, rtol: Any) -> None:
     if not any(isinstance(each, Tensor) and each.numel() for each in groups.example):
         raise InputError("the example of the groups is empty, wanted at least one sample")
     owners: dict[int, str] = {}
-    stay = {use.name for use in groups.layers if _stays(use)}
+    stay = {
+        use.name
+        for use in groups.layers
+        if use.inputs is None and use.outputs is None and not use.prunable_elements
+    }
     for name in [*(use.name for use in groups.layers), *groups.norms]:
         module = model.get_submodule(name)
         if name not in stay and parametrize.is_parametrized(module):

@@ -17,7 +17,7 @@ from espalier.errors import NetworkError
 from espalier.fssl.compaction.transfer import INDEPENDENT, first_equal, widened, widened_units
 from espalier.fssl.compaction.value_numbering import ValueNumbering
 from espalier.fssl.groups.groups import INPUT, Groups, LayerUse, Units
-from espalier.fssl.groups.modules import taps
+from espalier.fssl.groups.modules import kernel_area
 from espalier.network import Layer, read_layer
 from espalier.simplify.fold import Expansion, fold_inputs, inputs_read
 
@@ -153,7 +153,7 @@ def _inputs(use: LayerUse, same: NDArray[np.int32], reading: Expansion) -> Expan
 
 def _fold(layer: Layer, expansion: Expansion, groups: Groups, use: LayerUse) -> Layer:
     """The layer with its inputs folded, as wide as it was."""
-    folded = fold_inputs(layer, widened(expansion, taps(groups.module(use))))
+    folded = fold_inputs(layer, widened(expansion, kernel_area(groups.module(use))))
     arrays = (folded.row_offsets, folded.column_indices, folded.values)
     return Layer.from_csr(*arrays, layer.inputs, folded.bias, "identity")
 

@@ -18,7 +18,7 @@ _ATTRIBUTE = "_espalier_compact_report"
 
 
 class Size(NamedTuple):
-    """What a layer takes: shape of its weight, weights stored, bytes of all its tensors."""
+    """The size of a layer: shape of its weight, weights stored, bytes of all its tensors."""
 
     shape: tuple[int, ...]
     weights: int
@@ -159,8 +159,8 @@ def attach(small: nn.Module, report: CompactReport) -> None:
     setattr(small, _ATTRIBUTE, report)
 
 
-def measure(module: Any) -> Size:
-    """What a layer takes."""
+def size_of(module: Any) -> Size:
+    """The size of a layer."""
     if is_sparse(module):
         shape, weights = (module.out_features, module.in_features), len(module.values)
     else:

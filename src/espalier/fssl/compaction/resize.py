@@ -1,4 +1,4 @@
-"""Making the modules of a model smaller, in place, and Select, the features they still read."""
+"""Make the modules of a model smaller, in place; `Select` takes the features they still read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from espalier.errors import InputError
-from espalier.fssl.groups.modules import is_norm, is_sparse, taps
+from espalier.fssl.groups.modules import is_norm, kernel_area, weight_of
 from espalier.network import Layer
 from espalier.nn import SparseLinear
 from espalier.nn.zeroskip.layers import ZeroSkipLayer
@@ -20,10 +20,10 @@ NORM_TENSORS = ("weight", "bias", "running_mean", "running_var")
 
 
 class Select(nn.Module):
-    """Hands on some features of each sample: ``x.index_select(-1, indices)``.
+    """Passes on some features of each sample: ``x.index_select(-1, indices)``.
 
-    Stands before a layer whose inputs shrank, where nothing made those inputs that could have
-    shrunk with it: the pixels of an image.
+    It stands before a layer that reads fewer inputs than before, where no layer makes those inputs
+    and could have become smaller too: the pixels of an image.
 
     Arguments:
         indices: int64 ``[kept]``, rising, below `in_features`.
@@ -92,18 +92,15 @@ def slice_layer(layer: Layer, rows: Any, columns: Any) -> Layer:
 
 
 def resize_layer(module: Any, layer: Layer) -> None:
-    """Give a linear or convolution layer the weights and bias of one of our layers."""
+    """Give a linear or convolution layer the weights and bias of a `Layer`."""
     dense = torch.from_numpy(layer.weights.toarray())
-    shape = (layer.outputs, layer.inputs // taps(module), *module.weight.shape[2:])
+    shape = (layer.outputs, layer.inputs // kernel_area(module), *module.weight.shape[2:])
     resize(module, {"weight": dense.reshape(shape), **_bias(module, layer)})
 
 
 def sparse_linear(old: Any, layer: Layer) -> Any:
-    """A sparse layer of the weights and bias of one of ours, learning what the old one learnt."""
-    pattern = (
-        torch.from_numpy(layer.row_offsets.copy()),
-        torch.from_numpy(layer.column_indices.copy()),
-    )
+    """A sparse layer with the weights and bias of a `Layer`; what learnt in the old one learns."""
+    pattern = layer.row_offsets, layer.column_indices
     with torch.random.fork_rng(devices=[]):  # its own weights are drawn, and not used
         new = SparseLinear(layer.inputs, layer.outputs, _has_bias(old, layer), pattern=pattern)
     resize(new, {"values": torch.from_numpy(layer.values.copy()), **_bias(old, layer)})
@@ -111,7 +108,7 @@ def sparse_linear(old: Any, layer: Layer) -> Any:
 
 
 def resize_sparse(module: Any, layer: Layer) -> None:
-    """Give a sparse layer the pattern, values and bias of one of ours."""
+    """Give a sparse layer the pattern, values and bias of a `Layer`."""
     pattern = {
         "row_offsets": torch.from_numpy(layer.row_offsets.copy()),
         "column_indices": torch.from_numpy(layer.column_indices.copy()),
@@ -122,7 +119,7 @@ def resize_sparse(module: Any, layer: Layer) -> None:
 
 
 def linear(old: Any, layer: Layer) -> Any:
-    """A dense layer in the place of a sparse one."""
+    """A dense layer with the weights and bias of a `Layer`, to take the place of a sparse one."""
     new = nn.Linear(layer.inputs, layer.outputs, _has_bias(old, layer), device="meta")
     resize_layer(new, layer)
     return _learning_like(old, new)
@@ -161,16 +158,11 @@ def _bias(old: Any, layer: Layer) -> dict[str, Tensor]:
 
 def _learning_like(old: Any, new: Any) -> Any:
     """Weights and bias learn if the old ones did; a bias that is new, if the weights did."""
-    learns = _weights_of(old).requires_grad
-    _weights_of(new).requires_grad_(learns)
+    learns = weight_of(old).requires_grad
+    weight_of(new).requires_grad_(learns)
     if new.bias is not None:
         new.bias.requires_grad_(learns if old.bias is None else old.bias.requires_grad)
     return new
-
-
-def _weights_of(module: Any) -> nn.Parameter:
-    weights: nn.Parameter = module.values if is_sparse(module) else module.weight
-    return weights
 
 
 def _laid_out_like(old: Tensor | None, tensor: Tensor) -> Tensor:

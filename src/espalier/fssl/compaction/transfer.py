@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.fssl.groups.modules import taps
+from espalier.fssl.groups.modules import kernel_area
 from espalier.fssl.groups.torch_functions import flattened
 from espalier.kernels.rows import first_equal_rows
 from espalier.network import read_layer
@@ -78,10 +78,10 @@ def behind_layer(module: Any, channels: Channels, constants: Expansion) -> NDArr
     if getattr(module, "groups", 1) != 1:
         return Channels.unknown(channels.axis, module.out_channels).same
     layer = read_layer(module)
-    dependent = np.repeat(channels.same >= 0, taps(module))[layer.column_indices]
+    dependent = np.repeat(channels.same >= 0, kernel_area(module))[layer.column_indices]
     rows = np.repeat(np.arange(layer.outputs), np.diff(layer.row_offsets))
     depends = np.bincount(rows, dependent, minlength=layer.outputs) > 0
-    equal = first_equal_rows(fold_inputs(layer, widened(constants, taps(module))))
+    equal = first_equal_rows(fold_inputs(layer, widened(constants, kernel_area(module))))
     return np.where(depends, equal, np.int32(INDEPENDENT))
 
 

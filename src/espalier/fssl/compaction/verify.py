@@ -1,4 +1,4 @@
-"""Is a compact model the same function? Asked on samples, answered by how much it differs."""
+"""Compare a compact model with the original on samples."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -59,9 +58,16 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
             f"the model is a single {type(model).__name__}, in whose place nothing smaller can be "
             "put; wrap it: torch.nn.Sequential(layer)"
         )
-    _check_values(model)
+    for name, parameter in model.named_parameters():
+        if parameter.is_meta:
+            raise InputError(
+                f"{name} is on the meta device and has no values; load or draw the weights first"
+            )
     example = example_input if isinstance(example_input, tuple) else (example_input,)
-    found = _trace(model, example)
+    try:
+        found = trace_coupling(model, example)
+    except DOES_NOT_FIT as error:
+        raise InputError(f"the model does not run on example_input: {error}") from error
     names = {module: name for name, module in model.named_modules()}
     _exclude_the_rest(found, inputs)
     shared = _exclude_shared_weights(found, names)
@@ -77,9 +83,12 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
     indices = {group: each.index for group, each in units.items()}
     times = Counter(call.module for call in found.calls)
     layers = [
-        replace(
-            _layer_use(call, names[module], found.made[module], indices),
-            prunable_elements=not isinstance(module, nn.Conv2d) and module not in shared,
+        _layer_use(
+            call,
+            names[module],
+            found.made[module],
+            indices,
+            owns_weights=module not in shared,
             calls=times[module],
         )
         for module, call in {call.module: call for call in found.calls}.items()
@@ -90,21 +99,6 @@ def find_groups(model: nn.Module, example_input: Any, *, inputs: bool = True) ->
         if is_norm(module) and read[0].group.root() in indices
     }
     return Groups(model, list(units.values()), layers, unsupported, norms, example)
-
-
-def _check_values(model: nn.Module) -> None:
-    for name, parameter in model.named_parameters():
-        if parameter.is_meta:
-            raise InputError(
-                f"{name} is on the meta device and has no values; load or draw the weights first"
-            )
-
-
-def _trace(model: nn.Module, arguments: tuple[Any, ...]) -> Coupling:
-    try:
-        return trace_coupling(model, arguments)
-    except DOES_NOT_FIT as error:
-        raise InputError(f"the model does not run on example_input: {error}") from error
 
 
 def _exclude_the_rest(found: Coupling, inputs: bool) -> None:
@@ -200,29 +194,36 @@ def _outgoing_slices(module: Any, name: str, repeat: int) -> Iterable[ParameterS
 
 
 def _layer_use(
-    call: LayerCall, name: str, made: ChannelGroup, indices: dict[ChannelGroup, int]
+    call: LayerCall,
+    name: str,
+    made: ChannelGroup,
+    indices: dict[ChannelGroup, int],
+    *,
+    owns_weights: bool,
+    calls: int,
 ) -> LayerUse:
     module: Any = call.module
+    conv = isinstance(module, nn.Conv2d)
     repeat = 1 if call.inputs is None else call.inputs.repeat
-    layer = LayerUse(
+    window: dict[str, Any] = {}
+    if conv:
+        window = {
+            "kernel": _pair(module.kernel_size),
+            "stride": _pair(module.stride),
+            "padding": (0, 0) if isinstance(module.padding, str) else _pair(module.padding),
+            "size": _pair(call.shape[-2:]),
+        }
+    return LayerUse(
         name,
-        kind=SPARSE if is_sparse(module) else LINEAR,
+        kind=CONV if conv else SPARSE if is_sparse(module) else LINEAR,
         inputs=None if call.inputs is None else indices.get(call.inputs.group.root()),
         outputs=indices.get(made.root()),
-        in_width=call.shape[-1] // repeat,
+        in_width=module.in_channels if conv else call.shape[-1] // repeat,
         out_width=made.size,
         repeat=repeat,
-    )
-    if not isinstance(module, nn.Conv2d):
-        return layer
-    return replace(
-        layer,
-        kind=CONV,
-        in_width=module.in_channels,
-        kernel=_pair(module.kernel_size),
-        stride=_pair(module.stride),
-        padding=(0, 0) if isinstance(module.padding, str) else _pair(module.padding),
-        size=_pair(call.shape[-2:]),
+        prunable_elements=owns_weights and not conv,
+        calls=calls,
+        **window,
     )
 
 

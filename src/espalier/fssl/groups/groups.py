@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from espalier.errors import InputError
+from espalier.fssl.groups.modules import weight_of
 from espalier.fssl.groups.slices import ParameterSlice
 
 HIDDEN, INPUT = "hidden", "input"
@@ -166,9 +167,7 @@ class Groups:
 
     def weight(self, layer: LayerUse) -> nn.Parameter:
         """The weights of a layer, or the values of a sparse one."""
-        module: Any = self.module(layer)
-        weight: nn.Parameter = module.values if layer.kind == SPARSE else module.weight
-        return weight
+        return weight_of(self.module(layer))
 
     def nonzeros(self) -> list[int]:
         """For each layer, the weights that are not exactly 0."""
@@ -213,6 +212,14 @@ class Groups:
         ]
         lines += [f"{name}: left as it is, {why}" for name, why in self.unsupported.items()]
         return "\n".join(lines)
+
+
+def check_groups(groups: Any) -> None:
+    """Raise InputError where something else was given as the groups of a model."""
+    if not isinstance(groups, Groups):
+        raise InputError(
+            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
+        )
 
 
 _NOUNS = {HIDDEN: "units", INPUT: "inputs"}

@@ -1,4 +1,4 @@
-"""What is asked of a single module: its kind, its units, and where its tensors count them."""
+"""Questions about one module: its kind, its units, its weights, and the axis of its channels."""
 
 from __future__ import annotations
 
@@ -30,10 +30,7 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def is_supported(module: nn.Module) -> bool:
-    """Whether a layer or norm computes what its weights say and nothing else happens at its call.
-
-    A subclass or a hook may do anything beside.
-    """
+    """Whether a layer or norm is of a class known here and has no hooks: its weights say it all."""
     hooks = module._forward_hooks or module._forward_pre_hooks
     return type(module) in _SUPPORTED and not hooks
 
@@ -50,8 +47,14 @@ def channel_axis(module: nn.Module, dimensions: int) -> int:
     return dimensions - (3 if isinstance(module, nn.Conv2d) else 1)
 
 
-def taps(module: Any) -> int:
-    """Weights between a channel and a unit: the area of a kernel, 1 for a linear layer."""
+def weight_of(module: Any) -> nn.Parameter:
+    """The weights of a layer; of a sparse one, the values of its non-zeros."""
+    weight: nn.Parameter = module.values if is_sparse(module) else module.weight
+    return weight
+
+
+def kernel_area(module: Any) -> int:
+    """Weights between an input and an output channel; 1 for a linear layer."""
     return prod(module.kernel_size) if isinstance(module, nn.Conv2d) else 1
 
 

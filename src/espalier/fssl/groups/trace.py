@@ -81,4 +81,4 @@ class ChannelTracer(TorchFunctionMode, Generic[FactT]):
     def _leave(self, module: nn.Module, args: Any, output: Any) -> None:
         if isinstance(output, Tensor):  # None if the call failed
             self.after_module(module, args[0], output)
-        self._depth -= 1  # only now: what is asked above is none of the model's doing
+        self._depth -= 1  # after `after_module`, whose own calls are not the model's

@@ -36,9 +36,9 @@ GATHER, OVERHEAD = "gather", "gaps"  # the words of the cache
 # where cores are shared with other machines the most are needed.
 _ROUNDS = 4, 30
 _RATIO, _SLACK, _AGREE = 1.05, 2e-6, 3
-# Longer probes fill the caches with their own data soon enough.
+# Shorter probes are warmed up before each timing; longer ones fill the caches themselves.
 _WARM = 2e-3
-# So many points must have been seen twice for a layer to be kept.
+# The share of a layer's points whose fastest rounds must agree for its times to be cached.
 _STEADY_SHARE = 0.9
 _SHARES = 16, 8, 4, 2, 1
 
@@ -69,7 +69,7 @@ def tasks(groups: Groups, batch: int, threads: int, backends: Sequence[str]) -> 
 
 
 def _task(groups: Groups, layer: LayerUse, batch: int, threads: int, backend: str) -> Task:
-    module = groups.model.get_submodule(layer.name)
+    module = groups.module(layer)
     shape = f"{layer.in_width}x{layer.repeat}-{layer.size} {layer.out_width} {module!r}"
     free = f"{layer.inputs is not None:d}{layer.outputs is not None:d}"
     key = f"{backend} {shape} free={free} batch={batch} threads={threads} {instruction_set()}"
@@ -117,7 +117,7 @@ def time_points(
     progress: Progress | None = None,
 ) -> tuple[list[float], list[bool]]:
     """The least seconds at the points of all tasks, interleaved, and whether each was steady."""
-    modules = {task.layer: groups.model.get_submodule(task.layer.name) for task in tasks}
+    modules = {task.layer: groups.module(task.layer) for task in tasks}
     probes = LayerProbes(modules.items(), batch)
     # Making layers draws random numbers; those of the user stay what they were.
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -160,7 +160,7 @@ def network_overhead(
 
 
 def overhead_key(groups: Groups, batch: int, threads: int, example: Tensor | None) -> str:
-    """Under which the cache has what `network_overhead` found."""
+    """The key in the cache of what `network_overhead` finds."""
     shape = None if example is None else example.shape[1:]
     name = sha256(f"{groups.model!r} {groups.layers} {shape}".encode()).hexdigest()[:16]
     return f"{OVERHEAD} {name} batch={batch} threads={threads} {instruction_set()}"
@@ -175,11 +175,11 @@ def _checked(entry: Any, length: int, least: float = 1e-9) -> list[float]:
 
 
 def clock_of(threads: int) -> Callable[[], float]:
-    """Of one thread its own time: what other programs take from its core is not the layer's."""
+    """For one thread the clock of its own time, to which other programs on its core do not add."""
     return thread_time if threads == 1 else perf_counter
 
 
-def cache(folder: Path | None = None) -> MachineCache:
+def times_cache(folder: Path | None = None) -> MachineCache:
     """Where times are kept: a file for each processor and each version of espalier and torch."""
     versions = f"{version('espalier')}-torch-{torch.__version__}"
     return MachineCache(f"times-{FORMAT}-{versions}", folder)

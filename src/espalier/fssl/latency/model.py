@@ -6,18 +6,17 @@ import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
 from espalier.errors import InputError
-from espalier.fssl.groups.groups import Groups, LayerUse
+from espalier.fssl.groups.groups import Groups, LayerUse, check_groups
 from espalier.fssl.latency.measure import (
-    cache,
     network_overhead,
     overhead_key,
     tasks,
     time_layers,
+    times_cache,
 )
 from espalier.fssl.latency.overhead import Overhead
 from espalier.fssl.latency.prediction import (
@@ -35,7 +34,7 @@ from espalier.progress import Progress
 from espalier.timing.processor import processor_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TimeModel(NetworkTime):
     """Predicts the seconds of each layer and of the whole network; ``print`` it for its errors.
 
@@ -87,24 +86,24 @@ class TimeModel(NetworkTime):
         Source: the latency tables of NetAdapt (Yang et al., ECCV 2018) and HALP (Shen et al.,
         NeurIPS 2022), and the roofline of MorphNet (Gordon et al., CVPR 2018).
         """
-        _check_groups(groups)
+        check_groups(groups)
         batch = _batch(batch)
         count = thread_count(threads)
-        known = cache(folder)
-        planned = tasks(groups, batch, count, _backends(backends))
+        cache = times_cache(folder)
+        to_measure = tasks(groups, batch, count, _backends(backends))
         sizes = tuple(groups.full_widths)
 
         def measured() -> TimeModel:
             with torch_threads(count):
-                seconds = time_layers(groups, batch, count, planned, known, progress)
-                overhead = network_overhead(groups, batch, count, example_input, known)
-            layers = measured_layers(planned, seconds, batch)
-            return cls(sizes, layers, overhead, batch, count, this_machine())
+                seconds = time_layers(groups, batch, count, to_measure, cache, progress)
+                overhead = network_overhead(groups, batch, count, example_input, cache)
+            layers = measured_layers(to_measure, seconds, batch)
+            return cls(sizes, layers, overhead, batch=batch, threads=count, machine=this_machine())
 
         model = measured()
         if not model.is_consistent(groups.full_nonzeros):
             overhead = overhead_key(groups, batch, count, example_input)
-            known.forget([overhead, *(task.key for task in planned)])
+            cache.forget([overhead, *(task.key for task in to_measure)])
             model = measured()
         return model
 
@@ -119,14 +118,14 @@ class TimeModel(NetworkTime):
         >>> time.seconds([4, 3]) / time.seconds([2, 3])
         1.5
         """
-        _check_groups(groups)
+        check_groups(groups)
         batch = _batch(batch)
-        layers = nominal_layers(groups.layers, batch)
-        return cls(tuple(groups.full_widths), layers, None, batch, 1, NOT_MEASURED)
+        sizes, layers = tuple(groups.full_widths), nominal_layers(groups.layers, batch)
+        return cls(sizes, layers, None, batch=batch, threads=1, machine=NOT_MEASURED)
 
     @property
     def measured(self) -> bool:
-        """Whether seconds are seconds."""
+        """Whether the seconds were measured, and do not stand for multiply-adds."""
         return self.machine != NOT_MEASURED
 
     def layer_seconds(
@@ -138,14 +137,14 @@ class TimeModel(NetworkTime):
         backend: str = DENSE,
     ) -> float:
         """Seconds of a layer with so many units and non-zeros (None: all), run in this way."""
-        known = self._known(layer)
-        if backend not in known.fits:
+        layer_time = self._layer_time(layer)
+        if backend not in layer_time.fits:
             raise InputError(
                 f"backend is {backend!r}, known of layer {layer.name!r} are "
-                f"{', '.join(map(repr, known.fits))}; name it in measure(backends=...)"
+                f"{', '.join(map(repr, layer_time.fits))}; name it in measure(backends=...)"
             )
-        widths = known.widths(inputs, outputs)
-        return known.seconds(*widths, known.density(*widths, nonzeros), backend)
+        widths = layer_time.widths(inputs, outputs)
+        return layer_time.seconds(*widths, layer_time.density(*widths, nonzeros), backend)
 
     def backend(
         self, layer: LayerUse, inputs: int, outputs: int, nonzeros: int | None = None
@@ -154,9 +153,9 @@ class TimeModel(NetworkTime):
 
         Never CSR where more than 0.7 of the weights are left: it would only take more memory.
         """
-        known = self._known(layer)
-        widths = known.widths(inputs, outputs)
-        return known.cheapest(*widths, known.density(*widths, nonzeros))[0]
+        layer_time = self._layer_time(layer)
+        widths = layer_time.widths(inputs, outputs)
+        return layer_time.cheapest(*widths, layer_time.density(*widths, nonzeros))[0]
 
     @property
     def between(self) -> Overhead | None:
@@ -181,7 +180,8 @@ class TimeModel(NetworkTime):
             InputError: the text is damaged, of another format, or of another machine.
         """
         time, machine, batch, threads = times_from_json(text)
-        model = cls(time.sizes, time.layers, time.overhead, batch, threads, machine)
+        parts = time.sizes, time.layers, time.overhead
+        model = cls(*parts, batch=batch, threads=threads, machine=machine)
         if model.measured and model.machine != this_machine() and not elsewhere:
             raise InputError(
                 f"these times are of another machine ({model.machine}), this one is "
@@ -206,11 +206,11 @@ class TimeModel(NetworkTime):
     def __str__(self) -> str:
         return self.report()
 
-    def _known(self, layer: LayerUse) -> LayerTime:
-        for known in self.layers:
-            if known.layer == layer:
-                return known
-        names = ", ".join(known.layer.name for known in self.layers)
+    def _layer_time(self, layer: LayerUse) -> LayerTime:
+        for layer_time in self.layers:
+            if layer_time.layer == layer:
+                return layer_time
+        names = ", ".join(layer_time.layer.name for layer_time in self.layers)
         raise InputError(
             f"layer {layer.name!r} of this shape was not measured, known are {names}; measure "
             "with the groups that it comes from"
@@ -223,13 +223,6 @@ NOT_MEASURED = "no machine, multiply-adds in place of time"
 def this_machine() -> str:
     """The processor and the instruction set in force."""
     return f"{processor_name()}, {instruction_set()}"
-
-
-def _check_groups(groups: Any) -> None:
-    if not isinstance(groups, Groups):
-        raise InputError(
-            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
-        )
 
 
 def _batch(batch: int) -> int:

@@ -160,7 +160,9 @@ class NetworkTime:
         Arguments:
             nonzeros: of each layer at full width, None for a dense one.
         """
-        unknown = nonzeros is None and any(known.layer.kind == SPARSE for known in self.layers)
+        unknown = nonzeros is None and any(
+            layer_time.layer.kind == SPARSE for layer_time in self.layers
+        )
         if self.overhead is None or unknown:
             return True
         ratio = self.seconds(self.sizes, nonzeros) / max(self.overhead.whole, _NO_TIME)
@@ -168,13 +170,13 @@ class NetworkTime:
 
     def _sum(self, widths: list[float], densities: list[float | None], smooth: bool) -> float:
         total = self.overhead.before if self.overhead is not None else 0.0
-        for index, (known, density) in enumerate(zip(self.layers, densities, strict=True)):
-            inputs, outputs = self._layer_widths(known.layer, widths)
-            total += known.cheapest(inputs, outputs, density, smooth)[1]
+        for index, (layer_time, density) in enumerate(zip(self.layers, densities, strict=True)):
+            inputs, outputs = self._layer_widths(layer_time.layer, widths)
+            total += layer_time.cheapest(inputs, outputs, density, smooth)[1]
             if self.overhead is not None:
-                total += self.overhead.seconds(index, outputs / known.layer.out_width)
-            if known.gather and (smooth or inputs < known.layer.in_width):
-                total += known.gather_seconds(inputs)
+                total += self.overhead.seconds(index, outputs / layer_time.layer.out_width)
+            if layer_time.gather and (smooth or inputs < layer_time.layer.in_width):
+                total += layer_time.gather_seconds(inputs)
         return total
 
     def _layer_widths(self, layer: LayerUse, widths: Sequence[float]) -> tuple[float, float]:
@@ -213,8 +215,8 @@ class NetworkTime:
                 f"nonzeros has {len(counts)} numbers, wanted {len(self.layers)}: one for each layer"
             )
         return [
-            known.density(*self._layer_widths(known.layer, widths), count)
-            for known, count in zip(self.layers, counts, strict=True)
+            layer_time.density(*self._layer_widths(layer_time.layer, widths), count)
+            for layer_time, count in zip(self.layers, counts, strict=True)
         ]
 
 
@@ -225,16 +227,16 @@ def measured_layers(
     fits: dict[str, Fit] = {}
     found: dict[LayerUse, LayerTime] = {}
     for task in tasks:
-        known = found.setdefault(task.layer, LayerTime(task.layer, {}))
+        layer_time = found.setdefault(task.layer, LayerTime(task.layer, {}))
         if task.backend == GATHER:
             widths = [point.inputs for point in task.points.grid]
             gather = tuple(zip(widths, seconds[task.key], strict=True))
-            found[task.layer] = LayerTime(task.layer, known.fits, gather)
+            found[task.layer] = LayerTime(task.layer, layer_time.fits, gather)
             continue
         if task.key not in fits:
             work = Work.of(task.layer, batch, task.backend)
             fits[task.key] = fit(task.points, seconds[task.key], work, task.backend)
-        known.fits[task.backend] = fits[task.key]
+        layer_time.fits[task.backend] = fits[task.key]
     return tuple(found.values())
 
 

@@ -1,4 +1,4 @@
-"""What is timed: the points for the curves, those that no curve may see, and layers at them."""
+"""The points at which layers are timed, and layers of those widths to time."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ class LayerProbes:
     def __init__(self, layers: Iterable[tuple[LayerUse, nn.Module]], batch: int) -> None:
         self._modules: dict[LayerUse, Any] = dict(layers)
         self._batch = batch
-        widest = max(batch * self._features(layer, layer.in_width) for layer in self._modules)
+        widest = max(
+            batch * layer.in_width * layer.repeat * math.prod(layer.size) for layer in self._modules
+        )
         largest = max(layer.weights(layer.in_width, layer.out_width) for layer in self._modules)
         generator = torch.Generator().manual_seed(0)
         self._numbers = torch.rand(max(widest, largest), generator=generator) + 0.5
@@ -130,9 +132,6 @@ class LayerProbes:
         if layer.kind == "conv":
             return self._view(self._batch, units, *layer.size)
         return self._view(self._batch, units * layer.repeat)
-
-    def _features(self, layer: LayerUse, units: int) -> int:
-        return units * layer.repeat * layer.size[0] * layer.size[1]
 
     def _view(self, *shape: int) -> Tensor:
         return self._numbers[: math.prod(shape)].view(shape)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from espalier.fssl.latency.curves import Table
-from espalier.fssl.latency.measure import cache
+from espalier.fssl.latency.measure import times_cache
 from espalier.fssl.latency.overhead import Overhead
 from espalier.fssl.latency.prediction import LayerTime
 from espalier.fssl.latency.probes import CSR, DENSE
 from espalier.fssl.latency.regression import Fit
 from espalier.tables import table_lines
 
-_HEADINGS = "layer", "weights", "way", "full", "curve", "median", "worst", "csr pays below"
+_HEADINGS = "layer", "weights", "backend", "full", "curve", "median", "worst", "csr pays below"
 _DENSITIES = [0.01 * 1.05**power for power in range(95)]
 
 
@@ -36,27 +36,27 @@ def report(
     """
     threads_word = "1 thread" if threads == 1 else f"{threads} threads"
     lines = [f"time model: batch {batch}, {threads_word}, {machine}"]
-    lines += table_lines([_HEADINGS, *(row for known in layers for row in _rows(known))])
+    lines += table_lines([_HEADINGS, *(row for layer_time in layers for row in _rows(layer_time))])
     if not measured:
         return "\n".join([*lines, "nothing was measured: differences are those of multiply-adds"])
     lines += _network(overhead, predicted)
     if not is_consistent:
         lines.append(
             "these do not fit together: other programs ran meanwhile; on a quiet machine, "
-            f"measure anew without {cache().path}"
+            f"measure anew without {times_cache().path}"
         )
     if launch_bound:
         lines.append("constants dominate: the time term is inactive, no width is worth it")
     return "\n".join(lines)
 
 
-def _rows(known: LayerTime) -> Iterator[tuple[str, ...]]:
-    layer = known.layer
+def _rows(layer_time: LayerTime) -> Iterator[tuple[str, ...]]:
+    layer = layer_time.layer
     pairs = f"{layer.in_width * layer.repeat} x {layer.out_width}"
     if layer.kind == "conv":
         pairs += " of {} x {}".format(*layer.kernel)
-    for backend, fit in known.fits.items():
-        seconds = known.seconds(layer.in_width, layer.out_width, 1.0, backend)
+    for backend, fit in layer_time.fits.items():
+        seconds = layer_time.seconds(layer.in_width, layer.out_width, 1.0, backend)
         first = backend == DENSE
         yield (
             layer.name if first else "",
@@ -66,7 +66,7 @@ def _rows(known: LayerTime) -> Iterator[tuple[str, ...]]:
             _curve(fit),
             _share(fit.median) if fit.errors else "-",
             _share(fit.worst) if fit.errors else "-",
-            _break_even(known) if backend == CSR else "",
+            _break_even(layer_time) if backend == CSR else "",
         )
 
 
@@ -77,10 +77,10 @@ def _curve(fit: Fit) -> str:
     return name if steps.rule == "each" else f"{name}, {steps.rule} {steps.quantum}"
 
 
-def _break_even(known: LayerTime) -> str:
+def _break_even(layer_time: LayerTime) -> str:
     """The density below which CSR is the faster at full width."""
-    full = known.layer.in_width, known.layer.out_width
-    faster = [each for each in _DENSITIES if known.cheapest(*full, each)[0] == CSR]
+    full = layer_time.layer.in_width, layer_time.layer.out_width
+    faster = [each for each in _DENSITIES if layer_time.cheapest(*full, each)[0] == CSR]
     return _share(max(faster)) if faster else "never"
 
 

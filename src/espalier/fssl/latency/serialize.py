@@ -29,7 +29,7 @@ def times_to_json(time: NetworkTime, machine: str, batch: int, threads: int) -> 
         "batch": batch,
         "threads": threads,
         "sizes": time.sizes,
-        "layers": [_layer_to_json(known) for known in time.layers],
+        "layers": [_layer_to_json(layer_time) for layer_time in time.layers],
         "between": None if time.overhead is None else _overhead_to_json(time.overhead),
     }
     return json.dumps(plain)
@@ -58,17 +58,17 @@ def times_from_json(text: str) -> tuple[NetworkTime, str, int, int]:
         ) from error
 
 
-def _layer_to_json(known: LayerTime) -> dict[str, Any]:
+def _layer_to_json(layer_time: LayerTime) -> dict[str, Any]:
     """A layer's shape, curves, errors and gather."""
     fits = {
         backend: {"curve": _curve_to_json(fit.curve), "errors": list(fit.errors)}
-        for backend, fit in known.fits.items()
+        for backend, fit in layer_time.fits.items()
     }
-    return {"layer": asdict(known.layer), "fits": fits, "gather": known.gather}
+    return {"layer": asdict(layer_time.layer), "fits": fits, "gather": layer_time.gather}
 
 
 def _layer_from_json(plain: Any) -> LayerTime:
-    """The opposite; anything else raises ValueError, KeyError or TypeError."""
+    """Read back what `_layer_to_json` gave; else raise ValueError, KeyError or TypeError."""
     layer = LayerUse(**{name: _unlisted(value) for name, value in plain["layer"].items()})
     fits = {
         str(backend): Fit(_curve_from_json(fit["curve"]), _seconds(fit["errors"]))

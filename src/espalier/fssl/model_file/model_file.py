@@ -21,6 +21,7 @@ from espalier.errors import FileError, InputError
 from espalier.files.container import Contents, Format, read_tensors, write_tensors
 from espalier.fssl.compaction.manifest import describe, entries_as_json
 from espalier.fssl.compaction.report import find_report
+from espalier.fssl.groups.modules import without_compiler
 from espalier.fssl.model_file.restore import BUILD_KEYS, restore
 
 MODEL = Format("espalier-model", 2, ("manifest", "metadata"))
@@ -58,7 +59,7 @@ def save(
         raise InputError(f"spec is {spec!r}, wanted a dict of {sorted(BUILD_KEYS)}")
     if metadata is not None and not isinstance(metadata, Mapping):
         raise InputError(f"metadata is a {type(metadata).__name__}, wanted a dict")
-    model = getattr(model, "_orig_mod", model)  # of torch.compile
+    model = without_compiler(model)
     tensors = _state(model)
     report = find_report(model)
     manifest = {

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from espalier.errors import InputError, MissingExtraError, NetworkError
 from espalier.files.atomic import replacing_file
 from espalier.fssl.compaction.resize import linear, replace_module
-from espalier.fssl.groups.modules import evaluating, is_sparse
+from espalier.fssl.groups.modules import evaluating, is_sparse, without_compiler
 from espalier.network import read_layer
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
 from espalier.nn.torch_tools import DOES_NOT_FIT
@@ -49,7 +49,7 @@ def export_onnx(model: nn.Module, path: str | Path, example: Any) -> None:
     if find_spec("onnx") is None:
         raise MissingExtraError("onnx", "onnx", "export_onnx")
     arguments = example if isinstance(example, tuple) else (example,)
-    dense = _dense_copy(getattr(model, "_orig_mod", model))
+    dense = _dense_copy(without_compiler(model))
     with evaluating(dense):
         wanted = _outputs(dense, arguments)
         content = _export(dense, arguments, len(wanted))

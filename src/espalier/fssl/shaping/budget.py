@@ -15,17 +15,17 @@ from torch import Tensor
 from espalier.fssl.groups.groups import SPARSE, Groups
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import Strength, scheduled
-from espalier.fssl.shaping.targets import Measure
+from espalier.fssl.shaping.targets import RelativeSize
 
 # Parameters, and 1 where they may still change.
 Masks = list[tuple[Tensor, Tensor]]
 
 
 class Budget:
-    """Takes a network to a target; subclasses know what goes.
+    """Shrinks a network to a target; subclasses choose what goes.
 
     Arguments:
-        measure, target: what is to become small, and the part of it to end with.
+        measure, target: what is to shrink, such as the time, and the part of it to end with.
 
     Attributes:
         widths, nonzeros: units of each family and non-zeros of each layer, at the last check.
@@ -35,7 +35,7 @@ class Budget:
     sparse = False  # whether single weights of dense layers count
 
     def __init__(
-        self, groups: Groups, measure: Measure, target: float, proximal: ProximalStep
+        self, groups: Groups, measure: RelativeSize, target: float, proximal: ProximalStep
     ) -> None:
         self._groups, self._measure, self._target = groups, measure, target
         self._proximal = proximal
@@ -56,7 +56,7 @@ class Budget:
         raise NotImplementedError
 
     def masks(self) -> Masks:
-        """Where what is 0 now stays 0."""
+        """Parameters with the masks that keep at 0 what is 0 now."""
         raise NotImplementedError
 
     def tighten(self, done: float, lr: float) -> None:

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 
 from espalier.errors import InputError, TrainingError
-from espalier.fssl.groups.groups import Groups
+from espalier.fssl.groups.groups import Groups, check_groups
 from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.importance import CRITERIA, family_prices
 from espalier.fssl.shaping.proximal import ProximalStep
 from espalier.fssl.shaping.schedule import WARM_UP
-from espalier.fssl.shaping.targets import Times, time_left, units_left, weights_left
+from espalier.fssl.shaping.targets import Times, relative_nonzeros, relative_time, relative_units
 from espalier.fssl.shaping.unit_budget import UnitBudget, whole_families
 from espalier.fssl.shaping.weight_budget import WeightBudget, prunable_weights
 
@@ -28,7 +27,7 @@ BUDGET_AT = 0.9  # part of the steps after which the target must hold
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the shaping of a network stands.
+    """How far the shaping of a network is.
 
     Attributes:
         step, steps: done, and of the whole phase.
@@ -105,7 +104,9 @@ class FSSLOptimizer(Optimizer):
         every: int = 20,
         min_width: int = 2,
     ) -> None:
-        _check_parts(base, groups)
+        if not isinstance(base, Optimizer):
+            raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
+        check_groups(groups)
         for name, count, least in (
             ("steps", steps, LEAST_STEPS),
             ("every", every, 1),
@@ -189,7 +190,7 @@ class FSSLOptimizer(Optimizer):
         return loss
 
     def progress(self) -> Progress:
-        """Where the shaping stood at its last check."""
+        """How far the shaping was at its last check."""
         budget, time = self._budget, self.time
         counted = budget.counted(budget.widths)
         return Progress(
@@ -246,7 +247,7 @@ class FSSLOptimizer(Optimizer):
         self._lr = 0.0
 
     def _check_numbers(self) -> None:
-        """Refuse to choose among weights that are no numbers: any choice would look fine."""
+        """Refuse to choose among weights that are not finite: any choice would seem to succeed."""
         for layer in self.groups.layers:
             if not self.groups.weight(layer).isfinite().all():
                 raise TrainingError(
@@ -255,27 +256,8 @@ class FSSLOptimizer(Optimizer):
                 )
 
 
-def _check_parts(base: Any, groups: Any) -> None:
-    if not isinstance(base, Optimizer):
-        raise InputError(f"base is a {type(base).__name__}, wanted a torch.optim.Optimizer")
-    if not isinstance(groups, Groups):
-        raise InputError(
-            f"groups is a {type(groups).__name__}, wanted what find_groups(model, example) gives"
-        )
-
-
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def learnt(base: Optimizer) -> set[Tensor]:
-    """The parameters that an optimiser changes."""
-    return {
-        parameter
-        for group in base.param_groups
-        for parameter in group["params"]
-        if parameter.requires_grad
-    }
 
 
 def _budget(
@@ -295,14 +277,17 @@ def _budget(
     ((name, value),) = given.items()
     if not _is_number(value) or not 0.0 < value < 1.0:
         raise InputError(f"target_{name} is {value!r}, wanted a part between 0 and 1")
+    learns = {each for group in base.param_groups for each in group["params"] if each.requires_grad}
     counts = [units.counts() for units in groups.units]
     proximal = ProximalStep(base, groups, counts)
     if name == "zeros":
-        weights = prunable_weights(groups, learnt(base), value)
-        return WeightBudget(groups, weights_left(groups), 1.0 - value, proximal, weights)
+        weights = prunable_weights(groups, learns, value)
+        return WeightBudget(groups, relative_nonzeros(groups), 1.0 - value, proximal, weights)
     if name == "time" and time is None:
         raise InputError("target_time needs a time model; pass time=TimeModel.measure(groups)")
-    measure = units_left(groups) if name == "units" or time is None else time_left(groups, time)
+    measure = (
+        relative_units(groups) if name == "units" or time is None else relative_time(groups, time)
+    )
     return UnitBudget(
         groups,
         measure,
@@ -311,5 +296,5 @@ def _budget(
         prices=lambda widths: family_prices(counts, widths, time, mix),
         criterion=criterion,
         min_width=min_width,
-        whole=whole_families(groups, learnt(base)),
+        whole=whole_families(groups, learns),
     )

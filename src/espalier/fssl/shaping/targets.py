@@ -22,22 +22,22 @@ class Times(Protocol):
 
 # The size of a network as a part of what it was at full width, with so many units of each family
 # and non-zeros of each layer.
-Measure = Callable[[Sequence[int], Sequence[int | None]], float]
+RelativeSize = Callable[[Sequence[int], Sequence[int | None]], float]
 
 
-def time_left(groups: Groups, times: Times) -> Measure:
+def relative_time(groups: Groups, times: Times) -> RelativeSize:
     """The predicted seconds of one batch."""
     full = times.seconds(groups.full_widths, groups.full_nonzeros)
     return lambda widths, nonzeros: times.seconds(widths, nonzeros) / full
 
 
-def weights_left(groups: Groups) -> Measure:
+def relative_nonzeros(groups: Groups) -> RelativeSize:
     """The weights that are not 0; biases are not counted."""
     full = sum(groups.weight(layer).numel() for layer in groups.layers)
     return lambda widths, nonzeros: sum(count or 0 for count in nonzeros) / full
 
 
-def units_left(groups: Groups) -> Measure:
+def relative_units(groups: Groups) -> RelativeSize:
     """The units of all families, inputs included."""
     full = sum(groups.full_widths)
     return lambda widths, nonzeros: sum(widths) / full

@@ -19,7 +19,7 @@ from espalier.fssl.shaping.importance import (
     ranks,
 )
 from espalier.fssl.shaping.proximal import ProximalStep
-from espalier.fssl.shaping.targets import Measure
+from espalier.fssl.shaping.targets import RelativeSize
 
 COMMIT_CHECKS = 3  # in a row that find a unit dead
 
@@ -37,7 +37,7 @@ class UnitBudget(Budget):
     def __init__(
         self,
         groups: Groups,
-        measure: Measure,
+        measure: RelativeSize,
         target: float,
         proximal: ProximalStep,
         *,
@@ -81,12 +81,12 @@ class UnitBudget(Budget):
         return list(masks.items())
 
     def state_dict(self) -> dict[str, Any]:
-        """What is known of every unit, too."""
+        """The state of every budget, and what is known of each unit."""
         known = {name: [each.clone() for each in tensors] for name, tensors in self._known.items()}
         return {**super().state_dict(), **known}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """What is known of every unit, too."""
+        """Go on from a state."""
         super().load_state_dict(state)
         for name, tensors in self._known.items():
             for mine, given in zip(tensors, state[name], strict=True):
@@ -94,7 +94,7 @@ class UnitBudget(Budget):
 
     @property
     def _known(self) -> dict[str, list[Tensor]]:
-        """By the names of the first checkpoints."""
+        """What is known of each unit, by the names that checkpoints have for it."""
         return {
             "doomed": self._to_prune,
             "dead_checks": self._dead_checks,

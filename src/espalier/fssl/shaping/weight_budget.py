@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from espalier.fssl.groups.groups import Groups
 from espalier.fssl.shaping.budget import Budget, Masks
 from espalier.fssl.shaping.proximal import ProximalStep
-from espalier.fssl.shaping.targets import Measure
+from espalier.fssl.shaping.targets import RelativeSize
 
 _ROUNDING = 1e-6  # of a whole number of weights
 
@@ -29,7 +29,7 @@ class WeightBudget(Budget):
     def __init__(
         self,
         groups: Groups,
-        measure: Measure,
+        measure: RelativeSize,
         target: float,
         proximal: ProximalStep,
         weights: Sequence[nn.Parameter],
@@ -45,31 +45,31 @@ class WeightBudget(Budget):
 
     def choose(self, part: float, lr: float) -> float:
         """Choose the smallest weights until this part of all is left."""
-        cut = self._magnitude(part)
-        self._to_prune = [_below(weight, cut).to(weight.dtype) for weight in self._weights]
-        return cut
+        threshold = self._threshold(part)
+        self._to_prune = [_below(weight, threshold).to(weight.dtype) for weight in self._weights]
+        return threshold
 
     def remove(self) -> None:
         """Remove the smallest weights."""
-        cut = self._magnitude(self._target)
+        threshold = self._threshold(self._target)
         for weight in self._weights:
-            weight.mul_(~_below(weight, cut))
+            weight.mul_(~_below(weight, threshold))
 
     def masks(self) -> Masks:
         """Weights that are 0 stay 0."""
         return [(weight, (weight != 0.0).float()) for weight in self._weights]
 
     def state_dict(self) -> dict[str, Any]:
-        """Which weights are to be pruned, too."""
+        """The state of every budget, and which weights are to be pruned."""
         return {**super().state_dict(), "weights": [each.clone() for each in self._to_prune]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Which weights are to be pruned, too."""
+        """Go on from a state."""
         super().load_state_dict(state)
         for mine, given in zip(self._to_prune, state["weights"], strict=True):
             mine.copy_(given)
 
-    def _magnitude(self, left: float) -> float:
+    def _threshold(self, left: float) -> float:
         """The size below which weights go, so that this part of all weights is left."""
         sizes = torch.cat([_removable_sizes(weight) for weight in self._weights])
         total = sum(self._groups.weight(layer).numel() for layer in self._groups.layers)
@@ -92,10 +92,10 @@ def prunable_weights(groups: Groups, learns: Container[Tensor], zeros: float) ->
     return [weight for layer in layers if (weight := groups.weight(layer)) in learns]
 
 
-def _below(weight: Tensor, cut: float) -> Tensor:
-    """Which weights of a layer are below the cut; never its largest, lest the layer dies."""
+def _below(weight: Tensor, threshold: float) -> Tensor:
+    """Which weights of a layer are below the threshold; never its largest, lest the layer dies."""
     sizes = weight.detach().abs()
-    return (sizes < cut) & (sizes < sizes.max())
+    return (sizes < threshold) & (sizes < sizes.max())
 
 
 def _removable_sizes(weight: Tensor) -> Tensor:

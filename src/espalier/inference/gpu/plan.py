@@ -83,6 +83,16 @@ class GpuPlan:
         return self.program.network
 
     @property
+    def tile(self) -> int:
+        """Samples side by side in a panel."""
+        return self.program.packer.tile
+
+    @property
+    def saturated(self) -> float | None:
+        """The value a sample at the fixed point is full of: the last layer's clip."""
+        return self.program.exits.clip
+
+    @property
     def stream(self) -> int:
         """The plan's own stream."""
         return self._on_device.stream
@@ -99,7 +109,7 @@ class GpuPlan:
 
     def describe(self) -> str:
         """What compiling found and chose, in a few lines."""
-        segments, tile = self.program.segments, self.program.packer.tile
+        segments, tile = self.program.segments, self.tile
         together = [segment.depth for segment in segments if segment.depth > 1]
         return self.program.describe(
             f"for {self.device!r}",
@@ -109,4 +119,4 @@ class GpuPlan:
         )
 
     def __repr__(self) -> str:
-        return f"GpuPlan({self.network!r}, {self.device!r}, tile={self.program.packer.tile})"
+        return f"GpuPlan({self.network!r}, {self.device!r}, tile={self.tile})"

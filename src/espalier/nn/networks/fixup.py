@@ -7,14 +7,15 @@ it is added behind the convolution, to the same sums, so that the input keeps it
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
 from espalier.nn.networks.init import kaiming_normal
-from espalier.nn.networks.resnet import STAGE_WIDTHS
+from espalier.nn.networks.resnet import DEPTHS, STAGE_WIDTHS, residual_stages
 
-DEPTHS = (3, 4, 6, 3)
 BRANCH_LAYERS = 3  # m of the paper: convolutions in a residual branch
 
 
@@ -111,17 +112,11 @@ class FixupResNet(nn.Module):
         self.bias1 = _scalar(0.0)
         self.relu = nn.ReLU(inplace=True)
         self.max_pool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.stages = nn.Sequential()
-        for width, depth in zip(STAGE_WIDTHS, DEPTHS, strict=True):
-            stage = nn.Sequential()
-            for position in range(depth):
-                stride = 2 if position == 0 and width != STAGE_WIDTHS[0] else 1
-                stage.append(FixupBottleneck(channels, width, stride, sum(DEPTHS)))
-                channels = width * FixupBottleneck.expansion
-            self.stages.append(stage)
+        block, expansion = partial(FixupBottleneck, blocks=sum(DEPTHS)), FixupBottleneck.expansion
+        self.stages = residual_stages(block, expansion, DEPTHS)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.bias2 = _scalar(0.0)
-        self.fc = nn.Linear(channels, num_classes)
+        self.fc = nn.Linear(STAGE_WIDTHS[-1] * expansion, num_classes)
         kaiming_normal(self.stem, "fan_out")
         nn.init.zeros_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)

@@ -75,8 +75,8 @@ def backward(
     dx = dvalues = None
     if by_x:
         dx = x.new_empty_strided(x.shape, (1, max(x.shape[0], 1)))
-        held = values.detach().contiguous()
-        pattern.spmm_transposed(held.data_ptr(), _batch(gradient), _batch(dx), dtype, stream)
+        weights = values.detach().contiguous()
+        pattern.spmm_transposed(weights.data_ptr(), _batch(gradient), _batch(dx), dtype, stream)
         if x.stride(0) != 1 or x.shape[1] == 1:
             dx = torch.empty_like(x, memory_format=torch.contiguous_format).copy_(dx)
     if by_values:

@@ -21,7 +21,7 @@ class PatternCache(HasHandle):
     """The native pattern of a layer, made anew whenever the layer's tensors have changed.
 
     Tensors are compared by identity and by torch's version counter, and where those differ by
-    content: a buffer that was moved, loaded or broadcast into is noticed, whoever did it.
+    content: a buffer that was moved, loaded or broadcast into is noticed, whatever code did it.
     """
 
     __slots__ = ("_known", "_pattern", "_versions")
@@ -29,7 +29,7 @@ class PatternCache(HasHandle):
     def __init__(self) -> None:
         super().__init__()
         self._pattern: Pattern | DevicePattern | None = None
-        self._known: tuple[Tensor, Tensor] | None = None
+        self._known: tuple[Tensor | None, Tensor | None] = None, None
         self._versions: tuple[int, int] | None = None
 
     def get(self, row_offsets: Tensor, column_indices: Tensor, columns: int) -> Pattern:
@@ -58,36 +58,26 @@ class PatternCache(HasHandle):
         self, row_offsets: Tensor, column_indices: Tensor, columns: int, device: Device | None
     ) -> Pattern | DevicePattern:
         versions = version_of(row_offsets), version_of(column_indices)
-        known = self._known
-        here = getattr(self._pattern, "device", None) is device
+        pattern, known = self._pattern, self._known
+        if pattern is not None and (
+            getattr(pattern, "device", None) is not device or pattern.shape[1] != columns
+        ):
+            pattern = None
         if (
-            self._pattern is not None
-            and here
-            and known is not None
+            pattern is not None
             and known[0] is row_offsets
             and known[1] is column_indices
             and self._versions == versions
             and UNKNOWN not in versions
-            and self._pattern.shape[1] == columns
         ):
-            return self._pattern
+            return pattern
         offsets, indices = (each.detach().cpu().numpy() for each in (row_offsets, column_indices))
-        same = (
-            self._pattern is not None
-            and here
-            and self._pattern.shape[1] == columns
-            and self._pattern.describes(offsets, indices)
-        )
-        pattern = self._pattern if same else None
-        if pattern is None:
+        if pattern is None or not pattern.describes(offsets, indices):
             pattern = Pattern(offsets, indices, columns)  # which checks it, for both
             if device is not None:
                 pattern = DevicePattern(device, offsets, indices, columns)
-        self._pattern, self._known, self._versions = (
-            pattern,
-            (row_offsets, column_indices),
-            versions,
-        )
+        self._pattern, self._versions = pattern, versions
+        self._known = row_offsets, column_indices
         return pattern
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -89,7 +89,7 @@ def accelerate(
         raise InputError(
             f"the model does not run forward and backward on example_input: {error}"
         ) from error
-    gaining = _gaining(found.layers, progress)
+    gaining = _layers_that_gain(found.layers, progress)
     new_classes: list[tuple[nn.Module, type[nn.Module]]] = [
         *((module, _LAYERS[type(module)]) for module in gaining),
         *((relu, ZeroSkipReLU) for relu in found.relus_beside(gaining)),
@@ -142,33 +142,30 @@ def _check(model: Any, example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def _is_bare(module: nn.Module) -> bool:
-    """Whether a module is exactly torch's own, in float32.
-
-    Nothing renames its weight or replaces its call.
-    """
+    """Whether a module is torch's own in float32, with its own weight and forward."""
     if "forward" in vars(module):
         return False
     if type(module) is nn.ReLU:
         return True
     weight = module._parameters.get("weight")
-    plain = isinstance(weight, nn.Parameter) and weight.dtype is torch.float32
-    return type(module) in _LAYERS and plain
+    own = isinstance(weight, nn.Parameter) and weight.dtype is torch.float32
+    return type(module) in _LAYERS and own
 
 
-def _gaining(calls: list[LayerCall], progress: Progress | None) -> dict[nn.Module, None]:
+def _layers_that_gain(calls: list[LayerCall], progress: Progress | None) -> dict[nn.Module, None]:
     """The layers that some plausible density makes faster, in order; measures what is unknown."""
     gaining: dict[nn.Module, None] = {}
     for done, call in enumerate(calls):
         if progress is not None:
             progress(done, len(calls))
-        if call.module not in gaining and _gains(call):
+        if call.module not in gaining and _call_gains(call):
             gaining[call.module] = None
     if progress is not None and calls:
         progress(len(calls), len(calls))
     return gaining
 
 
-def _gains(call: LayerCall) -> bool:
+def _call_gains(call: LayerCall) -> bool:
     op = _LAYERS[type(call.module)].op_of(call.module)
     if op is None or not call.sparse:
         return False

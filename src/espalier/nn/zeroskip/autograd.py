@@ -26,7 +26,7 @@ def apply(
     """The output of a layer; each pass runs the variant that is the cheapest at its density.
 
     Arguments:
-        x, weight, bias: supported ones (`is_supported`) that fit `op`.
+        x, weight, bias: supported ones (`is_supported`) of shapes that `op` supports.
         source: the tensor of which x is a view, or x itself; a mask may be attached to it.
     """
     threads = torch.get_num_threads()

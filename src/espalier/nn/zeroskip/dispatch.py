@@ -15,7 +15,7 @@ from espalier.nn.zeroskip.ops import LayerOp, MaskedTensor
 
 
 class LayerDispatch:
-    """What a forward pass leaves to its backward pass, beside tensors."""
+    """How one call of a layer runs; the forward pass keeps it for the backward pass."""
 
     __slots__ = ("_entry", "_samples_density", "_threads", "_untouched", "op")
 

@@ -47,8 +47,17 @@ class ZeroSkipLayer(nn.Module):
 
     @staticmethod
     def op_of(layer: Any) -> LayerOp | None:
-        """What the kernels compute for a layer, torch's or ours, if they can."""
+        """The operation of a layer, torch's or one of these; None where no kernel has it."""
         raise NotImplementedError
+
+    @property
+    def choices(self) -> LayerTuner:
+        """Another name of `tuner`."""
+        return self.tuner
+
+    def adopt(self, rule: str = MEASURED) -> None:
+        """Another name of `reset_tuner`."""
+        self.reset_tuner(rule)
 
     @property
     def passes(self) -> str:
@@ -90,7 +99,7 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
             if torch.compiler.is_compiling():
                 if input.dim() == 4 and may_compile(input, weight, bias):
                     return operators.convolution(op, self.tuner.handle, input, weight, bias)
-            elif is_supported(input, weight, bias) and op.fits(input, weight, bias):
+            elif is_supported(input, weight, bias) and op.supports_shapes(input, weight, bias):
                 return apply(op, self.tuner, input, weight, bias, input)
         y: Tensor = super()._conv_forward(input, weight, bias)
         return y
@@ -98,8 +107,8 @@ class ZeroSkipConv2d(ZeroSkipLayer, nn.Conv2d):
     @staticmethod
     def op_of(layer: nn.Conv2d) -> Convolution | None:
         stride = _pair(layer.stride, least=1)
-        plain = layer.groups == 1 and layer.padding_mode == "zeros"
-        if not plain or stride is None or _pair(layer.dilation, least=1) != (1, 1):
+        supported = layer.groups == 1 and layer.padding_mode == "zeros"
+        if not supported or stride is None or _pair(layer.dilation, least=1) != (1, 1):
             return None
         if isinstance(layer.padding, str):
             return _named_padding(layer.padding, stride, layer.kernel_size)
@@ -131,7 +140,7 @@ class ZeroSkipLinear(ZeroSkipLayer, nn.Linear):
                 return operators.linear(self.tuner.handle, input, weight, bias)
         elif is_supported(input, weight, bias) and input.dim() > 1 and 0 not in input.shape:
             rows = input if input.dim() == 2 else input.reshape(-1, input.shape[-1])
-            if _LINEAR.fits(rows, weight, bias):
+            if _LINEAR.supports_shapes(rows, weight, bias):
                 y = apply(_LINEAR, self.tuner, rows, weight, bias, input)
                 return y if input.dim() == 2 else with_shape(y, (*input.shape[:-1], y.shape[1]))
         return super().forward(input)
@@ -148,8 +157,8 @@ def _pair(option: Any, least: int) -> Pair | None:
     """One number or two as two, as torch reads an option; None where it will raise an error."""
     pair = tuple(option) if isinstance(option, (tuple, list)) else (option,)
     pair = pair * 2 if len(pair) == 1 else pair
-    fits = len(pair) == 2 and all(isinstance(each, int) and each >= least for each in pair)
-    return (pair[0], pair[1]) if fits else None
+    valid = len(pair) == 2 and all(isinstance(each, int) and each >= least for each in pair)
+    return (pair[0], pair[1]) if valid else None
 
 
 def _named_padding(name: str, stride: Pair, kernel: tuple[int, ...]) -> Convolution | None:

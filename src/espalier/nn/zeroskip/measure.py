@@ -3,7 +3,7 @@
 A layer asks for the curves of its shape when it first sees it. They are measured once on random
 data, in some milliseconds a variant, and kept in ``$XDG_CACHE_HOME/espalier`` for each processor,
 instruction set and version. Variants are chosen from the curves alone and never from live timing,
-so two runs with the same cache give the same bits. What a restless machine measured is not kept.
+so two runs with the same cache give the same bits. Times of an unsteady machine are not kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -56,26 +55,23 @@ class LatencyCache:
 LATENCIES = LatencyCache()
 
 
-class Measurement(NamedTuple):
-    """A curve, and whether the machine was steady enough to believe it tomorrow."""
+def measure(problem: ProblemShape, pass_name: str) -> tuple[LatencyCurve, bool]:
+    """Time one pass over random data, dense and every variant, interleaved; the best of each.
 
-    curve: LatencyCurve
-    steady: bool
-
-
-def measure(problem: ProblemShape, pass_name: str) -> Measurement:
-    """Time one pass over random data, dense and every variant, interleaved; the best of each."""
+    Returns:
+        The curve, and whether the machine was steady enough to believe it tomorrow.
+    """
     data = _RandomData(problem)
     dense, best, steady = data.dense(pass_name), math.inf, True
     variants: dict[str, list[float]] = {variant: [] for variant in VARIANTS[pass_name]}
     for density in DENSITIES:  # one at a time: each has tensors of its own
         works = [dense, *(data.skipping(pass_name, each, density) for each in variants)]
-        (fastest, *seconds), calm = minimum_seconds(works)
-        best, steady = min(best, fastest), steady and all(calm)
+        (fastest, *seconds), agree = minimum_seconds(works)
+        best, steady = min(best, fastest), steady and all(agree)
         for times, time in zip(variants.values(), seconds, strict=True):
             times.append(time)
     curve = LatencyCurve(best, {variant: tuple(times) for variant, times in variants.items()})
-    return Measurement(curve, steady)
+    return curve, steady
 
 
 class _RandomData:

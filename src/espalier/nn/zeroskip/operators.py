@@ -1,4 +1,4 @@
-"""The layers as operators of `torch.library`: they find the layer's tuner by its handle."""
+"""The zero-skip layers as operators of `torch.library`; a handle names the layer's tuner."""
 
 from __future__ import annotations
 
@@ -80,9 +80,13 @@ def _dispatch(
     bias: Tensor | None,
     dy: Tensor | None = None,
 ) -> LayerDispatch | None:
-    """The call of a layer; None where PyTorch's operators answer: also if the layer is gone."""
+    """How the layer runs this call; None where PyTorch's operators do, also if it is gone."""
     tuner = LayerTuner.of(handle)
-    if tuner is None or not is_supported(x, weight, bias, dy) or not op.fits(x, weight, bias):
+    if (
+        tuner is None
+        or not is_supported(x, weight, bias, dy)
+        or not op.supports_shapes(x, weight, bias)
+    ):
         return None
     threads = torch.get_num_threads()
     entry = tuner.entry(op, x.shape, weight.shape, threads)

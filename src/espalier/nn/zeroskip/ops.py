@@ -73,7 +73,7 @@ class LayerOp(ABC):
         """The mask that is attached to an input, if it is one of rows in `layout`."""
 
     @abstractmethod
-    def fits(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    def supports_shapes(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         """Whether the kernels take these shapes; PyTorch itself answers for all others."""
 
     @abstractmethod
@@ -161,7 +161,7 @@ class Convolution(LayerOp):
         in_layout = x.is_contiguous(memory_format=torch.channels_last)
         return attached(x, x.shape[1]) if in_layout else None
 
-    def fits(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    def supports_shapes(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         shape, kernel = x.shape, weight.shape
         return (
             len(shape) == len(kernel) == 4
@@ -210,7 +210,7 @@ class Linear(LayerOp):
     def mask_of(self, x: Tensor) -> Mask | None:
         return attached(x, x.shape[-1]) if x.is_contiguous() else None
 
-    def fits(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    def supports_shapes(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         shape, outputs = x.shape, weight.shape
         return (
             len(shape) == len(outputs) == 2

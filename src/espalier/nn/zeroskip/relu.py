@@ -12,8 +12,8 @@ from espalier.nn.torch_tools import is_supported, is_view
 from espalier.nn.zeroskip.bitmask import Mask, attach, sampled_density
 from espalier.nn.zeroskip.ops import Convolution, LayerOp, Linear
 
-# The ReLU's mask says as much of its gradient as a scan would, if that has few zeros more. Behind a
-# max-pooling it has many.
+# The gradient takes over the ReLU's mask if it is nearly as dense: a scan would then find little
+# more. Behind a max-pooling it has many more zeros.
 _FULL = 0.9
 
 

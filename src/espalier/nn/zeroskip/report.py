@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.nn.zeroskip.autotune import PassTuner
 from espalier.nn.zeroskip.layers import ZeroSkipLayer
 from espalier.tables import table_lines
 
@@ -83,18 +82,21 @@ accelerated for; larger batches gain more
         name: module for name, module in model.named_modules() if isinstance(module, ZeroSkipLayer)
     }
     passes = [
-        _report(name, entry.problem.shape, tuner, entry.calls)
+        PassReport(
+            layer=name,
+            shape=entry.problem.shape,
+            pass_name=tuner.pass_name,
+            densities=dict(tuner.densities),
+            choice=tuner.variant,
+            gain=tuner.gain,
+            calls=entry.calls,
+        )
         for name, layer in layers.items()
         for entry in layer.tuner.entries
         for tuner in entry.tuners
         if tuner.densities
     ]
     return ModelReport(passes, len(layers))
-
-
-def _report(name: str, shape: tuple[int, ...], tuner: PassTuner, calls: int) -> PassReport:
-    densities = dict(tuner.densities)
-    return PassReport(name, shape, tuner.pass_name, densities, tuner.variant, tuner.gain, calls)
 
 
 def _row(entry: PassReport) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
 """The methods: each is a list of phases."""
 
+from collections.abc import Callable
+
 from espalier.fssl import Groups
-from espalier.training.methods import dense, fssl, magnitude, rigl
-from espalier.training.phases import Phase, divide
+from espalier.training.methods import fssl, magnitude, rigl
+from espalier.training.phases import Phase, dense_phase, divide
 from espalier.training.settings import Settings
 
-_PHASES = {
+_PHASES: dict[str, Callable[[Settings], list[Phase]]] = {
     "fssl": fssl.phases,
-    "dense": dense.phases,
+    "dense": lambda settings: [dense_phase()],
     "magnitude": magnitude.phases,
     "rigl": rigl.phases,
 }

@@ -11,10 +11,9 @@ from espalier.fssl.shaping.optimizer import LEAST_STEPS
 from espalier.training.context import TrainingContext
 from espalier.training.footprint import Footprint, compact_footprint, weights_of
 from espalier.training.learning_rate import recipe, steady_then_tenth
-from espalier.training.methods.dense import pruning_phases
 from espalier.training.methods.magnitude import Masks
 from espalier.training.phase_trainer import PhaseTrainer
-from espalier.training.phases import Phase
+from espalier.training.phases import Phase, pruning_phases
 from espalier.training.settings import Settings
 
 
@@ -71,7 +70,7 @@ class FinetuneTrainer(PhaseTrainer):
         self._masks = Masks(weights_of(small)) if target.measure == "zeros" else None
 
     def update(self) -> None:
-        """One step, then the zeros again that must stay."""
+        """One step, after which the zeros that must stay are set again."""
         super().update()
         if self._masks is not None:
             self._masks.apply()
@@ -85,5 +84,5 @@ class FinetuneTrainer(PhaseTrainer):
         return self.model
 
     def state_dict(self) -> dict[str, Any]:
-        """The full network too, from which compaction makes the same structure again."""
+        """The state of the training, and the full network, from which compaction repeats itself."""
         return {**super().state_dict(), "origin": self._origin}

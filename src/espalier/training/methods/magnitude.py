@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from espalier.fssl.shaping.schedule import cubic_sparsity
 from espalier.training.context import TrainingContext
 from espalier.training.learning_rate import recipe, steady_then_tenth
-from espalier.training.methods.dense import pruning_phases
 from espalier.training.phase_trainer import PhaseTrainer
-from espalier.training.phases import Phase
+from espalier.training.phases import Phase, pruning_phases
 from espalier.training.settings import Settings
 
 PRUNINGS = 100  # while the pruning phase lasts
@@ -91,16 +90,16 @@ class MaskedTrainer(PhaseTrainer):
         self.masks = Masks([self.groups.weight(layer) for layer in self.groups.layers])
 
     def update(self) -> None:
-        """One step, then the zeros again."""
+        """One step, after which masked weights are set to 0 again."""
         super().update()
         self.masks.apply()
 
     def state_dict(self) -> dict[str, Any]:
-        """The masks too."""
+        """The state of the training, and the masks."""
         return {**super().state_dict(), "masks": self.masks.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The masks too."""
+        """Continue where `state_dict` was taken."""
         super().load_state_dict(state)
         self.masks.load_state_dict(state["masks"])
 
@@ -109,7 +108,7 @@ class PruningTrainer(MaskedTrainer):
     """Training in which more and more of the smallest weights become zeros."""
 
     def update(self) -> None:
-        """One step, and now and then fewer weights."""
+        """One step; every few steps more weights are pruned."""
         super().update()
         if self._done % max(1, self._steps // PRUNINGS) == 0 or self._done == self._steps:
             self.masks.keep_largest(self._weights_left())

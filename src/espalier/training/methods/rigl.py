@@ -12,6 +12,7 @@ from torch import nn
 
 from espalier import fssl
 from espalier.errors import InputError
+from espalier.fssl.compaction.resize import replace_module
 from espalier.nn import SparseLinear
 from espalier.nn.sparse import patterns
 from espalier.nn.sparse.updaters import RigL
@@ -39,43 +40,42 @@ class RigLTrainer(PhaseTrainer):
         self._updater = RigL(sparse, self.optimizer, steps=steps, every=every)
 
     def update(self) -> None:
-        """One step, and now and then other connections."""
+        """One step; every few steps the updater changes the connections."""
         super().update()
         self._updater.step()
 
     def footprint(self) -> Footprint:
-        """By groups of the connections as they are now."""
+        """The footprint of the connections as they are now."""
         self.groups = self.context.groups(self.model)
         return super().footprint()
 
     def compact(self) -> nn.Module:
-        """By way of the dense network, whose times are known layer by layer."""
+        """Compact the dense network of the same weights: the time model knows its layers."""
         dense = _dense(self.model, self.context)
         return fssl.compact(dense, self.context.groups(dense), time=self.context.time)
 
     def state_dict(self) -> dict[str, Any]:
-        """The updater's count too; patterns are buffers of the model."""
+        """The state of the training, and the updater's; patterns are buffers of the model."""
         return {**super().state_dict(), "updater": self._updater.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The updater's count too."""
+        """Continue where `state_dict` was taken."""
         super().load_state_dict(state)
         self._updater.load_state_dict(state["updater"])
 
 
 def _sparse(model: nn.Module, context: TrainingContext) -> nn.Module:
     """The model with sparse layers for its linear ones: connections at random, by ERK."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    layers: list[Any] = [model.get_submodule(name) for name in names]
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     sizes = [layer.weight.numel() for layer in layers]
     shapes = [(layer.out_features, layer.in_features) for layer in layers]
     densities = patterns.erdos_renyi_kernel(shapes, _density(context, sum(sizes)))
-    for index, (name, layer, size) in enumerate(zip(names, layers, sizes, strict=True)):
+    for index, (layer, size) in enumerate(zip(layers, sizes, strict=True)):
         # Rounded down: together they may not exceed the target by a single weight.
         density = int(densities[index] * size) / size
         seed = (context.settings.seed * len(layers) + index) % (MAX_SEED + 1)
         pattern = patterns.uniform(*shapes[index], density, seed)
-        _replace(model, name, _drawn(layer, pattern, seed))
+        replace_module(model, layer, _drawn(layer, pattern, seed))
     return model
 
 
@@ -117,8 +117,3 @@ def _dense(sparse: nn.Module, context: TrainingContext) -> nn.Module:
     dense = context.build()
     dense.load_state_dict(state)
     return dense
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, module)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from espalier.cli.gains.inference import torch_csr
-from espalier.cli.gains.workload import PAYS, Work, Workload
+from espalier.cli.workloads.inference import torch_csr
+from espalier.cli.workloads.workload import PAYS, Work, Workload
 from espalier.nn import SparseLinear, accelerate
 from espalier.nn.networks import vgg_small
 from espalier.nn.networks.resnet import BasicBlock
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 DENSE, BF16 = "PyTorch", "bf16 autocast"
 BF16_ROUNDING = 0.2  # of its 8 bits, added up over the layers of a step
 TRAINED_STEPS = 20  # after which the zeros are those of a training
-RATE, MOMENTUM = 0.01, 0.9
+LR, MOMENTUM = 0.01, 0.9
 SIDE = 28
 
 Loss = Callable[["nn.Module", "Tensor"], "Tensor"]
@@ -67,11 +67,11 @@ def sparse_layer(size: int, batch: int, density: float) -> Workload:
     x, dy = torch.randn(batch, size), torch.randn(batch, size)
     kept = dense.weight.detach().flatten().nonzero().ravel()
 
-    def step(layer: Any, weight: Tensor, places: Tensor | None) -> Sequence[Tensor]:
+    def step(layer: Any, weight: Tensor, indices: Tensor | None) -> Sequence[Tensor]:
         input = x.detach().requires_grad_()
         output = layer(input)
-        by = torch.autograd.grad(output, (input, weight, layer.bias), dy)
-        return [output.detach(), by[0], by[1] if places is None else by[1].flatten()[places], by[2]]
+        dx, dw, db = torch.autograd.grad(output, (input, weight, layer.bias), dy)
+        return [output.detach(), dx, dw if indices is None else dw.flatten()[indices], db]
 
     peers: dict[str, Work] = {
         "nn.Linear": lambda: step(dense, dense.weight, kept),
@@ -81,7 +81,7 @@ def sparse_layer(size: int, batch: int, density: float) -> Workload:
 
 
 def _convolutions(model: nn.Module, images: Tensor, loss: Loss) -> Workload:
-    """The same steps dense, accelerated and in bfloat16, each with a copy of the model."""
+    """Training steps dense, accelerated and in bfloat16, each with its own copy of the model."""
     import torch
 
     dense: Any = model
@@ -102,7 +102,7 @@ def _step(model: nn.Module, images: Tensor, loss: Loss, *, bf16: bool = False) -
     """Forward, loss, backward and update; gives the loss and the gradients."""
     import torch
 
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
 
     def step() -> Sequence[Tensor]:
         optimizer.zero_grad()
@@ -119,7 +119,7 @@ def _step(model: nn.Module, images: Tensor, loss: Loss, *, bf16: bool = False) -
 
 
 def _torch_csr_step(layer: SparseLinear, x: Tensor, dy: Tensor) -> Work:
-    """PyTorch's sparse products with all operands as they want them.
+    """PyTorch's sparse products, with all operands in the layout that they are fastest in.
 
     The transposed weights lie beside the weights; a step would have to renew their values too.
     """
@@ -149,12 +149,12 @@ def _has_bf16() -> bool:
 
 
 def _convolution_advice(gains: Mapping[str, float]) -> str:
-    low = gains.get(BF16, np.inf)
+    bf16 = gains.get(BF16, np.inf)
     if gains[DENSE] < PAYS:
         word = "does not pay" if gains[DENSE] > 1.0 / PAYS else "costs time"
         verdict = f"accelerate {word} for such layers here"
-        return f"{verdict}; bf16 autocast pays." if low * PAYS < gains[DENSE] else f"{verdict}."
-    if low < PAYS:
+        return f"{verdict}; bf16 autocast pays." if bf16 * PAYS < gains[DENSE] else f"{verdict}."
+    if bf16 < PAYS:
         return "accelerate pays in float32; where 8 bits will do, take bf16 autocast."
     return "Call espalier.accelerate(model, batch) before the training."
 

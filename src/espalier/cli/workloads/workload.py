@@ -1,4 +1,4 @@
-"""One piece of work done by espalier and by its peers: checked equal, then timed, interleaved."""
+"""The same work by espalier and by its peers: checked to be equal, then timed, interleaved."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Workload:
 
     Arguments:
         advice: what to do about it, from the gain over each peer.
-        rounding: of peers that compute less exactly than in float32.
+        rounding: by name, of peers that compute less exactly than in float32.
     """
 
     ours: Work
@@ -47,7 +47,7 @@ class Workload:
         """Check that all compute the same, then time them, interleaved.
 
         Arguments:
-            budget: seconds to spend, as far as three rounds allow.
+            budget: seconds to spend; three rounds are always timed.
 
         Raises:
             EspalierError: a peer computes something else.

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.cli.gains.workload import PAYS, Workload
+from espalier.cli.workloads.workload import PAYS, Workload
 from espalier.generate import challenge_images, radixnet, random_network
 from espalier.inference import Plan, compile
 from espalier.network import Network
@@ -47,7 +47,7 @@ def _workload(network: Network, inputs: Any, threads: int) -> Workload:
 
 
 def _run(network: Network, samples: Array, multiply: Multiply) -> Sequence[Array]:
-    """All layers; samples that died are dropped where that saves half of the work."""
+    """Run all layers; samples whose row is all zero are dropped once they are more than half."""
     batch = np.ascontiguousarray(samples.T)
     kept = np.arange(len(samples))
     for index, layer in enumerate(network):
