@@ -21,16 +21,16 @@ def max_part_weights(weights: Ints, parts: int, imbalance: float | None) -> Ints
 
     >>> max_part_weights(np.array([4, 4, 4]), 2, None).tolist()
     [8, 8]
-    >>> max_part_weights(np.ones(8), 2, 0.5).tolist()
+    >>> max_part_weights(np.array([6, 3, 3, 3]), 2, None).tolist()
+    [9, 9]
+    >>> max_part_weights(np.ones(8, np.int64), 2, 0.5).tolist()
     [6, 6]
     """
     total, heaviest = int(weights.sum()), int(weights.max())
+    unit = max(int(np.gcd.reduce(weights)), 1)  # parts weigh whole multiples of it
+    most = -(-total // (parts * unit)) * unit
     if imbalance is not None:
-        most = max(int(min((1.0 + imbalance) * total / parts, total)), -(-total // parts))
-    elif int(weights.min()) == heaviest:
-        most = -(-len(weights) // parts) * heaviest
-    else:
-        most = -(-total // parts)
+        most = max(most, int(min((1.0 + imbalance) * total / parts, total)))
     return np.full(parts, max(most, heaviest), np.int64)
 
 
