@@ -5,11 +5,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest
 # An editable install knows the packages it saw: a new one asks for another.
-PACKAGES := $(wildcard src/espalier/*/__init__.py)
-NATIVE := CMakeLists.txt $(wildcard native/*.cpp native/*.h)
+PACKAGES := $(wildcard src/espalier/*/__init__.py src/espalier/*/*/__init__.py)
+NATIVE := CMakeLists.txt $(wildcard native/*/*.cpp native/*/*.h)
 KERNEL_TESTS := $(wildcard tests/kernels tests/inference)
 NATIVE_TESTS := $(wildcard tests/kernels tests/files tests/inference)
-BENCHMARKS := $(wildcard benchmarks/ladder/*.py)
+LADDERS := $(patsubst benchmarks/ladder/%.py,%,$(wildcard benchmarks/ladder/[a-z]*.py))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Several test processes share the cores: a waiting OpenMP thread must sleep, not spin.
@@ -31,8 +31,9 @@ test: lint  ## set up, check the style, and test under every instruction set of 
 	  ESPALIER_ISA=$$name $(PYTEST) --quiet --numprocesses auto $(KERNEL_TESTS) \
 	    --ignore tests/inference/gpu || exit 1; \
 	done
-	@for file in $(BENCHMARKS); do \
-	  echo "== $$file --smoke"; $(BIN)/python $$file --smoke || exit 1; \
+	@for name in $(LADDERS); do \
+	  echo "== benchmarks.ladder.$$name --smoke"; \
+	  $(BIN)/python -m benchmarks.ladder.$$name --smoke || exit 1; \
 	done
 	@echo "== all tests under the fastest instruction set"
 	@$(PYTEST) --numprocesses auto
@@ -40,19 +41,19 @@ test: lint  ## set up, check the style, and test under every instruction set of 
 lint: $(VENV)/installed $(VENV)/developer  ## ruff, clang-format and mypy, changing nothing
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
-	$(BIN)/clang-format --dry-run -Werror native/*.cpp native/*.h
+	$(BIN)/clang-format --dry-run -Werror native/*/*.cpp native/*/*.h
 	$(BIN)/mypy
 
 format: $(VENV)/developer  ## mend what ruff and clang-format can mend
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format
-	$(BIN)/clang-format -i native/*.cpp native/*.h
+	$(BIN)/clang-format -i native/*/*.cpp native/*/*.h
 
 sanitize: $(VENV)/installed $(VENV)/developer  ## native tests under AddressSanitizer and UBSan
 	tools/sanitize $(NATIVE_TESTS)
 
 gpu-check: $(VENV)/installed $(VENV)/developer  ## on a machine with an NVIDIA GPU: tests, tables
-	$(BIN)/python benchmarks/gpu.py build/gpu
+	$(BIN)/python -m benchmarks.gpu build/gpu
 
 clean:  ## remove everything the other targets made
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,6 @@
 """Everything a machine with an NVIDIA GPU is needed for, in one go and within a few minutes.
 
-    python benchmarks/gpu.py RESULTS [--full] [--minutes 7]
+    python -m benchmarks.gpu RESULTS [--full] [--minutes 7]
 
 Runs the tests marked ``gpu``, compute-sanitizer over a small run where it is installed, and the
 benchmark tables; writes what each said into the folder RESULTS, with a summary in `summary.txt`.
@@ -17,7 +17,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from benchmarks.harness.process import REPOSITORY, environment
+
 QUICK = ("1024x120", "1024x1920", "4096x120", "16384x120")
 SMALL_TEST = "test_small_for_the_sanitizer"
 
@@ -35,7 +36,7 @@ def steps(folder: Path, full: bool) -> list[Step]:
     """All steps in order; the tables come before the slow sanitizer."""
     tests = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "-p", "no:cacheprovider"]
     found = [Step("tests", [*tests, "tests/gpu"], 150)]
-    bench = [sys.executable, "-m", "espalier", "bench", "challenge", "--device", "cuda"]
+    bench = [sys.executable, "-m", "benchmarks", "challenge", "--device", "cuda"]
     networks = ["--all"] if full else [word for each in QUICK for word in ("--network", each)]
     found.append(
         Step(
@@ -64,7 +65,12 @@ def run(step: Step, folder: Path, left: float) -> str:
         try:
             seconds = max(min(step.seconds, left), 1.0)
             done = subprocess.run(
-                step.command, stdout=out, stderr=subprocess.STDOUT, cwd=REPOSITORY, timeout=seconds
+                step.command,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                cwd=REPOSITORY,
+                env=environment(),
+                timeout=seconds,
             )
             said = "ok" if done.returncode == 0 else f"FAILED with exit code {done.returncode}"
         except subprocess.TimeoutExpired:

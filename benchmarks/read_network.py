@@ -1,9 +1,9 @@
 """Time to read the official 1024 x 120 network, against numpy.loadtxt and pandas.
 
-    python benchmarks/read_network.py path/to/neuron1024.tar.gz [--rounds 7]
+    python -m benchmarks.read_network path/to/neuron1024.tar.gz [--rounds 7]
 
-Readers run in turn, A B C A B C ..., in one process; the table shows medians, the spread from the
-fastest to the slowest round, and ratios of medians. "folder" is the unpacked tar; "safetensors,
+Readers run interleaved, A B C A B C ..., in one process; the table shows medians, the spread from
+the fastest to the slowest round, and ratios of medians. "folder" is the unpacked tar; "safetensors,
 opened" is load() alone, which reads layers on demand; "safetensors, all layers" uses each once.
 """
 
@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import argparse
 import platform
-import statistics
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped]
 
 import espalier as esp
+from espalier.timing.interleave import time_interleaved
 
 Reader = Callable[[], Any]
 
@@ -51,20 +50,6 @@ def readers(tar: Path, folder: Path, saved: Path) -> dict[str, Reader]:
     }
 
 
-def measure(named: dict[str, Reader], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each reader in each round, after one round of warm-up."""
-    seconds: dict[str, list[float]] = {name: [] for name in named}
-    for turn in range(rounds + 1):
-        for name, read in named.items():
-            start = time.perf_counter()
-            result = read()
-            elapsed = time.perf_counter() - start
-            del result
-            if turn:
-                seconds[name].append(elapsed)
-    return seconds
-
-
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -77,16 +62,17 @@ def main() -> None:
         folder = next(Path(scratch).iterdir())
         saved = Path(scratch) / "network.safetensors"
         esp.save(esp.load(arguments.tar), saved)
-        seconds = measure(readers(arguments.tar, folder, saved), arguments.rounds)
+        seconds = time_interleaved(
+            readers(arguments.tar, folder, saved), rounds=arguments.rounds, settle=0.0
+        )
 
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "pandas", "isal"))
     print(f"{platform.processor() or platform.machine()}, {versions}, {arguments.rounds} rounds\n")
-    ours = statistics.median(seconds["tar.gz  espalier"])
+    ours = seconds["tar.gz  espalier"].median
     print(f"{'reader':<26}{'median ms':>10}{'spread ms':>16}{'x our tar.gz':>14}")
     for name, times in seconds.items():
-        median = statistics.median(times)
-        spread = f"{min(times) * 1e3:.1f}-{max(times) * 1e3:.1f}"
-        print(f"{name:<26}{median * 1e3:>10.1f}{spread:>16}{median / ours:>14.2f}")
+        spread = f"{times.low * 1e3:.1f}-{times.high * 1e3:.1f}"
+        print(f"{name:<26}{times.median * 1e3:>10.1f}{spread:>16}{times.median / ours:>14.2f}")
 
 
 if __name__ == "__main__":

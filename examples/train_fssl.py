@@ -39,13 +39,13 @@ def sgd(model, lr):
     return torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9, nesterov=True)
 
 
-def main(words=None):
+def main(arguments=None):
     """Train, shape, compact, fine-tune, and say after each what was gained."""
     parser = argparse.ArgumentParser(description="Shape a network while it trains.")
     parser.add_argument("--data", default="digits", help="digits, or a folder of MNIST's files")
     parser.add_argument("--target-time", type=float, default=0.3)
     parser.add_argument("--epochs", type=int, default=30)
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
 
     torch.manual_seed(0)
     data = load_data(options.data)

@@ -40,10 +40,10 @@ def load_mnist(folder):
 def train(model, images, labels, options):
     """The usual loop; returns the losses and the seconds of a step."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.003, momentum=0.9)
-    chooser = torch.Generator().manual_seed(options.seed)
+    generator = torch.Generator().manual_seed(options.seed)
     losses, seconds = [], []
     for _ in range(options.steps):
-        batch = torch.randint(len(images), (options.batch,), generator=chooser)
+        batch = torch.randint(len(images), (options.batch,), generator=generator)
         x = images[batch].contiguous(memory_format=torch.channels_last)
         start = time.perf_counter()
         optimizer.zero_grad()
@@ -66,7 +66,7 @@ def accuracy(model, images, labels):
     return torch.cat(right).mean().item()
 
 
-def main(words=None):
+def main(arguments=None):
     """Train both, print times, losses, accuracy, and what the layers chose."""
     parser = argparse.ArgumentParser(description="Train a small VGG, dense and accelerated.")
     parser.add_argument("--mnist", type=Path, help="folder of MNIST's IDX files")
@@ -74,7 +74,7 @@ def main(words=None):
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args(words)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
 
     images, labels = load_digits() if options.mnist is None else load_mnist(options.mnist)

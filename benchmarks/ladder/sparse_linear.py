@@ -1,15 +1,15 @@
 """The ladder of a sparse layer's training step: products with a fixed pattern of non-zeros.
 
-    python benchmarks/ladder/sparse_linear.py [--size 1024] [--batch 128] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.sparse_linear [--size 1024] [--batch 128] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against two ceilings of the machine as measured in the same run: multiply-adds in registers,
 and the L2 cache's bandwidth, since a non-zero must read the samples of one feature. Steps:
 
     0  reference        float64, NumPy: what all others must compute
     1  torch            CSR, stored transpose and sampled_addmm, the peer; samples side by side
-    2  rows             spmm with samples in rows: turned to panels of 128, sums in registers
-    3  features         the same with samples side by side already: nothing is turned
+    2  rows             spmm with samples in rows: copied to panels of 128, sums in registers
+    3  features         the same with samples side by side already: nothing is copied
     4  separate         backward by two products, each of which reads a panel: spmm_transposed
                         over the transposed pattern, sddmm over the rows
     5  fused            one pass over the transposed pattern does both with one read of dy
@@ -17,19 +17,20 @@ and the L2 cache's bandwidth, since a non-zero must read the samples of one feat
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from espalier.bench.machine import Machine, measure_machine
-from espalier.bench.timing import ROUNDS, Spread, time_in_turns
+from benchmarks.harness.ladder import parse_arguments, print_machine
+from benchmarks.harness.machine import Machine, measure_machine
 from espalier.kernels import Pattern, peak_bandwidth
-from espalier.nn import patterns
+from espalier.nn.sparse import patterns
+from espalier.timing.interleave import time_interleaved
+from espalier.timing.spread import Spread
 
 DENSITIES = (0.1, 0.05, 0.02)
 CHECKED = 1e-4
@@ -62,7 +63,7 @@ class Version(NamedTuple):
     products: int = 1
 
 
-class Case(NamedTuple):
+class Problem(NamedTuple):
     """A square layer with samples and gradients, in rows."""
 
     pattern: Pattern
@@ -75,45 +76,28 @@ class Case(NamedTuple):
 
 def main() -> None:
     """Check, time and print every density."""
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
+    options = parse_arguments(__doc__, smoke={"size": 67, "batch": 33}, size=1024, batch=128)
+    torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", UserWarning)  # torch's CSR: "beta state"
-    machine = measure_machine(asked.threads)
-    cache = peak_bandwidth(asked.threads, PANEL)
-    print(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
-        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {cache / 1e9:.1f} GB/s from L2"
-    )
+    machine = measure_machine(options.threads)
+    cache = peak_bandwidth(options.threads, PANEL)
+    print_machine(machine, cache, " from L2")
     for density in DENSITIES:
-        case = draw(asked.size, asked.batch, density)
-        versions = [*torch_csr(case), *ours(case, asked.threads)]
-        check(case, versions)
-        spreads = time_in_turns(
-            {version.name: version.run for version in versions}, rounds=asked.rounds, settle=0.0
+        problem = draw(options.size, options.batch, density)
+        versions = [*torch_csr(problem), *ours(problem, options.threads)]
+        check(problem, versions)
+        spreads = time_interleaved(
+            {version.name: version.run for version in versions}, rounds=options.rounds, settle=0.0
         )
-        size = f"{asked.size} x {asked.size}, batch {asked.batch}"
-        print(f"\n{size}, {density:.0%} density, checked; median of {asked.rounds}")
-        work = float(len(case.values) * asked.batch)
+        size = f"{options.size} x {options.size}, batch {options.batch}"
+        print(f"\n{size}, {density:.0%} density, checked; median of {options.rounds}")
+        work = float(len(problem.values) * options.batch)
         for version in versions:
             print_rung(version, spreads[version.name], work, machine, cache)
     print(f"\n{LOST}")
 
 
-def arguments() -> argparse.Namespace:
-    """The sizes; smoke ones take a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    asked = parser.parse_args()
-    if asked.smoke:
-        asked.size, asked.batch, asked.rounds = 67, 33, 1
-    return asked
-
-
-def draw(size: int, batch: int, density: float) -> Case:
+def draw(size: int, batch: int, density: float) -> Problem:
     """Noise over a random pattern."""
     rng = np.random.default_rng(0)
     matrix = patterns.uniform(size, size, density, seed=0)
@@ -121,18 +105,18 @@ def draw(size: int, batch: int, density: float) -> Case:
         rng.standard_normal(shape, dtype=np.float32)
         for shape in ((matrix.nnz,), (size,), (batch, size), (batch, size))
     ]
-    return Case(Pattern(matrix.indptr, matrix.indices, size), matrix, *numbers)
+    return Problem(Pattern(matrix.indptr, matrix.indices, size), matrix, *numbers)
 
 
-def torch_csr(case: Case) -> list[Version]:
+def torch_csr(problem: Problem) -> list[Version]:
     """PyTorch's three products."""
-    csr = case.matrix.astype(np.float32)
-    csr.data[:] = case.values
+    csr = problem.matrix.astype(np.float32)
+    csr.data[:] = problem.values
     zero = csr.copy()
     zero.data[:] = 0.0
     weight, transpose, nothing = (tensor_of(matrix) for matrix in (csr, csr.T.tocsr(), zero))
-    x, bias = torch.from_numpy(case.x), torch.from_numpy(case.bias)[:, None]
-    columns, dy = (torch.from_numpy(np.ascontiguousarray(a.T)) for a in (case.x, case.dy))
+    x, bias = torch.from_numpy(problem.x), torch.from_numpy(problem.bias)[:, None]
+    columns, dy = (torch.from_numpy(np.ascontiguousarray(a.T)) for a in (problem.x, problem.dy))
 
     def sampled() -> tuple[Samples, ...]:
         return (torch.sparse.sampled_addmm(nothing, dy, x, beta=0.0).values().numpy(),)
@@ -144,49 +128,52 @@ def torch_csr(case: Case) -> list[Version]:
     ]
 
 
-def tensor_of(matrix: patterns.Pattern) -> torch.Tensor:
+def tensor_of(matrix: Any) -> torch.Tensor:
     """With indices of 32 bits, which MKL wants."""
-    arrays = (np.asarray(each, np.int32) for each in (matrix.indptr, matrix.indices))
-    parts = [torch.from_numpy(each.copy()) for each in arrays]
-    return torch.sparse_csr_tensor(*parts, torch.from_numpy(matrix.data.copy()), matrix.shape)
+    arrays = matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data.copy()
+    offsets, columns, values = map(torch.from_numpy, arrays)
+    return torch.sparse_csr_tensor(offsets, columns, values, size=matrix.shape)
 
 
-def ours(case: Case, threads: int) -> list[Version]:
+def ours(problem: Problem, threads: int) -> list[Version]:
     """The kernels, with samples in rows and side by side."""
-    pattern, values, over = case.pattern, case.values, {"threads": threads}
-    y, dx = np.empty_like(case.dy), np.empty_like(case.x)
-    x, dy, y_by_feature, dx_by_feature = map(np.asfortranarray, (case.x, case.dy, y, dx))
+    pattern, values, over = problem.pattern, problem.values, {"threads": threads}
+    y, dx = np.empty_like(problem.dy), np.empty_like(problem.x)
+    x, dy, y_by_feature, dx_by_feature = map(np.asfortranarray, (problem.x, problem.dy, y, dx))
 
     def fused(x: Samples, dy: Samples, dx: Samples) -> tuple[Samples, ...]:
-        gradients = pattern.backward(values, x, dy, wanted=(True, True, False), dx=dx, **over)
+        gradients = pattern.backward(
+            values, x, dy, needs_input_grad=(True, True, False), dx=dx, **over
+        )
+        assert gradients.x is not None and gradients.values is not None
         return gradients.x, gradients.values
 
     def forward(x: Samples, y: Samples) -> tuple[Samples, ...]:
-        return (pattern.spmm(values, x, case.bias, out=y, **over),)
+        return (pattern.spmm(values, x, problem.bias, out=y, **over),)
 
     def by_x() -> tuple[Samples, ...]:
         return (pattern.spmm_transposed(values, dy, out=dx_by_feature, **over),)
 
     both = ("dx", "dvalues")
     return [
-        Version("forward, rows", lambda: forward(case.x, y), ("y",)),
+        Version("forward, rows", lambda: forward(problem.x, y), ("y",)),
         Version("forward, features", lambda: forward(x, y_by_feature), ("y",)),
         Version("dx", by_x, ("dx",)),
         Version("dvalues", lambda: (pattern.sddmm(dy, x, **over),), ("dvalues",)),
-        Version("fused, rows", lambda: fused(case.x, case.dy, dx), both, products=2),
+        Version("fused, rows", lambda: fused(problem.x, problem.dy, dx), both, products=2),
         Version("fused, features", lambda: fused(x, dy, dx_by_feature), both, products=2),
     ]
 
 
-def check(case: Case, versions: list[Version]) -> None:
+def check(problem: Problem, versions: list[Version]) -> None:
     """Stop where a version computes something else, beyond rounding."""
-    dense = case.matrix.astype(np.float64).toarray()
-    dense[dense != 0] = case.values
-    x, dy = case.x.astype(np.float64), case.dy.astype(np.float64)
+    dense = problem.matrix.astype(np.float64).toarray()
+    dense[dense != 0] = problem.values
+    x, dy = problem.x.astype(np.float64), problem.dy.astype(np.float64)
     expected = {
-        "y": x @ dense.T + case.bias,
+        "y": x @ dense.T + problem.bias,
         "dx": dy @ dense,
-        "dvalues": (dy.T @ x)[case.matrix.nonzero()],
+        "dvalues": (dy.T @ x)[problem.matrix.nonzero()],
     }
     for version in versions:
         for name, found in zip(version.gives, version.run(), strict=True):

@@ -1,8 +1,8 @@
 """The ladder of `spmm`: sparse weights times a batch, from the plain reference to the kernels used.
 
-    python benchmarks/ladder/spmm.py [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.spmm [--neurons 1024] [--samples 1024] [--threads 1] [--smoke]
 
-Every version is checked against float64 first and only then timed, in turns with the others, and
+Every version is checked against float64 first and only then timed, interleaved with the others, and
 printed against the machine's two ceilings as measured in the same run. Steps:
 
     0  reference            one row at a time, float64: what every other version must compute
@@ -26,12 +26,15 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import Network, _native, radixnet, random_network
-from espalier.bench.machine import Machine, measure_machine
-from espalier.bench.peers import ScipyDense
-from espalier.bench.timing import ROUNDS, Spread, time_in_turns
-from espalier.kernels import Groups, pack, pack_by_input, reference
+from benchmarks.harness.ladder import parse_arguments, print_machine
+from benchmarks.harness.machine import Machine, measure_machine
+from benchmarks.peers import ScipyDense
+from espalier import Network, radixnet, random_network
+from espalier.kernels import RowBlocks, pack, pack_by_input, reference
+from espalier.kernels.samples import native_samples
 from espalier.kernels.segment import run_segment
+from espalier.timing.interleave import time_interleaved
+from espalier.timing.spread import Spread
 
 TILES = (16, 32, 64)
 HEIGHTS = (2, 4, 8)
@@ -70,80 +73,68 @@ class Ladder(NamedTuple):
 
 def main() -> None:
     """Check, time and print every ladder."""
-    asked = arguments()
-    machine = measure_machine(asked.threads)
-    print(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
-        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {machine.bandwidth / 1e9:.1f} GB/s"
+    options = parse_arguments(
+        __doc__,
+        smoke={"neurons": 256, "layers": 2, "samples": 70},
+        neurons=1024,
+        layers=24,
+        samples=1024,
     )
-    for ladder in (structureless(asked), grouped(asked), sparse_input(asked)):
+    machine = measure_machine(options.threads)
+    print_machine(machine, machine.bandwidth)
+    for ladder in (structureless(options), shared_columns(options), sparse_input(options)):
         for version in ladder.versions:
             check(ladder, version)
-        spreads = time_in_turns(
-            {version.name: version.run for version in ladder.versions}, rounds=asked.rounds
+        spreads = time_interleaved(
+            {version.name: version.run for version in ladder.versions}, rounds=options.rounds
         )
-        print(f"\n{ladder.title}; {asked.samples} samples, checked; median of {asked.rounds}")
+        print(f"\n{ladder.title}; {options.samples} samples, checked; median of {options.rounds}")
         for version in ladder.versions:
             print_rung(ladder, version, spreads[version.name], machine)
     print(f"\n{LOST}")
 
 
-def arguments() -> argparse.Namespace:
-    """The sizes; smoke ones take a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--neurons", type=int, default=1024)
-    parser.add_argument("--layers", type=int, default=24)
-    parser.add_argument("--samples", type=int, default=1024)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    asked = parser.parse_args()
-    if asked.smoke:
-        asked.neurons, asked.layers, asked.samples, asked.rounds = 256, 2, 70, 1
-    return asked
-
-
-def structureless(asked: argparse.Namespace) -> Ladder:
+def structureless(options: argparse.Namespace) -> Ladder:
     """Rows with columns of their own, 32 each."""
-    network = Network(list(random_network(asked.neurons, asked.layers)))
-    batch = rectified_noise(asked)
+    network = Network(list(random_network(options.neurons, options.layers)))
+    batch = rectified_noise(options)
     versions = [
         plain(network, batch),
-        scipy(network, batch, asked),
-        *(engine(f"rows, tile {tile}", network, batch, tile, None, asked) for tile in TILES),
+        scipy(network, batch, options),
+        *(engine(f"rows, tile {tile}", network, batch, tile, None, options) for tile in TILES),
     ]
     return Ladder(f"rows of their own, {network!r}", network, batch, versions)
 
 
-def grouped(asked: argparse.Namespace) -> Ladder:
+def shared_columns(options: argparse.Namespace) -> Ladder:
     """Rows of a challenge network: 16 share their columns; no bias, so that all samples live."""
-    network = Network(list(radixnet(asked.neurons, asked.layers, bias=0.0, weight=2.0**-5)))
-    batch = rectified_noise(asked)
-    groups = {height: rows_that_share(asked.neurons, height) for height in HEIGHTS}
+    network = Network(list(radixnet(options.neurons, options.layers, bias=0.0, weight=2.0**-5)))
+    batch = rectified_noise(options)
+    blocks = {height: rows_that_share(options.neurons, height) for height in HEIGHTS}
     versions = [
-        scipy(network, batch, asked),
-        *(engine(f"rows, tile {tile}", network, batch, tile, None, asked) for tile in TILES),
+        scipy(network, batch, options),
+        *(engine(f"rows, tile {tile}", network, batch, tile, None, options) for tile in TILES),
         *(
             engine(
-                f"blocks {height} high, tile {tile}", network, batch, tile, groups[height], asked
+                f"blocks {height} high, tile {tile}", network, batch, tile, blocks[height], options
             )
             for height in HEIGHTS
             for tile in TILES
         ),
     ]
-    return Ladder(f"rows in groups of {COPIES}, {network!r}", network, batch, versions)
+    return Ladder(f"rows in blocks of {COPIES}, {network!r}", network, batch, versions)
 
 
-def sparse_input(asked: argparse.Namespace) -> Ladder:
+def sparse_input(options: argparse.Namespace) -> Ladder:
     """The first layer on samples a tenth of which is not zero."""
-    network = Network([random_network(asked.neurons, 1)[0]])
-    noise = rectified_noise(asked)
+    network = Network([random_network(options.neurons, 1)[0]])
+    noise = rectified_noise(options)
     noise[np.random.default_rng(1).random(noise.shape) >= 2 * DENSITY] = 0.0
     batch = sp.csr_array(noise)
     tile = TILES[-1]
     versions = [
-        engine(f"rows, tile {tile}", network, batch, tile, None, asked),
-        engine("scatter", network, batch, tile, None, asked, scatter=True),
+        engine(f"rows, tile {tile}", network, batch, tile, None, options),
+        engine("scatter", network, batch, tile, None, options, scatter=True),
     ]
     title = f"sparse input, {batch.nnz / noise.size:.0%} not zero, {network!r}"
     return Ladder(title, network, batch, versions)
@@ -158,9 +149,9 @@ def plain(network: Network, batch: NDArray[np.float32]) -> Version:
     return Version("reference", run, network.connections, 8 * network.connections)
 
 
-def scipy(network: Network, batch: NDArray[np.float32], asked: argparse.Namespace) -> Version:
+def scipy(network: Network, batch: NDArray[np.float32], options: argparse.Namespace) -> Version:
     """scipy's product into a preallocated output; the transposed batch is loaded before."""
-    peer = ScipyDense(network, threads=asked.threads)
+    peer = ScipyDense(network, threads=options.threads)
     slabs = peer.load(batch)
 
     def run() -> NDArray[np.float32]:
@@ -174,23 +165,18 @@ def engine(
     network: Network,
     batch: Any,
     tile: int,
-    groups: Groups | None,
-    asked: argparse.Namespace,
+    blocks: RowBlocks | None,
+    options: argparse.Namespace,
     *,
     scatter: bool = False,
 ) -> Version:
     """The native engine: from rows in memory to rows in memory."""
-    packed = [pack(layer, groups) for layer in network]
+    packed = [pack(layer, blocks) for layer in network]
     first = pack_by_input(network[0]) if scatter else None
-    if isinstance(batch, np.ndarray):
-        samples = _native.dense_samples(batch, None)
-    else:
-        samples = _native.sparse_samples(
-            batch.indptr, batch.indices, batch.data, batch.shape[1], None
-        )
+    samples = native_samples(batch, None)
 
     def run() -> NDArray[np.float32]:
-        segment = run_segment(packed, samples, first=first, tile=tile, threads=asked.threads)
+        segment = run_segment(packed, samples, first=first, tile=tile, threads=options.threads)
         return segment.rows
 
     multiply_adds = network.connections
@@ -199,15 +185,15 @@ def engine(
     return Version(name, run, multiply_adds, sum(layer.bytes for layer in packed))
 
 
-def rows_that_share(neurons: int, height: int) -> Groups:
+def rows_that_share(neurons: int, height: int) -> RowBlocks:
     """Blocks of `height` rows; copy c of base neuron a is row ``a + c * neurons / COPIES``."""
     rows = np.arange(neurons, dtype=np.int32).reshape(COPIES, -1).T.ravel()
-    return Groups(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
+    return RowBlocks(np.arange(0, neurons + 1, height, dtype=np.int64), np.ascontiguousarray(rows))
 
 
-def rectified_noise(asked: argparse.Namespace) -> NDArray[np.float32]:
+def rectified_noise(options: argparse.Namespace) -> NDArray[np.float32]:
     """Dense samples, half of them zero."""
-    shape = (asked.samples, asked.neurons)
+    shape = (options.samples, options.neurons)
     noise = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
     return np.maximum(noise, 0.0)
 

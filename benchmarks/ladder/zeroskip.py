@@ -1,8 +1,8 @@
 """The ladder of zero-skipping: the three passes of a layer, at several fractions of zeros.
 
-    python benchmarks/ladder/zeroskip.py [--channels 256] [--side 28] [--threads 1] [--smoke]
+    python -m benchmarks.ladder.zeroskip [--channels 256] [--side 28] [--threads 1] [--smoke]
 
-Every version is checked against float64 on a few images first and only then timed, in turns with
+Every version is checked against float64 on a few images first and only then timed, interleaved with
 the others, and printed against the machine's two ceilings as measured in the same run. Useful
 multiply-adds alone are counted: those of zeros are what is saved. Steps:
 
@@ -21,16 +21,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from espalier.bench.machine import Machine, measure_machine
-from espalier.bench.timing import ROUNDS, Spread, time_in_turns
+from benchmarks.harness.ladder import parse_arguments, print_machine
+from benchmarks.harness.machine import Machine, measure_machine
 from espalier.kernels import nonzero_mask, reference
 from espalier.kernels import zeroskip as skip
+from espalier.timing.interleave import time_interleaved
+from espalier.timing.spread import Spread
 
 ZEROS = (0.0, 0.5, 0.8, 0.9)
 CHECKED = 1e-4
@@ -62,52 +64,36 @@ class Version(NamedTuple):
 
 def main() -> None:
     """Check, time and print every fraction of zeros."""
-    asked = arguments()
-    torch.set_num_threads(asked.threads)
-    machine = measure_machine(asked.threads)
-    print(
-        f"{machine.processor}, {machine.threads} threads, {machine.instruction_set}; ceilings "
-        f"{machine.multiply_adds / 1e9:.1f} GMAC/s and {machine.bandwidth / 1e9:.1f} GB/s"
+    options = parse_arguments(
+        __doc__, smoke={"channels": 33, "side": 5, "images": 2}, channels=256, side=28, images=8
     )
+    torch.set_num_threads(options.threads)
+    machine = measure_machine(options.threads)
+    print_machine(machine, machine.bandwidth)
     for taps in (3, 1):
         for zeros in ZEROS:
-            versions = ladder(asked, taps, zeros)
-            spreads = time_in_turns(
+            versions = ladder(options, taps, zeros)
+            spreads = time_interleaved(
                 {version.name: version.run for version in versions},
-                rounds=asked.rounds,
+                rounds=options.rounds,
                 settle=0.0,
             )
-            print(f"\n{taps} x {taps}, {zeros:.0%} zeros, checked; median of {asked.rounds}")
+            print(f"\n{taps} x {taps}, {zeros:.0%} zeros, checked; median of {options.rounds}")
             for version in versions:
                 print_rung(version, spreads[version.name], machine)
     print(f"\n{LOST}")
 
 
-def arguments() -> argparse.Namespace:
-    """The sizes; smoke ones take a second."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--channels", type=int, default=256)
-    parser.add_argument("--side", type=int, default=28)
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--smoke", action="store_true", help="tiny sizes: does it still run?")
-    asked = parser.parse_args()
-    if asked.smoke:
-        asked.channels, asked.side, asked.images, asked.rounds = 33, 5, 2, 1
-    return asked
-
-
-def ladder(asked: argparse.Namespace, taps: int, zeros: float) -> list[Version]:
+def ladder(options: argparse.Namespace, taps: int, zeros: float) -> list[Version]:
     """All versions of all passes of one square layer, checked."""
     rng = np.random.default_rng(0)
-    shape = (asked.images, asked.side, asked.side, asked.channels)
-    weight = rng.standard_normal((asked.channels, taps, taps, asked.channels), dtype=np.float32)
+    shape = (options.images, options.side, options.side, options.channels)
+    weight = rng.standard_normal((options.channels, taps, taps, options.channels), dtype=np.float32)
     x, dy = (with_zeros(rng, shape, zeros) for _ in range(2))
-    over = {"padding": (taps // 2, taps // 2)}
-    size, kernel, threads = shape[1:3], (taps, taps), asked.threads
+    over: dict[str, Any] = {"padding": (taps // 2, taps // 2)}
+    size, kernel, threads = shape[1:3], (taps, taps), options.threads
     mask, dy_mask = nonzero_mask(x), nonzero_mask(dy)
-    nominal = float(np.prod(shape)) * asked.channels * taps * taps
+    nominal = float(np.prod(shape)) * options.channels * taps * taps
     useful = nominal * (1.0 - zeros)
     few = slice(0, 1)
 
@@ -116,7 +102,8 @@ def ladder(asked: argparse.Namespace, taps: int, zeros: float) -> list[Version]:
         reference.zeroskip_forward(x[few], weight, **over),
     )
     needed = nonzero_mask(x[few])
-    for given in ({}, {"needed": needed}):
+    masks: tuple[dict[str, Any], ...] = ({}, {"needed": needed})
+    for given in masks:
         check(
             skip.zeroskip_backward_input(dy[few], weight, size, **over, **given),
             reference.zeroskip_backward_input(dy[few], weight, size, **over, **given),

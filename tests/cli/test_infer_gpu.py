@@ -1,4 +1,4 @@
-"""`espalier infer` and `espalier bench challenge` with a device."""
+"""`espalier infer` and `python -m benchmarks challenge` with a device."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from tests.support.gpu import emulated_gpu
 
 NETWORK = "random:64x3:5"
@@ -53,14 +54,3 @@ def test_a_machine_without_a_gpu_says_what_to_do(espalier_process: Any, batch: A
 def test_unknown_devices_are_bad_input(espalier: Any, batch: Any) -> None:
     result = espalier("infer", NETWORK, batch, "--device", "tpu")
     assert result.returncode == 2 and "wanted 'cpu', 'cuda' or 'cuda:N'" in result.stderr
-    result = espalier("bench", "challenge", "--device", "tpu")
-    assert result.returncode == 2 and "device is 'tpu'" in result.stderr
-
-
-def test_the_benchmark_runs_on_a_gpu(espalier: Any, tmp_path: Any) -> None:
-    words = ["bench", "challenge", "--device", "cuda", "--network", "256x4", "--samples", "30"]
-    words += ["--rounds", "1", "--section", "shortcuts", "--output", tmp_path]
-    with emulated_gpu():
-        result = espalier(*words)
-    assert result.returncode == 0
-    assert (tmp_path / "gpu.md").exists()

@@ -8,8 +8,8 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espalier.cli import arrays, units
-from espalier.cli.truth import compare
+from espalier.cli import arrays, format
+from espalier.cli.expected_categories import compare
 from espalier.errors import FileError, InputError
 
 SAMPLES = st.sets(st.integers(0, 99))
@@ -64,8 +64,8 @@ def test_targets_that_cannot_be_written_are_refused(tmp_path):
 
 @given(st.integers(1, 2**50))
 def test_sizes_in_bytes_read_back(size):
-    assert units.parse_bytes(str(size)) == size
-    assert units.parse_bytes(f"{size} KiB") == size * 1024
+    assert format.parse_bytes(str(size)) == size
+    assert format.parse_bytes(f"{size} KiB") == size * 1024
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_sizes_in_bytes_read_back(size):
 )
 def test_malformed_sizes_are_refused(text):
     with pytest.raises(InputError, match="memory size"):
-        units.parse_bytes(text)
+        format.parse_bytes(text)
 
 
 @given(st.floats(0.0, 1e9))
 def test_durations_keep_three_digits_and_a_unit(value):
-    assert units.seconds(value).split()[1] in ("us", "ms", "s", "min", "h")
+    assert format.seconds(value).split()[1] in ("us", "ms", "s", "min", "h")

@@ -7,6 +7,7 @@ import inspect
 from typing import Any
 
 import pytest
+
 from tests.support.fake_cuda import FakeCuda
 
 driver: Any = pytest.importorskip("cuda.bindings.driver")
@@ -21,7 +22,6 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "cuDeviceGetCount": (),
     "cuDeviceGet": (0,),
     "cuDeviceGetName": (256, driver.CUdevice(0)),
-    "cuDeviceTotalMem": (driver.CUdevice(0),),
     "cuDeviceGetAttribute": (
         getattr(driver.CUdevice_attribute, ATTRIBUTE),
         driver.CUdevice(0),
@@ -33,6 +33,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "cuMemAlloc": (100,),
     "cuMemFree": (driver.CUdeviceptr(256),),
     "cuMemHostAlloc": (4, 0),
+    "cuMemFreeHost": (512,),
     "cuMemcpyHtoDAsync": (256, 512, 4, 7),
     "cuMemcpyDtoHAsync": (512, 256, 4, 7),
     "cuMemcpyDtoDAsync": (256, 512, 4, 7),

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.support.devices import emulated_device
-from tests.support.emulator import load_emulator
-from tests.support.fake_cuda import FakeCuda, Result
 
 import espalier as esp
 from espalier.cuda import Device, compiler, parse_device
 from espalier.cuda import device as device_module
 from espalier.cuda.driver import Driver
+from tests.support.devices import emulated_device
+from tests.support.emulator import load_emulator
+from tests.support.fake_cuda import FakeCuda, Result
 
 NET = esp.Network([esp.Layer([[1.0]], 0.0)])
 
@@ -36,7 +37,11 @@ def driver(api: Any, nvrtc: tuple[int, int] = (13, 5)) -> Driver:
 
 def test_a_device_knows_itself() -> None:
     device = emulated_device(capability=(8, 0), memory=1000)
-    assert (device.name, device.architecture, device.total_bytes) == ("Emulated GPU", "sm_80", 1000)
+    assert (device.name, device.architecture, device.free_bytes()) == (
+        "Emulated GPU",
+        "sm_80",
+        1000,
+    )
     assert repr(device) == "Device(cuda:0, Emulated GPU, sm_80)"
 
 
@@ -125,6 +130,20 @@ def test_memory_runs_out_and_comes_back() -> None:
     held.free()
     held.free()
     assert device.allocate(800).bytes == 800
+
+
+def test_pinned_memory_is_freed_with_the_last_array_that_reads_it() -> None:
+    device = emulated_device()
+    api = device.driver.api
+    numbers, others = device.allocate_pinned(4), device.allocate_pinned(4)
+    view = numbers[1:]
+    del numbers
+    gc.collect()
+    assert len(api.pinned) == 2
+    view[:] = 1
+    del view
+    gc.collect()
+    assert list(api.pinned) == [others.ctypes.data]
 
 
 def test_the_callers_context_comes_back_after_a_failure() -> None:

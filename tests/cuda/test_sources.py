@@ -7,29 +7,23 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 from unittest.mock import patch
 
 import pytest
-from tests.support.emulator import load_emulator
 
 import espalier as esp
 from espalier.cuda import arguments, compiler
+from tests.support.emulator import load_emulator
 
 ARCHITECTURES = ("sm_80", "sm_90")
-STRUCTS = {
-    name: value
-    for name, value in vars(arguments).items()
-    if isinstance(value, type) and issubclass(value, ctypes.Structure)
-}
-C_TYPES = {
-    "int": ctypes.c_int,
-    "float": ctypes.c_float,
-    "int64": ctypes.c_longlong,
-    "Response": arguments.Response,
-}
-STRUCT = re.compile(r"struct (\w+) \{(.*?)\n\};", re.DOTALL)
-FIELD = re.compile(r"^\s*(?:const )?(\w+)(\*?) ([\w, ]+);", re.MULTILINE)
+STRUCTS = sorted(
+    {kernel.argument.split("<")[0] for kernel in compiler.kernels().values()}
+    | {"Epilogue", "ResidentLayer"}
+)
+
+
+def all_sources() -> str:
+    return "".join(map(compiler.source, (*compiler.HEADERS, *compiler.source_names())))
 
 
 @pytest.fixture
@@ -41,7 +35,8 @@ def nvrtc() -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("name", compiler.source_names())
 def test_sources_compile_without_a_word(name: str, architecture: str, tmp_path: Path) -> None:
-    assert compiler.compiler_log(name, architecture) == ""
+    code, said = compiler._compile(compiler._nvrtc(), name, architecture)
+    assert code and said == ""
     assert b" ".decode() == chr(32)  # Python's own bytes were not written into
 
 
@@ -73,14 +68,25 @@ def test_a_gpu_the_compiler_does_not_know_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", STRUCTS)
 def test_arguments_lie_as_the_kernels_read_them(name: str) -> None:
-    texts = [compiler.source(each) for each in (*compiler.source_names(), *compiler.HEADERS)]
-    structs = dict(match for text in texts for match in STRUCT.findall(text))
-    fields: list[tuple[str, Any]] = []
-    for kind, pointer, names in FIELD.findall(structs[name]):
-        ctype = ctypes.c_void_p if pointer else C_TYPES[kind]
-        fields += [(each.strip(), ctype) for each in names.split(",")]
-    assert fields == STRUCTS[name]._fields_
-    assert load_emulator().size_of(name) == ctypes.sizeof(STRUCTS[name])
+    struct = getattr(arguments, name)
+    assert load_emulator().size_of(name) == ctypes.sizeof(struct)
+    fields = [field for field, _ in struct._fields_]
+    body = re.search(rf"struct {name} \{{(.*?)\n\}};", all_sources(), re.DOTALL)[1]
+    words = re.findall(r"\w+", re.sub("//.*", "", body))
+    assert fields == [word for word in words if word in fields] and len(fields) == len(set(fields))
+
+
+def test_arguments_have_the_types_of_their_source() -> None:
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    assert arguments.Rows._fields_ == [
+        *((name, pointer) for name in ("x", "y", "count", "offsets", "entries", "rows")),
+        *((name, number) for name in ("row_count", "inputs", "outputs")),
+        ("epilogue", arguments.Epilogue),
+    ]
+    assert dict(arguments.LoadDense._fields_)["row_stride"] is ctypes.c_longlong
+    assert dict(arguments.Epilogue._fields_)["lower"] is ctypes.c_float
+    with pytest.raises(AttributeError, match="no source has a struct X"):
+        _ = arguments.X
 
 
 def test_import_touches_neither_bindings_nor_driver() -> None:

@@ -8,9 +8,12 @@ import time
 
 import pytest
 import torch
-from tests.distributed.conftest import LIMIT
 
 from espalier import fssl
+from espalier.errors import FileError
+from espalier.training import RunDirectory
+from espalier.training.run_directory import ON_RANKS
+from tests.distributed.conftest import LIMIT, answers
 
 TRAIN = ["train", "--model", "radixnet:64x3", "--epochs", "3", "--batch", "256", "--threads", "1"]
 PATIENCE = 15.0
@@ -164,3 +167,41 @@ def test_ranks_with_different_partitions_are_told_so(run_ranks):
 
     assert done.returncode == 2, done.stderr
     assert "the partition differs between ranks: rank 1 has" in done.stderr
+
+
+def test_a_directory_that_another_training_holds_is_refused_on_every_rank(
+    run_ranks, start_ranks, undisturbed, tmp_path
+):
+    whole, folder, waits = undisturbed(run_ranks), tmp_path / "training", tmp_path / "waits"
+    fault = f"wait:{waits}", 0, "epoch 2, step 1, forward, layer 1"
+    with start_ranks("faulty.py", 2, *fault, "--", *command(folder), patience=9 * LIMIT) as holder:
+        try:
+            limit = time.monotonic() + LIMIT
+            while not waits.exists():
+                assert holder.poll() is None and time.monotonic() < limit
+                time.sleep(0.05)
+
+            with pytest.raises(FileError, match="another training runs in"):
+                RunDirectory(folder, ON_RANKS).check(resume=True)
+            said = answers(run_ranks("held.py", 2, folder))["said"]
+            line = run_ranks("faulty.py", 2, "none", 0, "", "--", *command(folder, "--resume"))
+            waits.unlink()
+            holder.communicate(timeout=LIMIT)
+        finally:
+            holder.terminate()
+
+    words = f"another training runs in {folder}: wait for its end, or give another folder"
+    assert said == [words, words]
+    assert line.returncode == 2 and line.stderr.count("\n") == 1 and words in line.stderr
+    assert holder.returncode == 0
+    assert_equal_bits(whole, folder)
+
+
+def test_a_changed_setting_is_named(run_ranks, interrupted, tmp_path):
+    folder = interrupted(run_ranks, tmp_path / "training")
+    changed = command(folder, "--resume", "--seed", 4, "--lr", 0.5)
+    refused = run_ranks("faulty.py", 2, "none", 0, "", "--", *changed)
+
+    assert refused.returncode == 2, refused.stderr
+    assert "begun with other settings: lr is 0.5, was None; seed is 4, was 0" in refused.stderr
+    assert refused.stderr.count("\n") == 1

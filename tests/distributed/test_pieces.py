@@ -1,4 +1,4 @@
-"""Grids, boards, shards and launchers: the small parts of running on ranks."""
+"""Grids, heartbeats, shards and launchers: the small parts of running on ranks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from hypothesis import strategies as st
 
 import espalier as esp
 from espalier import InputError, MissingExtraError
-from espalier.distributed import launch
-from espalier.distributed.board import SLOT, Board
-from espalier.distributed.grid import parts_for_inference, parts_for_training, training_words
-from espalier.distributed.training.arena import Arena
+from espalier.distributed.comm import launch
+from espalier.distributed.comm.heartbeat import SLOT, HeartbeatFile
+from espalier.distributed.comm.process_grid import (
+    parts_for_inference,
+    parts_for_training,
+    training_words,
+)
+from espalier.distributed.comm.timeout import Timeout
+from espalier.distributed.training.buffer_pool import BufferPool
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.waiting import Patience
 
 
 def test_replicas_as_long_as_the_network_fits_and_samples_suffice():
@@ -46,21 +50,21 @@ def test_training_takes_parts_below_the_crossover_batch_and_replicas_above():
         parts_for_training({1: 0, 2: 500}, nonzeros, 4, batch=3)
 
 
-def test_a_board_shows_the_last_step_of_every_rank(tmp_path):
-    Board.create(tmp_path / "board", 3)
-    boards = [Board(tmp_path / "board", rank) for rank in range(3)]
-    boards[1].write("step 1")
-    boards[1].write("step 2" + "x" * SLOT)
+def test_a_heartbeat_shows_the_last_step_of_every_rank(tmp_path):
+    HeartbeatFile.create(tmp_path / "heartbeat", 3)
+    heartbeats = [HeartbeatFile(tmp_path / "heartbeat", rank) for rank in range(3)]
+    heartbeats[1].write("step 1")
+    heartbeats[1].write("step 2" + "x" * SLOT)
 
-    assert boards[0].others() == {1: ("step 2" + "x" * SLOT)[: SLOT - 16]}
-    assert boards[1].others() == {}
-    assert boards[2].read()[1][0] == os.getpid()
-    assert Board(None).others() == {}
-    assert Board(tmp_path / "absent").others() == {}
+    assert heartbeats[0].others() == {1: ("step 2" + "x" * SLOT)[: SLOT - 16]}
+    assert heartbeats[1].others() == {}
+    assert heartbeats[2].read()[1][0] == os.getpid()
+    assert HeartbeatFile(None).others() == {}
+    assert HeartbeatFile(tmp_path / "absent").others() == {}
 
 
 @given(seed=st.integers(0, 99), parts=st.integers(1, 4), by_column=st.booleans())
-def test_shards_find_their_rows_in_any_other_cut(seed, parts, by_column):
+def test_shards_find_their_rows_in_any_other_partition(seed, parts, by_column):
     rng = np.random.default_rng(seed)
     rows = 11
     counts = np.full(rows, 3) if by_column else rng.integers(0, 5, rows)
@@ -96,20 +100,20 @@ def test_shards_notice_missing_rows_and_other_patterns():
     assert shard.find(np.array([4, 1]), np.array([2, 2])).tolist() == [2, 3, 0, 1]
 
 
-def test_an_arena_knows_what_it_lent_even_where_nothing_is_used():
-    arena = Arena()
-    nothing, something = arena.lend(4, 3, used=0), arena.lend(4, 3, used=2)
-    assert arena.panels(nothing, 3).shape == arena.panels(something, 3).shape == (1, 3, 4)
-    assert arena.panels(nothing, 3).ctypes.data != arena.panels(something, 3).ctypes.data
-    assert arena.panels(something[:, 1:], 2) is None
-    assert arena.panels(torch.zeros(3, 4).T, 3) is None
+def test_a_pool_knows_its_buffers_even_where_nothing_of_them_is_used():
+    pool = BufferPool()
+    nothing, something = pool.allocate(4, 3, used=0), pool.allocate(4, 3, used=2)
+    assert pool.panels(nothing, 3).shape == pool.panels(something, 3).shape == (1, 3, 4)
+    assert pool.panels(nothing, 3).ctypes.data != pool.panels(something, 3).ctypes.data
+    assert pool.panels(something[:, 1:], 2) is None
+    assert pool.panels(torch.zeros(3, 4).T, 3) is None
 
 
 @pytest.mark.parametrize("patience", ["0", "-1", "soon", "inf", "nan"])
 def test_bad_patience_is_refused(monkeypatch, patience):
     monkeypatch.setenv("ESPALIER_PATIENCE", patience)
     with pytest.raises(InputError, match="ESPALIER_PATIENCE"):
-        Patience(0, lambda code: None, None)
+        Timeout(0, lambda code: None, None)
 
 
 def test_a_machine_without_mpi_is_told_what_to_install(monkeypatch, tmp_path):
@@ -161,8 +165,8 @@ MPIEXEC = """#!{python}
 import os, sys
 if "--version" in sys.argv:
     sys.exit(print({version!r}))
-from espalier.distributed.board import Board
-Board.of_this_run({rank}).write("epoch 2, forward")
+from espalier.distributed.comm.heartbeat import HeartbeatFile
+HeartbeatFile.of_this_run({rank}).write("epoch 2, forward")
 print("= a line of a rank\\n" + 30 * "-", flush=True)
 print({text!r}.format(process=os.getpid()), file=sys.{stream})
 sys.exit({code})
@@ -201,11 +205,11 @@ def test_a_terminated_launcher_ends_its_ranks_and_leaves_nothing(tmp_path):
     mpiexec.write_text(
         f"#!{sys.executable}\nimport os, sys, time\n"
         "if '--version' in sys.argv:\n    sys.exit(print('Open MPI'))\n"
-        "print(os.getpid(), os.environ['ESPALIER_BOARD'], flush=True)\ntime.sleep(60)\n"
+        "print(os.getpid(), os.environ['ESPALIER_HEARTBEAT'], flush=True)\ntime.sleep(60)\n"
     )
     mpiexec.chmod(0o755)
     code = (
-        "import pathlib, sys; from espalier.distributed import launch; "
+        "import pathlib, sys; from espalier.distributed.comm import launch; "
         "launch.find_mpiexec = lambda: pathlib.Path(sys.argv[1]); launch.launch(['info'], 2)"
     )
     launcher = subprocess.Popen(
@@ -213,9 +217,9 @@ def test_a_terminated_launcher_ends_its_ranks_and_leaves_nothing(tmp_path):
     )
     with launcher:
         assert launcher.stdout is not None
-        process, board = launcher.stdout.readline().split()
+        process, heartbeat = launcher.stdout.readline().split()
         launcher.terminate()
         assert launcher.wait(timeout=30) == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
         os.kill(int(process), 0)
-    assert not Path(board).parent.exists()
+    assert not Path(heartbeat).parent.exists()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.networks import cases
 
 import espalier as esp
 from espalier.distributed import Machine, Simulation
 from espalier.kernels import reference
+from tests.support.networks import cases
 
 
 def random_partition(net, parts, seed=0):

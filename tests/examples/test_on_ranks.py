@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.distributed.conftest import run_ranks as run_ranks  # a fixture
+
+from tests.distributed.conftest import run_ranks as run_ranks  # fixtures
+from tests.distributed.conftest import start_ranks as start_ranks
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "on_ranks.py"
 

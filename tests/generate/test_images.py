@@ -17,13 +17,13 @@ from espalier import (
     infer,
     radixnet,
 )
-from espalier.generate.strip import Strip
+from espalier.generate.fourier_resize import FourierResize
 
 OFFICIAL_PIXELS = {32: 6_374_505, 64: 25_019_051, 128: 98_858_913, 256: 392_191_985}
 
 
 def whole_transform(images: NDArray[np.uint8], side: int) -> NDArray[np.float64]:
-    """Magnitudes of the zero-padded transform of the whole strip, as the definition has it."""
+    """Magnitudes of the zero-padded transform of all images side by side, by its definition."""
     count, size, _ = images.shape
     strip = images.transpose(1, 0, 2).reshape(size, count * size).astype(np.float64)
     for axis, length in ((0, side), (1, side * count)):
@@ -39,18 +39,18 @@ def whole_transform(images: NDArray[np.uint8], side: int) -> NDArray[np.float64]
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 9, 40])
 @pytest.mark.parametrize("side", [28, 32, 45, 64])
-def test_strip_is_the_zero_padded_transform(count: int, side: int) -> None:
+def test_resizing_is_the_zero_padded_transform(count: int, side: int) -> None:
     images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
     expected = whole_transform(images, side)
-    found = np.sqrt(Strip(images, side).squared_magnitudes(0, count))
+    found = np.sqrt(FourierResize(images, side).squared_magnitudes(0, count))
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_strip_gives_any_part_alone() -> None:
+def test_any_part_is_resized_alone() -> None:
     images = np.random.default_rng(0).integers(0, 256, (12, 28, 28), dtype=np.uint8)
-    strip = Strip(images, 10)
+    resize = FourierResize(images, 10)
     np.testing.assert_allclose(
-        strip.squared_magnitudes(3, 7), strip.squared_magnitudes(0, 12)[3:7], rtol=1e-9
+        resize.squared_magnitudes(3, 7), resize.squared_magnitudes(0, 12)[3:7], rtol=1e-9
     )
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from espalier import InputError, NetworkError, random_network
 from espalier.generate.random import distinct_columns
-from espalier.generate.streams import Stream
+from espalier.generate.rng import Rng
 
 
 @given(
@@ -29,7 +29,7 @@ def test_every_output_reads_different_inputs(widths: list[int], data: st.DataObj
 
 @pytest.mark.parametrize("columns", [40, 100])
 def test_all_columns_are_equally_likely(columns: int) -> None:
-    drawn = distinct_columns(Stream(0), 20_000, columns, 30)
+    drawn = distinct_columns(Rng(0), 20_000, columns, 30)
     assert np.all(np.diff(drawn, axis=1) > 0)
     expected = 20_000 * 30 / columns
     counts = np.bincount(drawn.ravel(), minlength=columns)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.support.costs import forced_cost
 
 from espalier.inference.cost import CostModel
+from tests.support.costs import forced_cost
 
 
 @pytest.fixture(autouse=True)

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from tests.support.instruction_sets import AVAILABLE, forced
 
 import espalier as esp
 from espalier.inference import FILTERS, STRATEGIES, StrategyPlan
 from espalier.kernels import reference
+from tests.support.instruction_sets import AVAILABLE, forced
 
 
 @pytest.fixture(scope="module")

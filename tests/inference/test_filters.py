@@ -1,4 +1,4 @@
-"""Row filters: samples that died, repeat or are finished, and the slots that remember them."""
+"""Row filters: samples that died, repeat or are finished, and the row_map that remember them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import espalier as esp
 from espalier.inference import FILTERS, Shortcut
-from espalier.inference.slots import SATURATED, ZERO, Rows, Slots
+from espalier.inference.row_map import SATURATED, ZERO, RowMap, Rows
 from espalier.kernels import reference
 
 DEPTH = 40
@@ -143,16 +143,16 @@ slot_maps = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 @given(widths=slot_maps, seed=st.integers(0, 2**32 - 1))
 def test_redirections_compose(widths: list[int], seed: int) -> None:
     rng = np.random.default_rng(seed)
-    slots, count = Slots.one_each(7), 7
+    row_map, count = RowMap.one_each(7), 7
     expected = list(range(7))
     for width in widths:
         new_slot = rng.integers(-2, width, count)
-        slots.redirect(new_slot)
+        row_map.redirect(new_slot)
         expected = [slot if slot < 0 else int(new_slot[slot]) for slot in expected]
         if rng.random() < 0.5:
-            assert slots.of_sample.tolist() == expected
+            assert row_map.of_sample.tolist() == expected
         count = width
-    assert slots.of_sample.tolist() == expected
+    assert row_map.of_sample.tolist() == expected
 
 
 def rows_of(*values: float) -> Rows:
@@ -171,15 +171,15 @@ def rows_of(*values: float) -> Rows:
     ],
 )
 def test_sharing(filter: Any, saturated: float | None, expected: list[int], saved: Any) -> None:
-    slots = Slots.one_each(6)
-    rows, counted = slots.share(rows_of(7.0, 0.0, 9.0, 0.0, 7.0, 9.0), filter, saturated, 1)
-    assert slots.of_sample.tolist() == expected
+    row_map = RowMap.one_each(6)
+    rows, counted = row_map.share(rows_of(7.0, 0.0, 9.0, 0.0, 7.0, 9.0), filter, saturated, 1)
+    assert row_map.of_sample.tolist() == expected
     assert (counted["zero"], counted["unique"], counted["fixed point"]) == saved
     assert len(rows) == len({slot for slot in expected if slot >= 0})
 
 
 def test_dropping_forgets_rows_without_an_index() -> None:
-    slots = Slots.one_each(4)
-    rows = slots.drop(Rows(np.zeros((4, 2), np.float32), np.array([3, -1, 0, -1])))
-    assert slots.of_sample.tolist() == [0, ZERO, 1, ZERO]
+    row_map = RowMap.one_each(4)
+    rows = row_map.drop(Rows(np.zeros((4, 2), np.float32), np.array([3, -1, 0, -1])))
+    assert row_map.of_sample.tolist() == [0, ZERO, 1, ZERO]
     assert rows.index.tolist() == [3, 0]

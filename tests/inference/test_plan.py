@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -10,13 +11,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.costs import FORCED, forced_cost
-from tests.support.networks import Case, cases
 
 import espalier as esp
-from espalier.inference import FILTERS
+from espalier.inference import FILTERS, execute
 from espalier.inference.cost import TILES, CostModel
 from espalier.kernels import reference
+from tests.support.costs import FORCED, forced_cost
+from tests.support.networks import Case, cases
 
 
 class Choice(NamedTuple):
@@ -64,14 +65,16 @@ def compile_plan(network: esp.Network, choice: Choice, reduction: Reduction) -> 
             memory=choice.memory,
             **reduction._asdict(),
         )
-    plan.tile, plan.panels = choice.tile, choice.panels
+    packer = replace(plan.program.packer, tile=choice.tile)
+    plan.program = replace(plan.program, packer=packer)
     return plan
 
 
 def run(case: Case, choice: Choice, reduction: Reduction) -> tuple[Any, Any]:
     """Dense activations, and categories."""
     plan = compile_plan(case.network, choice, reduction)
-    result = plan.run(case.x, choice.filter, output=choice.output, threads=choice.threads)
+    with patch.object(execute, "panels_in", lambda size, width, tile: choice.panels):
+        result = plan.run(case.x, choice.filter, output=choice.output, threads=choice.threads)
     activations = result.activations
     assert activations.dtype == np.float32
     assert sp.issparse(activations) == (choice.output == "csr")
@@ -193,9 +196,9 @@ def test_the_cost_model_decides_tile_and_kernels(cheap: str, tile: int, memory: 
     with patch.object(CostModel, "load", lambda: forced_cost(cheap, tile)):
         plan = esp.compile(net, merge=False, fold=False, memory=memory)
     assert plan.tile == tile
-    chunks = [packed for chunk in plan.chunks() for packed in chunk]
-    assert plan.blocks == sum(packed.blocks for packed in chunks)
-    assert (plan.blocks > 0) == (cheap == "blocks")
+    blocks = plan.program.blocks
+    assert blocks == sum(packed.blocks for packed in plan.program.weights())
+    assert (blocks > 0) == (cheap == "blocks")
     result = plan.run(sp.csr_array(np.eye(96, dtype=np.float32)))
     used = {shortcut.name for shortcut in result.report().shortcuts if shortcut.used}
     assert ("sparse input" in used) == (cheap == "scatter")

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.support.instruction_sets import AVAILABLE
 
 pytestmark = pytest.mark.skipif(

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
-from tests.support.networks import Case, cases
 
 import espalier as esp
 from espalier.kernels import reference
+from tests.support.networks import Case, cases
 
 NET = esp.radixnet(96, 12, radices=[2, 3], kronecker=16, bias=-0.1)
 X = (np.random.default_rng(0).random((70, 96)) < 0.3).astype(np.float32)

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import Case, cases
 
 from espalier.kernels import pack, spmm
 from espalier.kernels.panels import (
     CACHE_LINE,
-    Steps,
+    StepCounters,
     add_neurons,
     empty_panels,
     run_panels,
     take_neurons,
 )
+from tests.support.networks import Case, cases
 
 
 @given(
@@ -110,7 +110,7 @@ def test_arrays_start_on_a_cache_line():
 
 def test_a_step_is_seen_when_it_is_announced():
     memory = np.zeros((3, 8), np.uint64)
-    steps = [Steps(memory, part) for part in range(3)]
+    steps = [StepCounters(memory, part) for part in range(3)]
     everybody = np.arange(3)
     steps[0].announce(1)
     assert steps[0].late(everybody, 1, seconds=0.01) == 1

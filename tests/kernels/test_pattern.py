@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.instruction_sets import AVAILABLE, forced
 
 from espalier import InputError
-from espalier.kernels import Pattern
-from espalier.kernels import reference_pattern as reference
+from espalier.kernels import Pattern, reference
+from tests.support.instruction_sets import AVAILABLE, forced
 
 UNIT = 2.0**-24
-WANTED = list(product((True, False), repeat=3))
+NEEDS = list(product((True, False), repeat=3))
 LAYOUTS = (np.ascontiguousarray, np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2])
 
 
@@ -35,7 +34,7 @@ class Case(NamedTuple):
 
     @property
     def dense(self) -> np.ndarray:
-        return reference.dense(self.offsets, self.columns, self.values, self.width)
+        return reference.dense_weights(self.offsets, self.columns, self.values, self.width)
 
 
 def case(rows: int, columns: int, batch: int, density: float, seed: int, exact: bool) -> Case:
@@ -75,11 +74,11 @@ def cases(draw: st.DrawFn, exact: bool) -> Case:
     )
 
 
-def close(found: np.ndarray, wanted: np.ndarray, terms: int, sizes: np.ndarray) -> None:
+def close(found: np.ndarray, expected: np.ndarray, terms: int, sizes: np.ndarray) -> None:
     """Within the error of `terms` float32 additions in any order (Higham, section 3.1)."""
     assert found.dtype == np.float32
-    assert found.shape == wanted.shape
-    assert (np.abs(found - wanted) <= 4 * (terms + 2) * UNIT * sizes).all()
+    assert found.shape == expected.shape
+    assert (np.abs(found - expected) <= 4 * (terms + 2) * UNIT * sizes).all()
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
@@ -95,9 +94,9 @@ def test_exact_sums_are_exact(name: str, case: Case, data: st.DataObject) -> Non
     by_x = reference.spmm_transposed(dense, case.dy)
     with forced(name):
         y = pattern.spmm(case.values, x, case.bias, out=out, threads=threads)
-        np.testing.assert_array_equal(y, reference.spmm(dense, case.x, case.bias))
+        np.testing.assert_array_equal(y, reference.linear(dense, case.x, case.bias))
         y = pattern.spmm(case.values, x, threads=threads)
-        np.testing.assert_array_equal(y, reference.spmm(dense, case.x))
+        np.testing.assert_array_equal(y, reference.linear(dense, case.x))
         found = pattern.spmm_transposed(case.values, dy, out=dx, threads=threads)
         np.testing.assert_array_equal(found, by_x)
         np.testing.assert_array_equal(pattern.sddmm(dy, x, threads=threads), entries)
@@ -118,9 +117,9 @@ def test_rounded_sums_are_close(name: str, case: Case) -> None:
         gradients = pattern.backward(case.values, case.x, case.dy)
     close(
         y,
-        reference.spmm(dense, case.x, case.bias),
+        reference.linear(dense, case.x, case.bias),
         case.width,
-        reference.spmm(sizes[0], sizes[1], np.abs(case.bias)),
+        reference.linear(sizes[0], sizes[1], np.abs(case.bias)),
     )
     by_x = reference.spmm_transposed(dense, case.dy)
     close(gradients.x, by_x, len(dense), reference.spmm_transposed(sizes[0], sizes[2]))
@@ -153,13 +152,13 @@ def test_bits_depend_on_threads_in_sums_over_samples_alone_and_never_on_layout(
         for threads in (2, 3):
             _, sums = run(np.ascontiguousarray, threads)
             in_cache = pattern.nonzeros < 1 << 17
-            for mine, wanted in zip(sums, sums_alone, strict=True):
-                np.testing.assert_allclose(mine, wanted, rtol=1e-4, atol=1e-3)
-                assert in_cache or (mine == wanted).all()
+            for mine, theirs in zip(sums, sums_alone, strict=True):
+                np.testing.assert_allclose(mine, theirs, rtol=1e-4, atol=1e-3)
+                assert in_cache or (mine == theirs).all()
             for layout in LAYOUTS:
                 found, again = run(layout, threads)
-                for mine, wanted in zip((*found, *again), (*expected, *sums), strict=True):
-                    np.testing.assert_array_equal(mine, wanted)
+                for mine, theirs in zip((*found, *again), (*expected, *sums), strict=True):
+                    np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
@@ -175,11 +174,11 @@ def test_threads_may_have_samples_of_their_own(name: str, threads: int) -> None:
                     y, drawn.pattern.spmm(drawn.values, x, drawn.bias, threads=1)
                 )
                 alone = drawn.pattern.backward(drawn.values, x, dy, threads=1)
-                for wanted in WANTED:
+                for needs_input_grad in NEEDS:
                     found = drawn.pattern.backward(
-                        drawn.values, x, dy, wanted=wanted, threads=threads
+                        drawn.values, x, dy, needs_input_grad=needs_input_grad, threads=threads
                     )
-                    for mine, theirs, asked in zip(found, alone, wanted, strict=True):
+                    for mine, theirs, asked in zip(found, alone, needs_input_grad, strict=True):
                         assert (mine is None) != asked
                         if asked:
                             np.testing.assert_array_equal(mine, theirs)
@@ -197,19 +196,21 @@ def test_wide_layers_are_read_in_blocks(name: str, rows: int, columns: int, dens
         y = drawn.pattern.spmm(drawn.values, drawn.x, drawn.bias, threads=2)
         gradients = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy, threads=2)
         alone = drawn.pattern.sddmm(drawn.dy, drawn.x, threads=2)
-    np.testing.assert_array_equal(y, reference.spmm(drawn.dense, x, drawn.bias))
+    np.testing.assert_array_equal(y, reference.linear(drawn.dense, x, drawn.bias))
     np.testing.assert_array_equal(gradients.x, reference.spmm_transposed(drawn.dense, dy))
     entries = np.repeat(np.arange(rows), np.diff(drawn.offsets))
     np.testing.assert_array_equal(alone, (dy.T @ x)[entries, drawn.columns])
     np.testing.assert_array_equal(gradients.values, alone)
 
 
-def test_gradients_that_nobody_wants_are_not_made() -> None:
+def test_gradients_that_are_not_needed_are_not_made() -> None:
     drawn = case(9, 7, 5, 0.5, seed=3, exact=True)
     whole = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy)
-    for wanted in ((True, False, False), (False, True, False), (False, False, True)):
-        some = drawn.pattern.backward(drawn.values, drawn.x, drawn.dy, wanted=wanted)
-        for asked, mine, all_of_it in zip(wanted, some, whole, strict=True):
+    for needs_input_grad in ((True, False, False), (False, True, False), (False, False, True)):
+        some = drawn.pattern.backward(
+            drawn.values, drawn.x, drawn.dy, needs_input_grad=needs_input_grad
+        )
+        for asked, mine, all_of_it in zip(needs_input_grad, some, whole, strict=True):
             if asked:
                 np.testing.assert_array_equal(mine, all_of_it)
             else:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from tests.support.networks import Case, cases
 
 from espalier import Layer, Network
 from espalier.kernels import reference
+from tests.support.networks import Case, cases
 
 
 @settings(max_examples=60)

@@ -9,10 +9,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from tests.support.networks import Case, cases
 
 from espalier import Layer, _native
-from espalier.kernels.spmm import csr_arrays
+from espalier.kernels.rows import (
+    ALL_CONSTANT,
+    ALL_ZERO,
+    classify_samples,
+    first_equal_patterns,
+    first_equal_rows,
+    first_equal_samples,
+    fold_columns,
+)
+from espalier.kernels.samples import native_samples
+from tests.support.networks import Case, cases
 
 FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, 32.0])
 matrices = hnp.arrays(
@@ -35,28 +44,36 @@ def rows_of(layer: Layer) -> list[tuple[bytes, bytes]]:
 
 @settings(max_examples=100)
 @given(case=cases(max_layers=3))
-def test_first_equal_rows_compares_columns_values_and_bias_bit_for_bit(case: Case) -> None:
+def test_first_equal_rows_compares_weights_and_bias_bit_for_bit(case: Case) -> None:
     layer = case.network[-1]
     rows = rows_of(layer)
     whole = [b"|".join([*row, bias.tobytes()]) for row, bias in zip(rows, layer.bias, strict=True)]
-    first = _native.first_equal_rows(*csr_arrays(layer), layer.bias)
-    assert first.tolist() == first_of_each(whole)
-    columns = _native.first_equal_rows(*csr_arrays(layer), None)
-    assert columns.tolist() == first_of_each([row[0] for row in rows])
+    assert first_equal_rows(layer).tolist() == first_of_each(whole)
+
+
+@settings(max_examples=100)
+@given(case=cases(max_layers=3), data=st.data())
+def test_first_equal_patterns_compares_columns_and_keys(case: Case, data: st.DataObject) -> None:
+    layer = case.network[-1]
+    columns = [row[0] for row in rows_of(layer)]
+    arrays = layer.row_offsets, layer.column_indices
+    assert first_equal_patterns(*arrays).tolist() == first_of_each(columns)
+    keys = np.array(data.draw(st.lists(FEW, min_size=len(columns), max_size=len(columns))), "f4")
+    keyed = [b"|".join([row, key.tobytes()]) for row, key in zip(columns, keys, strict=True)]
+    assert first_equal_patterns(*arrays, keys).tolist() == first_of_each(keyed)
 
 
 def test_rows_that_differ_in_one_bit_are_not_equal() -> None:
     one, next_one = np.float32(1.0), np.nextafter(np.float32(1.0), np.float32(2.0))
     layer = Layer([[one, one], [one, next_one], [one, one], [one, one]], [0.0, 0.0, -0.0, 0.0])
-    first = _native.first_equal_rows(*csr_arrays(layer), layer.bias)
-    assert first.tolist() == [0, 1, 2, 0]
+    assert first_equal_rows(layer).tolist() == [0, 1, 2, 0]
 
 
 @given(matrix=matrices, data=st.data())
 def test_first_equal_samples_compares_bits(matrix: np.ndarray, data: st.DataObject) -> None:
     index = np.array(data.draw(st.lists(st.integers(0, len(matrix) - 1))), np.int64)
     for threads in (1, 2):
-        first = _native.first_equal_samples(matrix, index, threads)
+        first = first_equal_samples(matrix, index, threads)
         assert first.tolist() == first_of_each([row.tobytes() for row in matrix[index]])
 
 
@@ -65,10 +82,12 @@ def test_classify_samples(matrix: np.ndarray, constant: float, data: st.DataObje
     index = np.array(data.draw(st.lists(st.integers(0, len(matrix) - 1))), np.int64)
     picked = matrix[index]
     expected = np.where(
-        (picked == 0.0).all(axis=1), 1, np.where((picked == constant).all(axis=1), 2, 0)
+        (picked == 0.0).all(axis=1),
+        ALL_ZERO,
+        np.where((picked == constant).all(axis=1), ALL_CONSTANT, 0),
     )
     for threads in (1, 2):
-        kind = _native.classify_samples(matrix, index, constant, threads)
+        kind = classify_samples(matrix, index, constant, threads)
         assert kind.tolist() == expected.tolist()
 
 
@@ -81,9 +100,7 @@ def test_fold_columns_computes_the_same_sums(case: Case, data: st.DataObject) ->
     classes = rng.integers(-1, units, layer.inputs).astype(np.int32)
     constants = rng.integers(0, 3, layer.inputs).astype(np.float32)
     kept = np.flatnonzero(rng.random(layer.outputs) < 0.7).astype(np.int32)
-    offsets, columns, values, bias = _native.fold_columns(
-        *csr_arrays(layer), layer.bias, kept, classes, constants
-    )
+    offsets, columns, values, bias = fold_columns(layer, kept, classes, constants)
     folded = np.zeros((len(kept), units))
     for row in range(len(kept)):
         within = slice(offsets[row], offsets[row + 1])
@@ -99,16 +116,16 @@ def test_fold_columns_computes_the_same_sums(case: Case, data: st.DataObject) ->
 def test_rows_outside_the_matrix_are_refused(index: list[int]) -> None:
     matrix, picked = np.zeros((2, 3), np.float32), np.array(index, np.int64)
     with pytest.raises(ValueError, match="outside"):
-        _native.first_equal_samples(matrix, picked, 1)
+        first_equal_samples(matrix, picked, 1)
     with pytest.raises(ValueError, match="outside"):
-        _native.classify_samples(matrix, picked, 0.0, 1)
+        classify_samples(matrix, picked, 0.0, 1)
     with pytest.raises(ValueError, match="outside"):
-        _native.dense_samples(matrix, picked)
+        native_samples(matrix, picked)
     layer = Layer(np.eye(2), 0.0)
     kept = picked.astype(np.int32)
     classes, constants = np.zeros(2, np.int32), np.zeros(2, np.float32)
     with pytest.raises(ValueError, match="outside"):
-        _native.fold_columns(*csr_arrays(layer), layer.bias, kept, classes, constants)
+        fold_columns(layer, kept, classes, constants)
 
 
 def test_native_functions_convert_nothing_behind_the_callers_back() -> None:

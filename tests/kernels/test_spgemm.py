@@ -7,11 +7,11 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.instruction_sets import AVAILABLE, forced
-from tests.support.networks import Case, cases
 
 from espalier import InputError, Layer
 from espalier.kernels import SparseProduct, reference
+from tests.support.instruction_sets import AVAILABLE, forced
+from tests.support.networks import Case, cases
 
 
 @pytest.mark.parametrize("name", AVAILABLE)

@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.instruction_sets import AVAILABLE, forced
-from tests.support.networks import Case, cases
 
 from espalier import InputError, Layer, Network, _native
-from espalier.kernels import Groups, pack, pack_by_input, reference, spmm
+from espalier.kernels import RowBlocks, pack, pack_by_input, reference, spmm
 from espalier.kernels.segment import BadSampleError, run_segment
+from tests.support.instruction_sets import AVAILABLE, forced
+from tests.support.networks import Case, cases
 
 TILES = (16, 32, 64)
 
 
 @st.composite
-def groupings(draw: st.DrawFn, layer: Layer) -> Groups:
+def row_blocks(draw: st.DrawFn, layer: Layer) -> RowBlocks:
     """Any disjoint sets of rows, in any order."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     rows = rng.permutation(layer.outputs)[: rng.integers(0, layer.outputs + 1)]
     bounds = np.sort(rng.integers(0, len(rows) + 1, rng.integers(0, 4)))
     offsets = np.concatenate([[0], bounds, [len(rows)]]).astype(np.int64)
-    return Groups(offsets, rows.astype(np.int32))
+    return RowBlocks(offsets, rows.astype(np.int32))
 
 
 @pytest.mark.parametrize("name", AVAILABLE)
@@ -33,10 +33,10 @@ def groupings(draw: st.DrawFn, layer: Layer) -> Groups:
 @given(case=cases(max_layers=1), data=st.data(), tile=st.sampled_from(TILES))
 def test_exact_sums_are_exact(name: str, case: Case, data: st.DataObject, tile: int) -> None:
     layer = case.network[0]
-    groups = data.draw(groupings(layer))
+    blocks = data.draw(row_blocks(layer))
     threads = data.draw(st.sampled_from((1, 2)))
     with forced(name):
-        result = spmm(pack(layer, groups), case.rows, tile=tile, threads=threads)
+        result = spmm(pack(layer, blocks), case.rows, tile=tile, threads=threads)
     np.testing.assert_array_equal(result, reference.spmm(layer, case.rows))
 
 
@@ -50,8 +50,8 @@ def test_rounded_sums_are_close_and_their_bits_depend_on_nothing_but_the_instruc
     with forced(name):
         result = spmm(pack(layer), case.rows)
         for tile in TILES:
-            grouped = pack(layer, data.draw(groupings(layer)))
-            same = spmm(grouped, case.rows, tile=tile, threads=2)
+            blocked = pack(layer, data.draw(row_blocks(layer)))
+            same = spmm(blocked, case.rows, tile=tile, threads=2)
             np.testing.assert_array_equal(same, result)
     bound = reference.tolerance(case.network, case.rows)
     np.testing.assert_allclose(result, reference.spmm(layer, case.rows), rtol=0.0, atol=bound)
@@ -153,25 +153,25 @@ def test_columns_outside_the_matrix_are_found(
 
 
 @pytest.mark.parametrize("rows", [[0, 3], [-1]])
-def test_groups_of_rows_that_do_not_exist_are_refused(rows: list[int]) -> None:
-    groups = Groups(np.array([0, len(rows)], np.int64), np.array(rows, np.int32))
-    with pytest.raises(ValueError, match="group_rows"):
-        pack(Layer(np.eye(3), 0.0), groups)
+def test_blocks_of_rows_that_do_not_exist_are_refused(rows: list[int]) -> None:
+    blocks = RowBlocks(np.array([0, len(rows)], np.int64), np.array(rows, np.int32))
+    with pytest.raises(ValueError, match="block_rows"):
+        pack(Layer(np.eye(3), 0.0), blocks)
 
 
 @pytest.mark.parametrize("offsets", [[0, 2], [1, 0], [-1, 1]])
-def test_group_offsets_outside_the_rows_are_refused(offsets: list[int]) -> None:
-    groups = Groups(np.array(offsets, np.int64), np.array([1], np.int32))
-    with pytest.raises(ValueError, match="group_offsets"):
-        pack(Layer(np.eye(3), 0.0), groups)
+def test_block_offsets_outside_the_rows_are_refused(offsets: list[int]) -> None:
+    blocks = RowBlocks(np.array(offsets, np.int64), np.array([1], np.int32))
+    with pytest.raises(ValueError, match="block_offsets"):
+        pack(Layer(np.eye(3), 0.0), blocks)
 
 
 def test_multiply_adds_count_zeros_inside_blocks() -> None:
     layer = Layer([[1.0, 0.0, 2.0], [0.0, 1.0, 0.0], [0.0, 0.0, 3.0]], 0.0)
     assert pack(layer).multiply_adds == 4
-    both = pack(layer, Groups(np.array([0, 2], np.int64), np.array([0, 1], np.int32)))
+    both = pack(layer, RowBlocks(np.array([0, 2], np.int64), np.array([0, 1], np.int32)))
     assert (both.multiply_adds, both.own_rows, both.blocks) == (2 * 3 + 1, 1, 1)
-    assert pack(layer, Groups.one(3)).multiply_adds == 9
+    assert pack(layer, RowBlocks.one(3)).multiply_adds == 9
 
 
 @pytest.mark.parametrize(

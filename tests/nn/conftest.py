@@ -1,13 +1,13 @@
-"""Measured costs go to a folder of the test run, never to the developer's cache."""
+"""Measured latencies go to a folder of the test run, never to the developer's cache."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from tests.support.layers import MadeUpCosts
 
-from espalier.nn import swap
-from espalier.nn.choice import LayerChoices
+from espalier.nn.zeroskip import accelerate as accelerate_module
+from espalier.nn.zeroskip.autotune import LayerTuner
+from tests.support.layers import MadeUpLatencies
 
 
 @pytest.fixture(autouse=True)
@@ -21,9 +21,9 @@ def same_random_numbers() -> None:
 
 
 @pytest.fixture
-def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUpCosts:
-    """Costs by which skipping always gains."""
-    costs = MadeUpCosts({"input": 0.1, "gradient": 0.1, "needed": 0.1})
-    monkeypatch.setattr(swap, "COSTS", costs)
-    monkeypatch.setattr(LayerChoices.__init__, "__defaults__", ("measured", costs))
-    return costs
+def made_up(monkeypatch: pytest.MonkeyPatch) -> MadeUpLatencies:
+    """LatencyCache by which skipping always gains."""
+    latencies = MadeUpLatencies({"input": 0.1, "gradient": 0.1, "needed": 0.1})
+    monkeypatch.setattr(accelerate_module, "LATENCIES", latencies)
+    monkeypatch.setattr(LayerTuner.__init__, "__defaults__", ("measured", latencies))
+    return latencies

@@ -40,6 +40,29 @@ except espalier.MissingExtraError as error:
     assert "'torch>=2.5'" in run(program)
 
 
+@pytest.mark.parametrize("name", ["patterns", "updaters", "networks"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import espalier.nn.{name}",
+        "from espalier.nn import {name}",
+        "from espalier.nn.{name} import *",
+    ],
+)
+def test_modules_are_imported_by_their_public_paths(statement, name):
+    run(statement.format(name=name))
+
+
+def test_public_paths_lead_to_the_same_modules():
+    program = """
+import espalier.nn.patterns, espalier.nn.updaters
+from espalier.nn import patterns, updaters
+from espalier.nn.updaters import RigL
+print(espalier.nn.patterns is patterns, updaters.RigL is RigL is espalier.nn.updaters.RigL)
+"""
+    assert run(program) == ["True", "True"]
+
+
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="module 'espalier' has no attribute 'prune'"):
         _ = esp.prune

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.networks import cases
 
 import espalier as esp
 from espalier import Layer, Network
 from espalier.partitioning import layer_volume
-from espalier.partitioning.cut import share_limits
+from espalier.partitioning.balance import max_part_weights
 from espalier.partitioning.hypergraph import Hypergraph
+from tests.support.networks import cases
 
 
 def words_of(net, partition):
@@ -112,8 +112,10 @@ def test_parts_may_outnumber_rows():
         ([4] * 6, 3, None, 8),
         ([4] * 7, 3, None, 12),
         ([5, 1, 1, 1], 2, None, 5),
+        ([6, 3, 3, 3], 2, None, 9),
+        ([4] * 3, 2, 0.0, 8),
         ([1] * 8, 2, 0.5, 6),
     ],
 )
 def test_limits_are_as_even_as_rows_allow(weights, parts, imbalance, limit):
-    assert share_limits(np.array(weights), parts, imbalance).tolist() == [limit] * parts
+    assert max_part_weights(np.array(weights), parts, imbalance).tolist() == [limit] * parts

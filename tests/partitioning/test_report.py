@@ -9,8 +9,8 @@ import pytest
 
 import espalier as esp
 from espalier import Layer, Network
-from espalier.partitioning import Partition
-from espalier.partitioning.plot import plot_report
+from espalier.partitioning import Partition, PartitionReport
+from espalier.partitioning.report import plot_report
 
 
 def test_the_crossover_batch_is_where_replicas_send_as_much():
@@ -52,3 +52,9 @@ def test_a_picture_can_be_drawn(tmp_path):
 def test_random_is_compared_with_itself_only_once(parts):
     net = esp.radixnet(64, 2)
     assert list(esp.partition(net, parts, "random").report(net).layers) == ["random", "block"]
+
+
+def test_it_is_made_of_a_partition_too():
+    net = esp.radixnet(64, 2)
+    parts = esp.partition(net, 2)
+    assert PartitionReport.of(parts, net) == parts.report(net)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.support.networks import cases
 
 from espalier import Layer, radixnet
 from espalier.partitioning import layer_volume
 from espalier.partitioning.hypergraph import Hypergraph
 from espalier.partitioning.prediction import expected_random_words
+from tests.support.networks import cases
 
 
 def words_by_sets(layer, owners_in, owners_out, parts):

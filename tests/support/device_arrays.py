@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from espalier.cuda import Device
-from espalier.cuda.dlpack import _Tensor
+from espalier.cuda.arrays import _DLTensor
 
 
 class FakeDeviceArray:
@@ -41,7 +41,7 @@ class FakeDlpackArray:
         apart = [each // array.itemsize for each in array.strides]
         self._shape = (ctypes.c_int64 * ndim)(*array.shape)
         self._strides = (ctypes.c_int64 * ndim)(*apart)
-        self._tensor = _Tensor(
+        self._tensor = _DLTensor(
             data=interface["data"][0] - 64,
             device_type=2,
             ndim=ndim,

@@ -127,7 +127,7 @@ static const std::map<std::string, void (*)(const void*)> kernels = {{
 static const std::map<std::string, size_t> sizes = {{
 {sizes}
   {{"LoadCsr", sizeof(LoadCsr<int>)}},
-  {{"Response", sizeof(Response)}},
+  {{"Epilogue", sizeof(Epilogue)}},
 }};
 extern "C" const char* emulate(const char* name, const unsigned* grid, unsigned threads,
                                size_t shared, const void* argument, unsigned seed) {{

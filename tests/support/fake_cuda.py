@@ -87,7 +87,7 @@ class FakeCuda:
             "MAX_SHARED_MEMORY_PER_BLOCK_OPTIN": shared,
         }
         self.allocations: dict[int, tuple[NDArray[np.uint8], int]] = {}
-        self.pinned: list[NDArray[np.uint8]] = []
+        self.pinned: dict[int, NDArray[np.uint8]] = {}
         self.most_used = 0
         self.contexts: list[int] = []
         self.streams = {0: Stream(0 in lazy)}
@@ -126,9 +126,6 @@ class FakeCuda:
     def cuDeviceGetName(self, size: int, device: int) -> Returned:
         return OK, b"Emulated GPU\0\0\0"
 
-    def cuDeviceTotalMem(self, device: int) -> Returned:
-        return OK, self.memory
-
     def cuDeviceGetAttribute(self, name: str, device: int) -> Returned:
         return OK, self.facts[name.removeprefix("CU_DEVICE_ATTRIBUTE_")]
 
@@ -145,8 +142,15 @@ class FakeCuda:
     # Memory
 
     def cuMemHostAlloc(self, size: int, flags: int) -> Returned:
-        self.pinned.append(np.zeros(size, np.uint8))
-        return self._in_context() or (OK, self.pinned[-1].ctypes.data)
+        block = np.zeros(size, np.uint8)
+        self.pinned[block.ctypes.data] = block
+        return self._in_context() or (OK, block.ctypes.data)
+
+    def cuMemFreeHost(self, address: int) -> Returned:
+        for stream in self.streams.values():
+            stream.drain()
+        del self.pinned[address]
+        return self._in_context() or (OK,)
 
     def cuMemGetInfo(self) -> Returned:
         return self._in_context() or (OK, self.memory - self.used, self.memory)

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from espalier.bench.gpu import spmm_peer
+from benchmarks.challenge import cusparse_peer
 from espalier.cuda import device as device_module
 from espalier.cuda.driver import Driver
-from espalier.inference.gpu import strategies
+from espalier.inference.strategies import gpu as strategies
 from tests.support.devices import without_compiler
 from tests.support.emulator import load_emulator
 from tests.support.fake_cuda import FakeCuda
@@ -28,7 +28,7 @@ def emulated_gpu(**options: Any) -> Iterator[FakeCuda]:
         without_compiler(),
         patch.object(device_module, "_driver", lambda: driver),
         patch.object(strategies, "load_library", FakeCusparse),
-        patch.object(spmm_peer, "load_library", FakeCusparse),
+        patch.object(cusparse_peer, "load_library", FakeCusparse),
     ):
         yield fake
     device_module.open_device.cache_clear()

@@ -1,4 +1,4 @@
-"""What the tests of the PyTorch layers share: tensors with zeros, and made-up costs."""
+"""What the tests of the PyTorch layers share: tensors with zeros, and made-up latencies."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from espalier.nn import ZeroSkipConv2d, ZeroSkipLinear, ZeroSkipReLU
-from espalier.nn.case import Case
-from espalier.nn.choice import LayerChoices
-from espalier.nn.costs import Costs
-from espalier.nn.curve import DENSITIES, VARIANTS, Curve
+from espalier.nn.zeroskip.autotune import LayerTuner
+from espalier.nn.zeroskip.latency import DENSITIES, VARIANTS, LatencyCurve
+from espalier.nn.zeroskip.measure import LatencyCache
+from espalier.nn.zeroskip.problem import ProblemShape
 
 
 def thinned(tensor: Tensor, density: float, clustered: bool = False) -> Tensor:
@@ -20,21 +20,21 @@ def thinned(tensor: Tensor, density: float, clustered: bool = False) -> Tensor:
     return torch.where(torch.rand(shape) < density, tensor, 0.0)
 
 
-class MadeUpCosts(Costs):
+class MadeUpLatencies(LatencyCache):
     """Every variant takes its density times a factor, dense takes 1 second."""
 
     def __init__(self, factors: dict[str, float] | None = None) -> None:
         super().__init__()
         self.factors = factors or {}
-        self.asked: list[tuple[Case, str]] = []
+        self.asked: list[tuple[ProblemShape, str]] = []
 
-    def curve(self, case: Case, pass_name: str) -> Curve:
-        self.asked.append((case, pass_name))
+    def curve(self, problem: ProblemShape, pass_name: str) -> LatencyCurve:
+        self.asked.append((problem, pass_name))
         return line(pass_name, self.factors)
 
 
-def line(pass_name: str, factors: dict[str, float]) -> Curve:
-    return Curve(
+def line(pass_name: str, factors: dict[str, float]) -> LatencyCurve:
+    return LatencyCurve(
         1.0,
         {
             name: tuple(factors.get(name, 1.0) * density for density in DENSITIES)
@@ -50,7 +50,7 @@ def forced(model: nn.Module, rule: str = "zeroskip") -> nn.Module:
         if type(module) in ours:
             module.__class__ = ours[type(module)]
         if isinstance(module, (ZeroSkipConv2d, ZeroSkipLinear)):
-            module.adopt(rule)
+            module.reset_tuner(rule)
     return model
 
 
@@ -75,7 +75,7 @@ def kinds(model: nn.Module) -> list[str]:
 
 def only_needed(layer: ZeroSkipConv2d | ZeroSkipLinear) -> ZeroSkipConv2d | ZeroSkipLinear:
     """A layer for which the gradient of the input is cheapest where it is needed."""
-    layer.choices = LayerChoices(costs=MadeUpCosts({"needed": 0.01, "gradient": 9.0}))
+    layer.tuner = LayerTuner(latencies=MadeUpLatencies({"needed": 0.01, "gradient": 9.0}))
     return layer
 
 

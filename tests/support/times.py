@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from espalier import fssl
-from espalier.fssl import time_measure
-from espalier.fssl.time_between import Between, Gap
-from espalier.fssl.time_measure import GATHER, Task
-from espalier.fssl.time_points import CSR, DENSE, Point
+from espalier.fssl.latency import measure as time_measure
+from espalier.fssl.latency.measure import GATHER, Task
+from espalier.fssl.latency.overhead import LayerOverhead, Overhead
+from espalier.fssl.latency.probes import CSR, DENSE, Point
 
 
 class PretendedMachine:
@@ -32,7 +32,7 @@ class PretendedMachine:
         self.busy = 1.0
         self.seconds: Callable[[Task, Point], float] = bilinear
         monkeypatch.setattr(time_measure, "time_points", self._time_points)
-        monkeypatch.setattr(time_measure, "time_between", self._time_between)
+        monkeypatch.setattr(time_measure, "measure_overhead", self._measure_overhead)
 
     def _time_points(self, groups, batch, threads, tasks, progress=None):
         self.asked += [task.key for task in tasks]
@@ -41,15 +41,15 @@ class PretendedMachine:
         seconds = [self.seconds(task, point) for task in tasks for point in task.points.all]
         return seconds, [self.steady] * len(seconds)
 
-    def _time_between(self, model, layers, batch, example=None, clock=None):
-        self.asked.append(f"between, after {len(self.asked)}")
-        gaps = tuple(Gap(1e-6, 2e-6) for _ in layers)
+    def _measure_overhead(self, model, layers, batch, example=None, clock=None):
+        self.asked.append(f"overhead, after {len(self.asked)}")
+        behind = tuple(LayerOverhead(1e-6, 2e-6) for _ in layers)
         whole = 1e-6 + sum(
             3e-6
             + self.seconds(Task("", layer, DENSE, None), Point(layer.in_width, layer.out_width))
             for layer in layers
         )
-        return Between(1e-6, gaps, self.busy * whole, self.steady) if self.runs else None
+        return Overhead(1e-6, behind, self.busy * whole, self.steady) if self.runs else None
 
 
 def bilinear(task: Task, point: Point) -> float:

@@ -19,7 +19,7 @@ import torch
 from espalier import training
 from espalier.files import atomic
 from espalier.training import checkpoint
-from espalier.training.trainer import Trainer
+from espalier.training.phase_trainer import PhaseTrainer
 
 STEPS = 22  # of an epoch of the digits in batches of 64
 
@@ -45,7 +45,7 @@ def in_step(count: int) -> Callable[[], None]:
     """Die before the update of this step, counted over all epochs."""
 
     def arrange() -> None:
-        Trainer.update = after(count, Trainer.update)  # type: ignore[method-assign]
+        PhaseTrainer.update = after(count, PhaseTrainer.update)  # type: ignore[method-assign]
 
     return arrange
 

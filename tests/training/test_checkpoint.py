@@ -8,8 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 
 from espalier.errors import FileError
+from espalier.files.container import write_tensors
 from espalier.training import checkpoint
 
 STATE = {"weight": torch.arange(6.0).view(2, 3), "step": 7, "alive": torch.tensor([True, False])}
@@ -68,6 +70,14 @@ def test_a_cut_is_refused_and_the_previous_one_used(
     newest, refused = checkpoint.read_newest(folder)
     assert newest is not None and newest.epochs == 1
     assert len(refused) == 1 and str(path) in str(refused[0])
+
+
+def test_a_state_without_its_tensors_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "epoch-00001.safetensors"
+    state = {"epochs": 1, "state": {"weight": {"$tensor": "/weight"}}}
+    write_tensors(path, checkpoint.CHECKPOINT, {"state": state}, save({}))
+    with pytest.raises(FileError, match="is damaged: its state lacks or misuses '/weight'"):
+        checkpoint.read(path)
 
 
 def test_none_is_none(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.conftest import idx
 
 from espalier.errors import FileError, InputError
 from espalier.training.data import check_batch, load
+from tests.training.conftest import idx
 
 FILES = (
     "train-images-idx3-ubyte.gz",

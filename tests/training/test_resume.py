@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training import killed
 
 from espalier.errors import EspalierError, FileError, InputError
-from espalier.files.checked_json import read_json, write_json
-from espalier.training import Folder, Settings, TrainingResult, train
+from espalier.files.container import read_json, write_json
+from espalier.training import RunDirectory, Settings, TrainingResult, train
+from espalier.training.run_directory import ONE_PROCESS
+from tests.training import killed
 
 SCRIPT = Path(killed.__file__)
 METHODS = ("magnitude", "fssl", "rigl")
@@ -184,7 +185,7 @@ def test_a_description_that_says_something_else_is_refused(
     for epochs in (1, 2):
         (begun / "checkpoints" / f"epoch-0000{epochs}.safetensors").unlink()
     with pytest.raises(FileError, match="does not match its checksum"):
-        Folder(begun).settings()
+        RunDirectory(begun).settings()
 
 
 def test_nothing_to_resume(tmp_path: Path) -> None:
@@ -195,12 +196,12 @@ def test_nothing_to_resume(tmp_path: Path) -> None:
 
 
 def test_other_versions_are_said(begun: Path) -> None:
-    run = read_json(begun / "run.json")
+    run = read_json(begun / "run.json", ONE_PROCESS)
     run["environment"]["torch"] = "2.0.0"
-    write_json(begun / "run.json", run)
+    write_json(begun / "run.json", ONE_PROCESS, run)
     with pytest.warns(UserWarning, match=r"torch is .*, was 2\.0\.0: the last bits may differ"):
         train(settings_of("dense"), begun, resume=True)
-    assert Folder(begun).settings() == settings_of("dense")
+    assert RunDirectory(begun).settings() == settings_of("dense")
 
 
 def test_a_copy_of_the_folder_goes_on_elsewhere(begun: Path, tmp_path: Path) -> None:
@@ -210,16 +211,23 @@ def test_a_copy_of_the_folder_goes_on_elsewhere(begun: Path, tmp_path: Path) -> 
 
 
 def test_a_description_that_lacks_a_part_is_refused(begun: Path) -> None:
-    run = read_json(begun / "run.json")
+    run = read_json(begun / "run.json", ONE_PROCESS)
     del run["time"]
-    write_json(begun / "run.json", run)
+    write_json(begun / "run.json", ONE_PROCESS, run)
     with pytest.raises(FileError, match="lacks 'time'"):
         train(settings_of("dense"), begun, resume=True)
 
 
 def test_times_of_another_machine_are_kept(begun: Path) -> None:
-    run = read_json(begun / "run.json")
+    run = read_json(begun / "run.json", ONE_PROCESS)
     run["time"]["machine"] = "a machine elsewhere"
-    write_json(begun / "run.json", run)
+    write_json(begun / "run.json", ONE_PROCESS, run)
     result = train(settings_of("dense"), begun, resume=True)
     assert same_bits(result, unbroken("dense"))
+
+
+def test_a_training_is_not_described_over_another(begun: Path) -> None:
+    before = (begun / "run.json").read_bytes()
+    with pytest.raises(FileError, match="holds a training already"):
+        RunDirectory(begun).create(settings_of("dense"), "other data", "{}")
+    assert (begun / "run.json").read_bytes() == before

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from espalier.errors import FileError, InputError, TrainingError
-from espalier.training import Folder, Settings, TrainingResult, compact_folder, train
-from espalier.training.run import reopen
+from espalier.training import RunDirectory, Settings, TrainingResult, compact_folder, train
+from espalier.training.compaction import reopen
 
 Quick = Callable[..., Settings]
 
@@ -102,16 +102,16 @@ def test_a_loss_that_is_no_number_stops(quick: Quick, tmp_path: Path) -> None:
 def test_the_last_good_checkpoint_stays(
     quick: Quick, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from espalier.training.trainer import Trainer
+    from espalier.training.phase_trainer import PhaseTrainer
 
-    loss = Trainer.loss
+    loss = PhaseTrainer.loss
     calls: list[int] = []
 
-    def failing(trainer: Trainer, *batch: torch.Tensor) -> torch.Tensor:
+    def failing(trainer: PhaseTrainer, *batch: torch.Tensor) -> torch.Tensor:
         calls.append(0)
         return loss(trainer, *batch) * (math.nan if len(calls) > 47 else 1.0)
 
-    monkeypatch.setattr(Trainer, "loss", failing)
+    monkeypatch.setattr(PhaseTrainer, "loss", failing)
     with pytest.raises(TrainingError, match=r"epoch 3, step 4 of 22, .* the checkpoint of epoch 2"):
         train(quick(method="dense", epochs=4), tmp_path / "run")
     kept = sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir())
@@ -144,8 +144,8 @@ def test_the_seed_decides_everything(quick: Quick) -> None:
 def test_rigl_counts_the_units_of_its_connections_as_they_are(quick: Quick, tmp_path: Path) -> None:
     settings = quick(method="rigl", model="mlp:24-16", epochs=4, batch=32)
     result = train(settings, tmp_path / "run")
-    with reopen(Folder(tmp_path / "run"), print) as course:
-        groups = course.job.groups(course.trainer.model)
+    with reopen(RunDirectory(tmp_path / "run"), print) as training:
+        groups = training.context.groups(training.trainer.model)
         assert result.history[-1].units == groups.widths()
 
 
@@ -240,10 +240,10 @@ def test_a_folder_is_held_before_anything_is_measured(
             with pytest.raises(FileError, match=f"another training runs in {tmp_path}") as caught:
                 train(settings, tmp_path)
             refused.append(caught)
-        return times_of(*arguments)
+        return make_time_model(*arguments)
 
-    times_of = run.times_of
-    monkeypatch.setattr(run, "times_of", measuring)
+    make_time_model = run.make_time_model
+    monkeypatch.setattr(run, "make_time_model", measuring)
     assert train(settings, tmp_path).path is not None and refused
 
 

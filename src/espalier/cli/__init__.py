@@ -9,6 +9,7 @@ import typer
 import espalier
 from espalier.cli import bench, compact, convert, demo, generate, infer, info, partition, train
 from espalier.cli.console import Commands
+from espalier.cli.options import Debug
 
 app = typer.Typer(
     name="espalier",
@@ -29,9 +30,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the whole traceback of an error.")
-    ] = False,
+    debug: Debug = False,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version)
     ] = False,
@@ -46,7 +45,7 @@ app.command("compact")(compact.compact)
 app.command("partition")(partition.partition)
 app.add_typer(generate.app, name="generate")
 app.command("convert")(convert.convert)
-app.add_typer(bench.app, name="bench")
+app.command("bench", context_settings=bench.TAKES_ALL)(bench.bench)
 app.command("info")(info.info)
 
 

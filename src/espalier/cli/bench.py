@@ -1,355 +1,148 @@
-"""`espalier bench`: the papers' tables, measured on this machine beside its peers."""
+"""`espalier bench`: what a user gains on this machine, in about a minute."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Annotated, Any
 
 import typer
 
-from espalier.bench.report import Report
-from espalier.cli import units
-from espalier.cli.console import Json, print_json, print_rows, print_text, progress
-from espalier.cli.specs import GeneratedInputs, parse_inputs
-from espalier.cuda import parse_device
+from espalier import kernels
+from espalier.cli import format
+from espalier.cli.console import print_json, print_rows, print_text, progress
+from espalier.cli.info import describe_machine
+from espalier.cli.options import Json, Threads
+from espalier.cli.workloads import inference
+from espalier.cli.workloads.workload import OURS, Gain, Workload
+from espalier.errors import InputError, MissingExtraError
 
-app = typer.Typer(no_args_is_help=True, help="Measure this machine.")
+SCHEMA = 1  # of the JSON
+WIDTH = 30  # characters of the first column, for a table of 80
+# Command lines of the papers' tables come here too, to be told where those are made.
+TAKES_ALL = {"ignore_unknown_options": True, "allow_extra_args": True}
+PAPERS = ("challenge", "sparsetrain", "fssl", "partition")  # whose tables `benchmarks` makes
+PACKAGES = ("espalier", "numpy", "scipy", "torch")
+
+Results = dict[str, Gain | MissingExtraError]
 
 
-@app.command("challenge")
-def challenge(
-    section: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="shortcuts, strategies, peers, structureless, ceiling or all; repeat for several. "
-            "By default shortcuts and ceiling; on a GPU shortcuts, strategies, structureless, "
-            "layers, by default the first and third."
-        ),
-    ] = None,
-    network: Annotated[
-        list[str] | None,
-        typer.Option(help="NEURONSxLAYERS of a challenge network; repeat. By default 1024x120."),
-    ] = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="All twelve networks of the challenge.")
-    ] = False,
-    network_file: Annotated[
-        Path | None, typer.Option(help="Measure this network on file in their place.")
-    ] = None,
-    inputs: Annotated[
-        str, typer.Option(help="A file, digits[:COUNT], or mnist:FOLDER[:COUNT].")
-    ] = "digits",
-    samples: Annotated[
-        int | None, typer.Option(min=1, help="Inputs to run; the challenge has 60000.")
-    ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(help="Category list to check `shortcuts` against.")
-    ] = None,
-    structureless: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="NEURONSxLAYERS of a random network; repeat. By default 1024x120, 4096x120 and "
-            "16384x120."
-        ),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Samples of the random networks.")] = 4096,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:N: what to measure.")] = "cpu",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
-    ] = None,
-    limit: Annotated[
-        float,
-        typer.Option(
-            min=0.1, help="Seconds of all rounds of one contestant; slower ones run less."
-        ),
-    ] = 120.0,
-    peers: Annotated[
-        bool, typer.Option("--peers/--no-peers", help="Run scipy, torch and GraphBLAS too.")
-    ] = True,
-    memory: Annotated[
-        str | None, typer.Option(help="Memory budget of espalier's plans, such as 4GiB.")
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for challenge.md, challenge.json, challenge.png.")
-    ] = None,
+def bench(
+    context: typer.Context,
+    seconds: Annotated[
+        float, typer.Option(min=0.0, help="Seconds to spend; three rounds are always timed.")
+    ] = 60.0,
+    threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """The Graph Challenge on this machine, beside the papers and the peers.
+    """Measure what espalier gains on this machine, and say where it does not pay.
 
-    shortcuts: every network as `espalier infer` runs it. strategies: the FSSL paper's Tables IV to
-    IX. peers: the same work by scipy, torch and GraphBLAS. structureless: networks without any
-    shortcut. ceiling: how near the kernels come to the machine's multiply-adds.
+    Networks of 120 layers of 1024 neurons: the Graph Challenge's, where shortcuts are proven, and
+    one without structure, beside scipy's and PyTorch's sparse products. Training steps:
+    convolutions that skip zeros, and a sparse layer of 2048 x 2048 weights at two densities,
+    beside PyTorch's. Results are checked to be equal; then all are timed in alternating rounds.
     """
-    from espalier import kernels
-    from espalier.bench import challenge as tables
-
-    source = parse_inputs(inputs)
-    generated = source if isinstance(source, GeneratedInputs) else None
-    sizes = tuple(map(tables.parse_size, network or ["1024x120"]))
-    random_sizes = tuple(map(tables.parse_size, structureless or []))
-    settings = tables.Settings(
-        networks=tables.ALL_NETWORKS if every else sizes,
-        network_file=_word(network_file),
-        samples=samples or (generated.count if generated else tables.Settings.samples),
-        images=_word(generated.folder if generated else None),
-        inputs_file=_word(source if isinstance(source, Path) else None),
-        truth=_word(truth),
-        structureless=random_sizes or tables.Settings.structureless,
-        batch=batch,
-        rounds=rounds,
-        threads=kernels.thread_count(threads),
-        limit=limit,
-        peers=peers,
-        memory=None if memory is None else units.parse_bytes(memory),
-        device=device,
-    )
-    measure: Any = tables
-    if parse_device(device) is not None:
-        from espalier.bench import gpu
-
-        measure = gpu
-    wanted = section or measure.DEFAULT_SECTIONS
-    _print(measure.run(settings, wanted, output=output, watch=progress), as_json)
-
-
-@app.command("sparsetrain")
-def sparsetrain(
-    section: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SECTION]...", help="layers, networks, replay, steps or all; all by default."
-        ),
-    ] = None,
-    network: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="VGG16, ResNet-34, ResNet-50 or 'Fixup ResNet-50'; repeat. By default all four."
-        ),
-    ] = None,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(help="Measure layers with this in their name, such as 1x1 or @14; repeat."),
-    ] = None,
-    mnist: Annotated[
-        Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
-    ] = None,
-    batch: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Images of a training step; repeat. By default 64 and 128."),
-    ] = None,
-    train_steps: Annotated[
-        int, typer.Option(min=1, help="Steps of training before zeros are captured.")
-    ] = 100,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of everybody; all by default.")
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="A few layers, rounds and steps: about a minute.")
-    ] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="Time the training steps of the large networks too.")
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for sparsetrain.md, sparsetrain.json and plots.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Training that skips zeros, beside PyTorch's dense kernels and the SparseTrain paper.
-
-    layers: speed-up of every layer and pass against the part of zeros. networks: training the
-    convolutions of a network at the published zeros. replay: the zeros of a network in training.
-    steps: whole training steps, all overheads in.
-    """
-    from espalier import kernels
-    from espalier.bench import sparsetrain as tables
-
-    defaults = tables.Settings()
-    settings = tables.Settings(
-        networks=tuple(network or defaults.networks),
-        layers=tuple(layer or ()),
-        mnist=_word(mnist),
-        batches=tuple(batch or defaults.batches),
-        train_steps=train_steps,
-        rounds=rounds,
-        threads=kernels.thread_count(threads),
-        models=tables.MODELS if full else defaults.models,
-    )
-    if quick:
-        settings = settings.quick()
-    wanted = section or tuple(tables.SECTIONS)
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
-
-
-@app.command("fssl")
-def fssl(
-    section: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[SECTION]...", help="pareto, claims, step, time or all; all by default."
-        ),
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Network of section pareto.  [default: mlp:300-100]")
-    ] = None,
-    mnist: Annotated[
-        Path | None, typer.Option(help="Folder of MNIST to train on, in place of the digits.")
-    ] = None,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="dense, width, scratch, random, norm, ssl, magnitude, rigl, fssl-weights, fssl or "
-            "fssl-time; repeat. By default all."
-        ),
-    ] = None,
-    target_time: Annotated[
-        list[float] | None,
-        typer.Option(help="Part of the dense time to reach by removing units; repeat."),
-    ] = None,
-    target_zeros: Annotated[
-        list[float] | None,
-        typer.Option(help="Part of the weights to zero one by one; repeat."),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="Trainings of everything.  [default: 5]")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of every training.  [default: 40]")
-    ] = None,
-    lenet5_epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of the trainings of LeNet-5; --epochs by default.")
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Timed rounds of each contestant.")] = 7,
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, help="Threads of trainings; all by default. Times are of one and two."),
-    ] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Few seeds, epochs, goals and rounds: a minute or two.")
-    ] = False,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for fssl.md, fssl.json, plots and single trainings; with the same folder "
-            "a benchmark that was interrupted goes on."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Structured sparsity beside every baseline, on this machine.
-
-    pareto: all methods at several sizes, by error, weights and time. claims: what must be reached,
-    and whether it is. step: a training step of a sparse layer. time: how far predicted times are
-    off.
-    """
-    from espalier import kernels
-    from espalier.bench import fssl as tables
-
-    defaults = tables.Settings()
-    settings = tables.Settings(
-        model=model or defaults.model,
-        mnist=_word(mnist),
-        methods=tuple(method or defaults.methods),
-        times=tuple(target_time or defaults.times),
-        zeros=tuple(target_zeros or defaults.zeros),
-        seeds=seeds or defaults.seeds,
-        epochs=epochs or defaults.epochs,
-        lenet5_epochs=lenet5_epochs,
-        rounds=rounds,
-        threads=kernels.thread_count(threads),
-    )
-    if quick:
-        settings = settings.quick()
-    wanted = section or tuple(tables.SECTIONS)
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
-
-
-@app.command("partition")
-def partition(
-    section: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[SECTION]...", help="volume, ranks or all; all by default."),
-    ] = None,
-    neurons: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Challenge networks to partition; repeat."),
-    ] = None,
-    layers: Annotated[
-        int | None, typer.Option(min=1, help="Layers of each.  [default: 120]")
-    ] = None,
-    parts: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Numbers of parts; repeat. By default 8, 32, 128 and 512."),
-    ] = None,
-    network_file: Annotated[
-        Path | None, typer.Option(help="Partition this network on file in their place.")
-    ] = None,
-    sweeps: Annotated[
-        int | None,
-        typer.Option(min=0, help="Times every layer is cut again, neighbours fixed.  [default: 0]"),
-    ] = None,
-    ranks: Annotated[
-        int | None, typer.Option(min=1, help="Processes of section ranks.  [default: 2]")
-    ] = None,
-    wide: Annotated[
-        int | None, typer.Option(min=1, help="Neurons of its network.  [default: 16384]")
-    ] = None,
-    deep: Annotated[int | None, typer.Option(min=1, help="Layers of it.  [default: 120]")] = None,
-    batch: Annotated[int | None, typer.Option(min=1, help="Samples of it.  [default: 256]")] = None,
-    rounds: Annotated[
-        int | None, typer.Option(min=1, help="Timed rounds of each contestant.  [default: 7]")
-    ] = None,
-    quick: Annotated[
-        bool,
-        typer.Option("--quick", help="Small networks, few rounds, unless given: about a minute."),
-    ] = False,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for partition.md, partition.json and the plot.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Partitioned networks: what parts send, beside random rows, and how fast ranks are.
-
-    volume: words, messages and balance of every method. ranks: exchanges, inference and training
-    on processes of this machine, beside one process.
-    """
-    from espalier.bench import partition as tables
-
-    defaults = tables.Settings()
-    given: dict[str, Any] = {
-        "neurons": tuple(neurons or ()) or None,
-        "layers": layers,
-        "parts": tuple(parts or ()) or None,
-        "network_file": _word(network_file),
-        "random": () if neurons else None,
-        "sweeps": sweeps,
-        "ranks": ranks,
-        "wide": wide,
-        "deep": deep,
-        "batch": batch,
-        "rounds": rounds,
-    }
-    settings = replace(
-        defaults.quick() if quick else defaults,
-        **{name: value for name, value in given.items() if value is not None},
-    )
-    wanted = section or tuple(tables.SECTIONS)
-    _print(tables.run(settings, wanted, output=output, watch=progress), as_json)
-
-
-def _print(report: Report, as_json: bool) -> None:
+    if context.args:
+        raise _unknown(context.args)
+    count = kernels.thread_count(threads)
+    end = time.perf_counter() + seconds
+    found: Results = {}
+    with _torch_threads(count):
+        prepared = workloads(count)
+        for what, prepare in prepared.items():
+            left = end - time.perf_counter()
+            found[what] = _measure(what, prepare, left / (len(prepared) - len(found)))
+    machine = describe_machine() | {"threads": count}
     if as_json:
-        print_json(report.to_dict())
+        measured = [{"what": what} | _to_json(gain) for what, gain in found.items()]
+        print_json({"schema": SCHEMA, "machine": machine, "rows": measured})
         return
-    for title, header, rows in report.tables():
-        print_rows(title, header, rows)
-    for answer in report.answers:
-        for note in report.notes(answer):
-            print_text(f"{answer.section.name}: {note}")
-    print_text(report.conditions)
+    _print_table(found)
+    versions = {name: machine["versions"][name] for name in PACKAGES}
+    print_text(
+        f"{machine['processor']}, {machine['instruction_set']['name']}, {count} threads; "
+        f"{', '.join(f'{name} {each}' for name, each in versions.items() if each)}. "
+        "Medians over alternating rounds; scipy's products use one thread."
+    )
 
 
-def _word(path: Path | None) -> str | None:
-    return None if path is None else str(path)
+def _unknown(words: list[str]) -> InputError:
+    """The error for what the command does not take, such as the name of a paper's table."""
+    if words[0] in PAPERS:
+        return InputError(
+            "the papers' tables are made in a checkout of the repository: "
+            f"python -m benchmarks {words[0]}"
+        )
+    return InputError(f"bench takes no {' '.join(words)!r}; see espalier bench --help")
+
+
+def workloads(threads: int) -> dict[str, Callable[[], Workload]]:
+    """What is measured, in order: the name of each row of the table, and how to prepare it."""
+
+    def training(name: str, *sizes: Any) -> Callable[[], Workload]:
+        return lambda: getattr(_training(), name)(*sizes)
+
+    size = 1024, 120, threads
+    return {
+        "RadiX-Net, 2000 digits": partial(inference.challenge, 2000, *size),
+        "random network, 1000 samples": partial(inference.structureless, 1000, *size),
+        "step of small VGG, batch 64": training("small_vgg", 64, 64),
+        "step of ResNet block, batch 64": training("resnet_block", 64, 64),
+        "step of sparse layer, 10%": training("sparse_layer", 2048, 128, 0.1),
+        "step of sparse layer, 2%": training("sparse_layer", 2048, 128, 0.02),
+    }
+
+
+def _training() -> Any:
+    try:
+        from espalier.cli.workloads import training
+    except ImportError:
+        raise MissingExtraError("torch", "train", "training") from None
+    return training
+
+
+def _measure(
+    what: str, prepare: Callable[[], Workload], seconds: float
+) -> Gain | MissingExtraError:
+    start = time.perf_counter()
+    try:
+        with progress(f"preparing: {what}", "steps"):
+            workload = prepare()
+    except MissingExtraError as error:
+        return error
+    with progress(what, "rounds") as update:
+        return workload.measure(start + seconds - time.perf_counter(), update)
+
+
+def _torch_threads(threads: int) -> AbstractContextManager[object]:
+    """Let PyTorch, where it is installed, use so many threads within the block."""
+    try:
+        from espalier.nn.torch_tools import torch_threads
+    except ImportError:
+        return nullcontext()
+    return torch_threads(threads)
+
+
+def _print_table(found: Results) -> None:
+    cells = []
+    for what, gain in found.items():
+        if isinstance(gain, MissingExtraError):
+            cells.append([what, "-", "-", "-", "-"])
+            continue
+        times = [format.seconds(gain.seconds[name]) for name in gain.gains]
+        ratios = [f"{format.quantity(each)}x" for each in gain.gains.values()]
+        first = [what, *textwrap.wrap(gain.advice, WIDTH)]
+        columns = first, [format.seconds(gain.seconds[OURS])], gain.gains, times, ratios
+        cells.append(list(map("\n".join, columns)))
+    header = ["what", OURS, "peer", "its time", "gain"]
+    print_rows("what you gain on this machine", header, cells)
+    for what, gain in found.items():
+        if isinstance(gain, MissingExtraError):
+            print_text(f"{what}: {gain}")
+
+
+def _to_json(gain: Gain | MissingExtraError) -> dict[str, Any]:
+    return {"missing": str(gain)} if isinstance(gain, MissingExtraError) else gain._asdict()

@@ -1,4 +1,4 @@
-"""`espalier demo challenge`: the Graph Challenge without a download, told step by step."""
+"""`espalier demo challenge`: the Graph Challenge without a download, step by step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,19 @@ import typer
 from numpy.typing import NDArray
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format
 from espalier.cli.arrays import dense
-from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
-from espalier.cli.shortcuts import print_shortcuts
-from espalier.cli.truth import compare
+from espalier.cli.console import (
+    FAILED,
+    print_facts,
+    print_json,
+    print_nothing,
+    print_shortcuts,
+    print_text,
+    progress,
+)
+from espalier.cli.expected_categories import compare
+from espalier.cli.options import Json
 
 NEURONS, LAYERS = 1024, 120
 SCIPY_SAMPLES = 2_000
@@ -23,7 +31,7 @@ SCIPY_SAMPLES = 2_000
 
 @dataclass(frozen=True)
 class Run:
-    """What one way of running the network found, and the seconds it took."""
+    """The categories that one run of the network found, and the seconds it took."""
 
     samples: int
     categories: NDArray[np.int64]
@@ -53,9 +61,9 @@ def challenge(
     ] = 60_000,
     as_json: Json = False,
 ) -> None:
-    """Run the Graph Challenge's job with and without shortcuts, and check it against scipy."""
-    tell = _keep_silent if as_json else print_text
-    tell(
+    """Run the Graph Challenge with and without shortcuts, and check it against scipy."""
+    say = print_nothing if as_json else print_text
+    say(
         f"A network of {LAYERS} layers of {NEURONS:,} neurons, built as in the Sparse DNN Graph "
         f"Challenge, reads {samples:,} handwritten digits (scikit-learn's, shifted and resized). "
         "The answer is which of them still excite a neuron after the last layer."
@@ -64,9 +72,9 @@ def challenge(
     with progress("making digits", "digits") as update:
         digits = esp.challenge_images(NEURONS, samples, seed=0, progress=update)
 
-    tell("Computing every connection of every layer for every digit ...")
-    plain = _espalier(net, digits, shortcuts=False)
-    tell(
+    say("Computing every connection of every layer for every digit ...")
+    full = _espalier(net, digits, shortcuts=False)
+    say(
         "Again with the shortcuts espalier can prove for this network: equal neurons merged, dead "
         "and equal rows computed once, work stopped at a fixed point ..."
     )
@@ -74,16 +82,16 @@ def challenge(
     if not as_json:
         print_shortcuts(quick.result.report())
     few = min(samples, SCIPY_SAMPLES)
-    tell(f"{few:,} of the digits with scipy, to compare ...")
+    say(f"{few:,} of the digits with scipy, to compare ...")
     peer = _scipy(net, digits[:few])
 
     among_few = quick.categories[quick.categories < few]
     passed = (
-        compare(quick.categories, plain.categories, samples).passed
+        compare(quick.categories, full.categories, samples).passed
         and compare(among_few, peer.categories, few).passed
     )
     if as_json:
-        runs = {"all_shortcuts": quick, "no_shortcuts": plain, "scipy": peer}
+        runs = {"all_shortcuts": quick, "no_shortcuts": full, "scipy": peer}
         print_json(
             {
                 "connections": net.connections,
@@ -94,7 +102,7 @@ def challenge(
             }
         )
     else:
-        _print_table(net, plain, quick, peer, passed)
+        _print_table(net, full, quick, peer, passed)
     if not passed:
         raise typer.Exit(FAILED)
 
@@ -119,18 +127,18 @@ def _scipy(net: esp.Network, digits: Any) -> Run:
     return Run(digits.shape[0], np.flatnonzero(batch.any(axis=0)), 0.0, running)
 
 
-def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bool) -> None:
+def _print_table(net: esp.Network, full: Run, quick: Run, peer: Run, passed: bool) -> None:
     print_facts(
         "the Graph Challenge on this machine",
         {
-            "connections": units.count(net.connections),
-            "digits": units.count(quick.samples),
-            "categories": units.count(len(quick.categories)),
-            "compile": units.seconds(quick.compiling),
+            "connections": format.count(net.connections),
+            "digits": format.count(quick.samples),
+            "categories": format.count(len(quick.categories)),
+            "compile": format.seconds(quick.compiling),
             "run, all shortcuts": _row(quick),
-            "run, no shortcuts": _row(plain),
-            f"scipy, {units.count(peer.samples)} digits": _row(peer),
-            "nominal rate": units.quantity(quick.result.rate, "connections/s"),
+            "run, no shortcuts": _row(full),
+            f"scipy, {format.count(peer.samples)} digits": _row(peer),
+            "nominal rate": format.quantity(quick.result.rate, "connections/s"),
         },
         verdict=(
             "PASSED: all three found the same categories"
@@ -141,8 +149,4 @@ def _print_table(net: esp.Network, plain: Run, quick: Run, peer: Run, passed: bo
 
 
 def _row(run: Run) -> str:
-    return f"{units.seconds(run.running)}, {units.quantity(run.pace, 'digits/s')}"
-
-
-def _keep_silent(text: str) -> None:
-    """A machine that asked for JSON needs no story."""
+    return f"{format.seconds(run.running)}, {format.quantity(run.pace, 'digits/s')}"

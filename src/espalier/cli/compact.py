@@ -1,4 +1,4 @@
-"""`espalier compact`: what is left of a trained network, cut out of it."""
+"""`espalier compact`: the smaller network that a trained one contains."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from espalier.cli.arrays import check_target
-from espalier.cli.console import Json, print_facts, print_json, print_notice, progress
-from espalier.cli.gains import print_networks, print_result
+from espalier.cli.console import print_facts, print_json, print_notice, progress
+from espalier.cli.options import Json
+from espalier.cli.training_table import print_networks, print_result
 from espalier.errors import FileError, InputError
 
 ENDING = ".safetensors"
@@ -55,4 +56,4 @@ def compact(
     else:
         title = f"{model}; times of a batch of {training.BATCH}"
         print_networks(title, *networks, time=time)
-        print_facts("the end", {"model": str(output)})
+        print_facts("written", {"model": str(output)})

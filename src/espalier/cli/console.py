@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -16,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from espalier.cli import units
+from espalier.cli import format
 from espalier.errors import EspalierError
-
-ProgressCallback = Callable[[int, int], None]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, for machines.")]
+from espalier.inference import Report
+from espalier.progress import Progress
 
 SHOW_AFTER = 1.0  # seconds a task may take before it gets a bar
 FILE_WIDTH = 160  # of text that goes to a file or a pipe, unless COLUMNS says another
@@ -36,8 +35,8 @@ class Commands(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Move `--debug` to the front, where the group's own options stand."""
-        wanted = ["--debug"] if "--debug" in args else []
-        return super().parse_args(ctx, wanted + [word for word in args if word != "--debug"])
+        debug = ["--debug"] if "--debug" in args else []
+        return super().parse_args(ctx, debug + [word for word in args if word != "--debug"])
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command and end with the exit code its error deserves."""
@@ -71,13 +70,17 @@ def print_text(text: str) -> None:
     _result_console().print(Text(text), end="\n\n")
 
 
+def print_nothing(text: str) -> None:
+    """In place of `print_text` for machines, and of `print_notice` on ranks other than 0."""
+
+
 def print_json(value: Mapping[str, Any]) -> None:
     """A result for machines."""
     typer.echo(json.dumps(value, indent=2))
 
 
 def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = None) -> None:
-    """A two-column table of names and values, with an optional last row of weight."""
+    """A two-column table of names and values; a verdict is its last row, in green or red."""
     table = Table(title=title, title_justify="left", show_header=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -90,17 +93,31 @@ def print_facts(title: str, facts: Mapping[str, str], *, verdict: str | None = N
 
 
 def print_rows(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table with a header; the first column names the row."""
+    """A table with a header; the first line of the first column names the row."""
     table = Table(title=title, title_justify="left")
-    for position, name in enumerate(header):
-        table.add_column(name, style="" if position else "bold", overflow="fold")
+    for column in header:
+        table.add_column(column, overflow="fold")
     rows = [list(row) for row in rows]
-    for row in rows:
-        table.add_row(*map(Text, row))
+    for name, *values in rows:
+        table.add_row(_name(name), *map(Text, values))
     console = _result_console(table)
     if console.width < _least_width(console, table):
         table = _below_each_other(title, header, rows)
     console.print(table, "")
+
+
+def print_shortcuts(report: Report) -> None:
+    """Which shortcuts a run took, what each saved, why it is exact, and the operations left."""
+    share = report.effective_operations / max(report.nominal_operations, 1)
+    print_rows(
+        f"{format.quantity(report.effective_operations)} of "
+        f"{format.quantity(report.nominal_operations)} operations done ({share:.3%})",
+        ("shortcut", "saved", "exact because"),
+        (
+            (shortcut.name, shortcut.saved if shortcut.used else "not used", shortcut.proof)
+            for shortcut in report.shortcuts
+        ),
+    )
 
 
 def _below_each_other(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
@@ -109,28 +126,28 @@ def _below_each_other(title: str, header: Sequence[str], rows: Iterable[Sequence
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, *values in rows:
-        table.add_row(Text(name, style="bold"), "")
+        table.add_row(_name(name), "")
         for column, value in zip(header[1:], values, strict=True):
             table.add_row(f"  {column}", Text(value))
         table.add_section()
     return table
 
 
+def _name(text: str) -> Text:
+    first, *rest = text.split("\n", 1)
+    return Text("\n").join((Text(first, style="bold"), *map(Text, rest)))
+
+
 def _result_console(table: Table | None = None) -> Console:
-    """A terminal as wide as it is; a file as wide as a table needs."""
+    """Output as wide as the terminal; in a file, wide enough that no table wraps."""
     console = Console()
     if console.is_terminal or "COLUMNS" in os.environ:
         return console
-    return Console(width=FILE_WIDTH if table is None else _width(console, table))
-
-
-def _width(console: Console, table: Table) -> int:
-    """Columns of a table that nothing in it is wrapped for."""
-    return _measured(console, table).maximum
+    return Console(width=FILE_WIDTH if table is None else _measured(console, table).maximum)
 
 
 def _least_width(console: Console, table: Table) -> int:
-    """Columns that a table wants, lest every word of it stand alone in a line."""
+    """The width below which nearly every word of a table would stand alone on its line."""
     measured = _measured(console, table)
     return measured.minimum + (measured.maximum - measured.minimum) // 4
 
@@ -140,7 +157,7 @@ def _measured(console: Console, table: Table) -> Measurement:
 
 
 @contextmanager
-def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
+def progress(task: str, unit: str) -> Iterator[Progress]:
     """A bar with rate and time left for a task of over a second; silent off a terminal.
 
     Arguments:
@@ -154,9 +171,10 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
     if not console.is_terminal:
         yield lambda done, total: None
         return
-    from rich.progress import BarColumn, Progress, TextColumn
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bar
 
-    bar = Progress(
+    bar = Bar(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:,} of {task.total:,} {task.fields[unit]}"),
@@ -183,9 +201,9 @@ def progress(task: str, unit: str) -> Iterator[ProgressCallback]:
 def _pace(done: int, total: int, elapsed: float, unit: str) -> str:
     if done <= 0:
         return ""
-    pace = units.quantity(done / elapsed, f"{unit}/s")
+    pace = format.quantity(done / elapsed, f"{unit}/s")
     left = elapsed / done * max(total - done, 0)
-    return f"{pace}, {units.seconds(left)} left" if left else pace
+    return f"{pace}, {format.seconds(left)} left" if left else pace
 
 
 def _describe(error: BaseException) -> str:

@@ -9,16 +9,14 @@ from typing import Annotated
 import typer
 
 from espalier import files
-from espalier.cli import units
-from espalier.cli.console import Json, print_facts, print_json, progress
-from espalier.cli.infer import Bias, Clip, Layers, Neurons
+from espalier.cli import format
+from espalier.cli.console import print_facts, print_json, progress
+from espalier.cli.options import Bias, Clip, Json, Layers, NetworkTarget, Neurons
 
 
 def convert(
     source: Annotated[Path, typer.Argument(help="The network to read: any format infer reads.")],
-    target: Annotated[
-        str, typer.Argument(help=".safetensors, .tar.gz of TSV, .mtx, or a folder of TSV.")
-    ],
+    target: NetworkTarget,
     bias: Bias = None,
     clip: Clip = None,
     neurons: Neurons = None,
@@ -43,5 +41,5 @@ def convert(
         return
     print_facts(
         "converted",
-        {"source": str(source), "target": target, "time": units.seconds(elapsed)},
+        {"source": str(source), "target": target, "time": format.seconds(elapsed)},
     )

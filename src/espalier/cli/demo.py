@@ -1,4 +1,4 @@
-"""`espalier demo`: train, shape, compact and run a network on bundled data, told step by step."""
+"""`espalier demo`: train, shape, compact and run a network on bundled data, step by step."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import espalier as esp
-from espalier.bench.figure import require_matplotlib
-from espalier.cli import units
+from espalier.cli import format
 from espalier.cli.arrays import check_target
 from espalier.cli.challenge import challenge
-from espalier.cli.console import FAILED, Json, print_facts, print_json, print_text, progress
-from espalier.cli.gains import print_epoch, print_networks
-from espalier.cli.picture import save_picture
+from espalier.cli.console import (
+    FAILED,
+    print_facts,
+    print_json,
+    print_nothing,
+    print_text,
+    progress,
+)
+from espalier.cli.options import Json
+from espalier.cli.picture import require_matplotlib, save_picture
+from espalier.cli.training_table import print_epoch, print_networks
 
 if TYPE_CHECKING:
-    from espalier.training import Settings, TrainingResult
-    from espalier.training.record import Record
+    from espalier.training import EpochMetrics, Settings, TrainingResult
 
 MODEL = "mlp:512-256"
 TARGET_TIME = 0.25
@@ -48,15 +54,15 @@ def demo(
     require_matplotlib()
     from espalier import training
 
-    tell = _keep_silent if as_json else print_text
+    say = print_nothing if as_json else print_text
     settings = training.Settings(model=MODEL, target_time=TARGET_TIME, epochs=epochs, threads=1)
-    tell(
+    say(
         f"A network {MODEL} learns scikit-learn's 1,797 handwritten digits, first dense. Then FSSL "
         "removes neurons and pixels by what they cost in time and in error, until the network "
         f"takes {TARGET_TIME:.0%} of its time. What is left is cut out and fine-tuned ..."
     )
     result = training.train(settings, watch=progress, on_epoch=partial(_print_some, epochs=epochs))
-    tell("The compact network as the inference engine runs it, beside PyTorch ...")
+    say("The compact network as the inference engine runs it, beside PyTorch ...")
     run = _infer(result, settings)
     save_picture(result, output)
     if as_json:
@@ -67,9 +73,9 @@ def demo(
         raise typer.Exit(FAILED)
 
 
-def _print_some(record: Record, *, epochs: int) -> None:
-    if record.epoch % LINES_EVERY == 0:
-        print_epoch(record, epochs=epochs)
+def _print_some(metrics: EpochMetrics, *, epochs: int) -> None:
+    if metrics.epoch % LINES_EVERY == 0:
+        print_epoch(metrics, epochs=epochs)
 
 
 def _infer(result: TrainingResult, settings: Settings) -> dict[str, Any]:
@@ -105,15 +111,11 @@ def _print_tables(result: TrainingResult, run: dict[str, Any], output: Path) -> 
     print_facts(
         "what was gained",
         {
-            "inference engine": f"{units.count(run['digits'])} digits through "
-            f"{units.count(run['connections'])} connections in {units.seconds(run['seconds'])}, "
+            "inference engine": f"{format.count(run['digits'])} digits through "
+            f"{format.count(run['connections'])} connections in {format.seconds(run['seconds'])}, "
             f"{same} PyTorch",
             "wrong digits": f"{run['errors']} of {run['digits']}",
             "picture": str(output),
         },
         verdict=result.verdict(),
     )
-
-
-def _keep_silent(text: str) -> None:
-    """A machine that asked for JSON needs no story."""

@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format
 from espalier.cli.arrays import ENDINGS, check_target, save_batch
-from espalier.cli.console import Json, print_facts, print_json, progress
-from espalier.cli.specs import CHALLENGE_SAMPLES, open_network, parse_network
+from espalier.cli.console import print_facts, print_json, progress
+from espalier.cli.options import Json, NetworkTarget
+from espalier.cli.sources import CHALLENGE_SAMPLES, open_network, parse_network
 from espalier.errors import InputError
 
 app = typer.Typer(no_args_is_help=True, help="Make networks and inputs.")
@@ -26,23 +27,21 @@ def network(
             metavar="RECIPE", help="radixnet:NEURONSxLAYERS[:SEED] or random:NEURONSxLAYERS[:SEED]."
         ),
     ],
-    target: Annotated[
-        str, typer.Argument(help=".safetensors, .tar.gz of TSV, .mtx, or a folder of TSV.")
-    ],
+    target: NetworkTarget,
     as_json: Json = False,
 ) -> None:
     """Make the network RECIPE names and write it to TARGET, layer by layer."""
-    spec = parse_network(recipe)
-    if isinstance(spec, Path):
+    source = parse_network(recipe)
+    if isinstance(source, Path):
         raise InputError(
             f"network is {recipe!r}, wanted radixnet:NEURONSxLAYERS or random:NEURONSxLAYERS; "
             "for a file use: espalier convert"
         )
     started = time.perf_counter()
-    net = open_network(spec)
+    net = open_network(source)
     with progress("writing layers", "layers") as update:
         esp.save(net, target, progress=update)
-    facts: dict[str, str | int] = {"network": str(spec), "target": target, "layers": len(net)}
+    facts: dict[str, str | int] = {"network": str(source), "target": target, "layers": len(net)}
     facts["connections"] = net.connections
     _print_result(facts, started, as_json)
 
@@ -82,5 +81,5 @@ def _print_result(facts: dict[str, str | int], started: float, as_json: bool) ->
             {name.replace(" ", "_"): value for name, value in facts.items()} | {"seconds": elapsed}
         )
         return
-    shown = {name: units.count(v) if isinstance(v, int) else v for name, v in facts.items()}
-    print_facts("written", shown | {"time": units.seconds(elapsed)})
+    shown = {name: format.count(v) if isinstance(v, int) else v for name, v in facts.items()}
+    print_facts("written", shown | {"time": format.seconds(elapsed)})

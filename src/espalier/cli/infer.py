@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 import espalier as esp
-from espalier import files
-from espalier.cli import infer_ranks, units
-from espalier.cli.arrays import ENDINGS, check_target, save_batch
-from espalier.cli.console import FAILED, Json, print_facts, print_json, progress
-from espalier.cli.ranks import (
+from espalier.cli import format, infer_ranks
+from espalier.cli.console import print_facts, print_json, print_shortcuts, progress
+from espalier.cli.expected_categories import Verdict
+from espalier.cli.infer_files import Problem, Results, fail_unless_passed
+from espalier.cli.options import (
+    Bias,
+    Clip,
+    InputsSource,
+    Json,
+    Layers,
+    NetworkSource,
+    Neurons,
     PartitionFile,
     Parts,
-    PatienceOption,
+    Patience,
     Ranks,
-    TransportOption,
-    refuse_without_ranks,
-    started_by_mpi,
+    Threads,
+    Transport,
 )
-from espalier.cli.shortcuts import print_shortcuts
-from espalier.cli.specs import open_inputs, open_network, parse_inputs, parse_network
-from espalier.cli.truth import Verdict, compare
+from espalier.cli.ranks import Grid, started_by_mpi
 from espalier.cuda import open_device, parse_device
 from espalier.errors import InputError
 from espalier.inference import (
@@ -37,36 +40,11 @@ from espalier.inference import (
 
 Filter = Literal["none", "zero", "unique"]
 AnyPlan = esp.Plan | GpuPlan | StrategyPlan | GpuStrategyPlan
-Network = Annotated[
-    str,
-    typer.Argument(
-        metavar="NETWORK",
-        help="A file or folder, radixnet:NEURONSxLAYERS[:SEED], or random:NEURONSxLAYERS[:SEED].",
-    ),
-]
-Inputs = Annotated[
-    str,
-    typer.Argument(metavar="INPUTS", help="A file, digits[:COUNT], or mnist:FOLDER[:COUNT]."),
-]
-Bias = Annotated[
-    float | None,
-    typer.Option(help="Bias of every neuron, which text files lack; by default the challenge's."),
-]
-Clip = Annotated[
-    float | None,
-    typer.Option(help="Upper bound of every output; by default the challenge's, with its bias."),
-]
-Neurons = Annotated[
-    int | None, typer.Option(help="Width of a text network whose name does not say it.")
-]
-Layers = Annotated[
-    int | None, typer.Option(min=1, help="First layers to take of a network on file.")
-]
 
 
 def infer(
-    network: Network,
-    inputs: Inputs,
+    network: NetworkSource,
+    inputs: InputsSource,
     truth: Annotated[
         Path | None,
         typer.Option(help="Category list to compare with; exit code 1 where they differ."),
@@ -104,9 +82,7 @@ def infer(
             "--fixed-point/--no-fixed-point", help="Stop a sample at a proven fixed point."
         ),
     ] = True,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads to use; all of them by default.")
-    ] = None,
+    threads: Threads = None,
     memory: Annotated[
         str | None, typer.Option(help="Memory budget, such as 4GiB; stream what exceeds it.")
     ] = None,
@@ -120,8 +96,8 @@ def infer(
     ranks: Ranks = None,
     parts: Parts = None,
     partition: PartitionFile = None,
-    transport: TransportOption = None,
-    patience: PatienceOption = None,
+    transport: Transport = None,
+    patience: Patience = None,
     as_json: Json = False,
 ) -> None:
     """Run NETWORK over INPUTS by the rules of the Sparse DNN Graph Challenge.
@@ -133,104 +109,51 @@ def infer(
     The last table names the connections, the time to load, compile and run, the nominal rate
     and effective operations, and the categories: the samples whose last row is not all zero.
     """
+    grid = Grid(parts, partition, transport, patience)
     several = started_by_mpi() or (ranks is not None and ranks > 1)
     if several and (strategy != "auto" or memory is not None):
         raise InputError("--strategy and --memory are for one process; leave out --ranks")
     if several and device != "cpu":
         raise InputError(f"--device {device} is for one process; leave out --ranks")
     if not several:
-        refuse_without_ranks(
-            parts=parts, partition=partition, transport=transport, patience=patience
-        )
-    network_spec, inputs_spec = parse_network(network), parse_inputs(inputs)
-    budget = None if memory is None else units.parse_bytes(memory)
-    if output is not None:
-        check_target(output)
-    if activations is not None:
-        check_target(activations, ENDINGS)
-
+        grid.refuse()
+    budget = None if memory is None else format.parse_bytes(memory)
+    results = Results.prepare(truth, output, activations, as_json)
     if (ordinal := parse_device(device)) is not None:
         open_device(ordinal)  # before anything takes time
 
-    wanted = None if truth is None else files.load_categories(truth)
-
-    started = time.perf_counter()
-    with progress("reading layers", "layers") as update:
-        net = open_network(
-            network_spec, bias=bias, clip=clip, neurons=neurons, layers=layers, progress=update
-        )
-    with progress(
-        "reading inputs", "bytes" if isinstance(inputs_spec, Path) else "images"
-    ) as update:
-        samples = open_inputs(inputs_spec, net.inputs, update)
-    load_seconds = time.perf_counter() - started
+    problem = Problem.read(network, inputs, bias=bias, clip=clip, neurons=neurons, layers=layers)
+    shortcuts = {"merge": merge, "group": group, "fixed_point": fixed_point}
     if several:
-        job = infer_ranks.Job(
-            network=network,
-            inputs=inputs,
-            net=net,
-            samples=samples,
-            load_seconds=load_seconds,
-            filter=filter,
-            merge=merge,
-            group=group,
-            fixed_point=fixed_point,
-            threads=threads,
-            truth=truth,
-            output=output,
-            activations=activations,
-            as_json=as_json,
-            parts=parts,
-            partition=partition,
-            transport=transport or "auto",
-            patience=patience,
-        )
-        if started_by_mpi():
-            infer_ranks.run(job)
-        elif ranks is not None:
-            infer_ranks.start(job, ranks)
+        if not started_by_mpi():
+            infer_ranks.start(problem, grid, ranks or 1, threads)
+        else:
+            infer_ranks.run(problem, grid, results, filter, threads=threads, **shortcuts)
         return
     with progress("compiling", "layers") as update:
         plan: AnyPlan
         if strategy == "auto":
             plan = esp.compile(
-                net,
+                problem.network,
                 device=device,
-                merge=merge,
                 fold=fold,
-                group=group,
-                fixed_point=fixed_point,
                 threads=threads,
                 memory=budget,
                 progress=update,
+                **shortcuts,
             )
         else:
-            plan = compile_strategy(net, strategy, device=device, threads=threads)
-    wants_csr = activations is not None and activations.suffix == ".npz"
-    result = _run(plan, samples, filter or "unique", wants_csr=wants_csr)
+            plan = compile_strategy(problem.network, strategy, device=device, threads=threads)
+    result = _run(plan, problem.samples, filter or "unique", wants_csr=results.wants_csr)
+    verdict = results.verdict(result.categories, problem.samples.shape[0])
+    results.save(result.categories, result.activations if activations is not None else None)
 
-    verdict = None
-    if wanted is not None:
-        verdict = compare(result.categories, wanted, samples.shape[0])
-    if output is not None:
-        files.save_categories(result.categories, output)
-    if activations is not None:
-        save_batch(activations, result.activations)
-
-    outcome = _outcome(network, net, inputs, samples, result, verdict)
-    outcome["seconds"] = {
-        "load": load_seconds,
-        "compile": plan.compile_seconds,
-        "run": result.seconds,
-    }
-    if isinstance(result, GpuResult):
-        outcome["seconds"]["device"] = vars(result.device_seconds)
+    outcome = _outcome(problem, plan.compile_seconds, result, verdict)
     if as_json:
         print_json(outcome)
     else:
         _print_tables(outcome, result, verdict)
-    if verdict is not None and not verdict.passed:
-        raise typer.Exit(FAILED)
+    fail_unless_passed(verdict)
 
 
 def _run(plan: AnyPlan, samples: Any, filter: Filter, *, wants_csr: bool) -> esp.Result:
@@ -242,27 +165,29 @@ def _run(plan: AnyPlan, samples: Any, filter: Filter, *, wants_csr: bool) -> esp
 
 
 def _outcome(
-    network: str,
-    net: esp.Network,
-    inputs: str,
-    samples: Any,
-    result: esp.Result,
-    verdict: Verdict | None,
+    problem: Problem, compile_seconds: float, result: esp.Result, verdict: Verdict | None
 ) -> dict[str, Any]:
+    outcome, report = problem.to_dict(), result.report()
+    outcome["network"] |= {
+        "inputs": problem.network.inputs,
+        "outputs": problem.network.outputs,
+        "connections": report.connections,
+    }
+    seconds: dict[str, Any] = {
+        "load": problem.load_seconds,
+        "compile": compile_seconds,
+        "run": result.seconds,
+    }
+    if isinstance(result, GpuResult):
+        seconds["device"] = vars(result.device_seconds)
     return {
-        "network": {
-            "source": network,
-            "layers": len(net),
-            "inputs": net.inputs,
-            "outputs": net.outputs,
-            "connections": result.report().connections,
-        },
-        "inputs": {"source": inputs, "samples": samples.shape[0]},
+        **outcome,
         "rate": result.rate,
         "effective_operations": result.effective_operations,
         "categories": len(result.categories),
         "truth": None if verdict is None else verdict.to_dict(),
-        "report": result.report().to_dict(),
+        "report": report.to_dict(),
+        "seconds": seconds,
     }
 
 
@@ -272,15 +197,15 @@ def _print_tables(outcome: dict[str, Any], result: esp.Result, verdict: Verdict 
     print_facts(
         f"{network['source']} over {outcome['inputs']['source']}",
         {
-            "connections": f"{units.count(network['connections'])} in {network['layers']} layers",
-            "inputs": units.count(outcome["inputs"]["samples"]),
-            "load": units.seconds(seconds["load"]),
-            "compile": units.seconds(seconds["compile"]),
-            "run": units.seconds(seconds["run"]),
+            "connections": f"{format.count(network['connections'])} in {network['layers']} layers",
+            "inputs": format.count(outcome["inputs"]["samples"]),
+            "load": format.seconds(seconds["load"]),
+            "compile": format.seconds(seconds["compile"]),
+            "run": format.seconds(seconds["run"]),
             **_device_facts(seconds.get("device")),
-            "nominal rate": units.quantity(outcome["rate"], "connections/s"),
-            "effective operations": units.quantity(outcome["effective_operations"]),
-            "categories": units.count(outcome["categories"]),
+            "nominal rate": format.quantity(outcome["rate"], "connections/s"),
+            "effective operations": format.quantity(outcome["effective_operations"]),
+            "categories": format.count(outcome["categories"]),
         },
         verdict=None if verdict is None else str(verdict),
     )
@@ -291,4 +216,4 @@ def _device_facts(seconds: dict[str, float] | None) -> dict[str, str]:
     if seconds is None:
         return {}
     names = {"load": "samples to panels", "layers": "layers", "store": "results to host"}
-    return {f"... {name}": units.seconds(seconds[key]) for key, name in names.items()}
+    return {f"... {name}": format.seconds(seconds[key]) for key, name in names.items()}

@@ -2,124 +2,83 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import typer
+import scipy.sparse as sp
 
-import espalier as esp
-from espalier import files
-from espalier.cli import ranks, units
-from espalier.cli.arrays import save_batch
-from espalier.cli.console import FAILED, print_facts, print_json
-from espalier.cli.truth import Verdict, compare
-from espalier.distributed.grid import parts_for_inference
-from espalier.distributed.transport import TransportName
+from espalier.cli import format, ranks
+from espalier.cli.console import print_facts, print_json
+from espalier.cli.expected_categories import Verdict
+from espalier.cli.infer_files import Problem, Results, fail_unless_passed
+from espalier.distributed.comm.process_grid import parts_for_inference
 from espalier.errors import InputError
+from espalier.partitioning import Partition
 
 
-@dataclass(frozen=True)
-class Job:
-    """What was asked for; every rank has the same."""
-
-    network: str
-    inputs: str
-    net: esp.Network
-    samples: Any
-    load_seconds: float
-    filter: str | None
-    merge: bool
-    group: bool
-    fixed_point: bool
-    threads: int | None
-    truth: Path | None
-    output: Path | None
-    activations: Path | None
-    as_json: bool
-    parts: int | None
-    partition: Path | None
-    transport: TransportName
-    patience: float | None
-
-
-def start(job: Job, wanted: int) -> None:
+def start(problem: Problem, grid: ranks.Grid, wanted: int, threads: int | None) -> None:
     """Choose the grid, partition the network where it has parts, and start the ranks."""
-    if job.partition is not None:
-        partition = esp.load_partition(job.partition)
-        partition.check(job.net)
-        ranks.check_parts(job.parts, partition)
-    else:
-        chosen = job.parts or parts_for_inference(job.net, wanted, job.samples.shape[0])
-        if wanted % chosen:
-            raise InputError(
-                f"parts is {chosen} with {wanted} ranks, wanted a divisor of the ranks"
-            )
-        partition = ranks.find_partition(None, job.net, chosen)
-    ranks.start(wanted, partition, job.threads)
+    network = problem.network
+
+    def default() -> Partition:
+        parts = parts_for_inference(network, wanted, problem.samples.shape[0])
+        return ranks.make_partition(network, parts)
+
+    ranks.start(wanted, grid.choose(network, wanted, default), threads)
 
 
-def run(job: Job) -> None:
-    """This rank's part of the run; rank 0 prints."""
-    from espalier.distributed.plan import DistributedPlan
-    from espalier.distributed.world import FOR_FILES, World
+def run(
+    problem: Problem, grid: ranks.Grid, results: Results, filter: str | None, **options: Any
+) -> None:
+    """This rank's part of the run; rank 0 prints.
 
-    partition = None if job.partition is None else esp.load_partition(job.partition)
-    parts = job.parts if partition is None else partition.parts
-    with ranks.on_rank(lambda: World(parts, patience=job.patience)) as world:
-        if partition is None:
-            partition = ranks.find_partition(None, job.net, world.parts)
-        wanted = None if job.truth is None else files.load_categories(job.truth)
-        filter = _filter(job.filter)
+    Arguments:
+        options: shortcuts and threads, as a plan on ranks takes them.
+    """
+    from espalier.distributed.comm.world import FOR_FILES
+    from espalier.distributed.inference.plan import DistributedPlan
+
+    with ranks.on_grid(grid, lambda: problem.network) as (world, partition):
+        rows = _filter(filter)
         plan = DistributedPlan(
-            job.net,
+            problem.network,
             partition.owners,
             world,
-            merge=job.merge,
-            group=job.group,
-            fixed_point=job.fixed_point,
-            transport=job.transport,
-            threads=job.threads,
+            transport=grid.transport or "auto",
+            **options,
         )
-        result = plan.run(job.samples, filter)
-        world.patience.enter("collecting the results")
-        whole = None if job.activations is None else result.gather()
-        verdict = None
-        if wanted is not None:
-            verdict = compare(result.categories, wanted, job.samples.shape[0])
+        result = plan.run(problem.samples, rows)
+        world.timeout.enter("collecting the results")
+        whole: Any = None if results.activations is None else result.gather()
+        verdict = results.verdict(result.categories, problem.samples.shape[0])
         if world.rank == 0:
-            if job.output is not None:
-                files.save_categories(result.categories, job.output)
-            if job.activations is not None and whole is not None:
-                save_batch(job.activations, _as_kind(whole, job.activations))
-            _print(job, plan.compile_seconds, result.report().to_dict(), verdict)
+            if whole is not None:
+                whole = sp.csr_array(whole) if results.wants_csr else np.asarray(whole)
+            results.save(result.categories, whole)
+            report = result.report().to_dict()
+            outcome = _outcome(problem, plan.compile_seconds, report, verdict)
+            if results.as_json:
+                print_json(outcome)
+            else:
+                _print_table(outcome, verdict)
         world.barrier(times=FOR_FILES)
         plan.close()
-        if verdict is not None and not verdict.passed:
-            raise typer.Exit(FAILED)
+        fail_unless_passed(verdict)
 
 
-def _filter(asked: str | None) -> Any:
-    if asked == "unique":
+def _filter(given: str | None) -> Any:
+    if given == "unique":
         raise InputError("filter is 'unique', wanted 'zero' or 'none' on several ranks")
-    return asked or "zero"
+    return given or "zero"
 
 
-def _as_kind(whole: Any, path: Path) -> Any:
-    import scipy.sparse as sp
-
-    return sp.csr_array(whole) if path.suffix == ".npz" else np.asarray(whole)
-
-
-def _print(
-    job: Job, compile_seconds: float, report: dict[str, Any], verdict: Verdict | None
-) -> None:
-    outcome = {
-        "network": {"source": job.network, "layers": report["layers"]},
-        "inputs": {"source": job.inputs, "samples": report["samples"]},
+def _outcome(
+    problem: Problem, compile_seconds: float, report: dict[str, Any], verdict: Verdict | None
+) -> dict[str, Any]:
+    return {
+        **problem.to_dict(),
         "seconds": {
-            "load": job.load_seconds,
+            "load": problem.load_seconds,
             "compile": compile_seconds,
             "run": report["seconds"],
         },
@@ -127,24 +86,25 @@ def _print(
         "truth": None if verdict is None else verdict.to_dict(),
         "report": report,
     }
-    if job.as_json:
-        print_json(outcome)
-        return
-    ranks_used = report["replicas"] * report["parts"]
+
+
+def _print_table(outcome: dict[str, Any], verdict: Verdict | None) -> None:
+    report, seconds = outcome["report"], outcome["seconds"]
+    sources = outcome["network"]["source"], outcome["inputs"]["source"]
     print_facts(
-        f"{job.network} over {job.inputs} on {ranks_used} ranks",
+        f"{' over '.join(sources)} on {report['replicas'] * report['parts']} ranks",
         {
-            "grid": units.grid(report["replicas"], report["parts"]),
-            "connections": f"{units.count(report['connections'])} in {report['layers']} layers",
-            "inputs": units.count(report["samples"]),
-            "load": units.seconds(job.load_seconds),
-            "compile": units.seconds(compile_seconds),
-            "run": units.seconds(report["seconds"]),
-            "nominal rate": units.quantity(report["rate"], "connections/s"),
-            "effective operations": units.quantity(report["effective_operations"]),
-            "words sent": f"{units.count(report['words'])} in {units.count(report['messages'])} "
-            f"messages ({report['transport']})",
-            "categories": units.count(report["categories"]),
+            "grid": format.grid(report["replicas"], report["parts"]),
+            "connections": f"{format.count(report['connections'])} in {report['layers']} layers",
+            "inputs": format.count(report["samples"]),
+            "load": format.seconds(seconds["load"]),
+            "compile": format.seconds(seconds["compile"]),
+            "run": format.seconds(seconds["run"]),
+            "nominal rate": format.quantity(report["rate"], "connections/s"),
+            "effective operations": format.quantity(report["effective_operations"]),
+            "words sent": f"{format.count(report['words'])} in "
+            f"{format.count(report['messages'])} messages ({report['transport']})",
+            "categories": format.count(report["categories"]),
         },
         verdict=None if verdict is None else str(verdict),
     )

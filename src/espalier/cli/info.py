@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import espalier
-from espalier.cli import units
-from espalier.cli.console import Json, print_facts, print_json
-from espalier.kernels.processor import processor_name
+from espalier.cli import format
+from espalier.cli.console import print_facts, print_json
+from espalier.cli.options import Json
+from espalier.timing.processor import processor_name
 
 PACKAGES = ("numpy", "scipy", "safetensors", "isal", "torch", "scikit-learn", "matplotlib")
 MORE_PACKAGES = ("mpi4py", "openmpi", "mpich", "mtkahypar", "onnx", "onnxruntime")
@@ -34,7 +35,7 @@ def info(as_json: Json = False) -> None:
             "processor": facts["processor"],
             "cores": f"{facts['cores']} for this process, {facts['machine_cores']} in all",
             "caches": ", ".join(f"{name} {size}" for name, size in facts["caches"].items()),
-            "memory": units.size(facts["memory_bytes"]),
+            "memory": format.size(facts["memory_bytes"]),
             "instruction set": f"{chosen['name']}, {chosen['reason']}",
             "instruction sets": "\n".join(
                 f"{entry['name']}: {'yes' if entry['available'] else 'no'}, needs {entry['needs']}"

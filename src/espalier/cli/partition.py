@@ -8,18 +8,18 @@ from typing import Annotated, Literal
 import typer
 
 import espalier as esp
-from espalier.cli import units
+from espalier.cli import format
 from espalier.cli.arrays import check_target
-from espalier.cli.console import Json, print_facts, print_json, print_notice, print_rows, progress
-from espalier.cli.infer import Bias, Clip, Layers, Network, Neurons
-from espalier.cli.specs import GeneratedNetwork, open_network, parse_network
+from espalier.cli.console import print_facts, print_json, print_notice, print_rows, progress
+from espalier.cli.options import Bias, Clip, Json, Layers, NetworkSource, Neurons
+from espalier.cli.sources import GeneratedNetwork, open_network, parse_network
 from espalier.partitioning import Partition, PartitionReport, predict
 from espalier.partitioning.partitioners import checked
-from espalier.partitioning.plot import plot_report
+from espalier.partitioning.report import plot_report
 
 
 def partition(
-    network: Network,
+    network: NetworkSource,
     parts: Annotated[int, typer.Option(min=1, help="Parts to make.")],
     method: Annotated[
         Literal["hypergraph", "random", "hash", "block"],
@@ -32,7 +32,7 @@ def partition(
         ),
     ] = None,
     sweeps: Annotated[
-        int, typer.Option(min=0, help="Times every layer is cut again with its neighbours fixed.")
+        int, typer.Option(min=0, help="Times every layer is refined with its neighbours fixed.")
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Of the method.")] = 0,
     output: Annotated[
@@ -45,17 +45,17 @@ def partition(
     layers: Layers = None,
     as_json: Json = False,
 ) -> None:
-    """Share out the rows of NETWORK for the fewest words sent between PARTS.
+    """Share out the rows of NETWORK so that its PARTS send each other the fewest words.
 
     The table compares with random rows and blocks of rows; words are activations of one sample in
     a forward pass, and the same again in a backward pass.
     """
-    spec = parse_network(network)
-    target = default_path(spec, parts) if output is None else output
+    source = parse_network(network)
+    target = default_path(source, parts) if output is None else output
     check_target(target)
     if plot is not None:
         check_target(plot, (".png",))
-    net = open_network(spec, bias=bias, clip=clip, neurons=neurons, layers=layers)
+    net = open_network(source, bias=bias, clip=clip, neurons=neurons, layers=layers)
     checked(net, parts, method, imbalance, sweeps, seed)
     narrow = min(net.shape(index)[0] for index in range(len(net)))
     if parts > narrow:
@@ -85,19 +85,20 @@ def partition(
         _print_tables(network, target, made, report)
 
 
-def default_path(spec: GeneratedNetwork | Path, parts: int) -> Path:
-    """Where a partition lies by default: beside its network; of a generated one, here.
+def default_path(source: GeneratedNetwork | Path, parts: int) -> Path:
+    """Where a partition is written by default: beside its network, or here if that is generated.
 
     >>> default_path(Path("nets/net.safetensors"), 8).name
     'net.P8.partition'
     """
-    if isinstance(spec, GeneratedNetwork):
-        return Path(str(spec).replace(":", "-") + f".P{parts}.partition")
-    spec = spec.resolve() if not spec.name else spec  # the folder one is in has no name of its own
-    name = spec.name
+    if isinstance(source, GeneratedNetwork):
+        return Path(str(source).replace(":", "-") + f".P{parts}.partition")
+    if not source.name:  # the folder one is in
+        source = source.resolve()
+    name = source.name
     for suffix in (".gz", ".tar", ".tgz", ".safetensors", ".tsv", ".mtx"):
         name = name.removesuffix(suffix)
-    return spec.with_name(f"{name}.P{parts}.partition")
+    return source.with_name(f"{name}.P{parts}.partition")
 
 
 def _print_tables(name: str, target: Path, made: Partition, report: PartitionReport) -> None:
@@ -105,7 +106,7 @@ def _print_tables(name: str, target: Path, made: Partition, report: PartitionRep
     rows = [
         [
             method,
-            units.count(figures.words),
+            format.count(figures.words),
             f"{figures.words / depth:,.0f}",
             f"{figures.most_sent / depth:,.0f}",
             f"{figures.most_received / depth:,.0f}",

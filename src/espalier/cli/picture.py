@@ -7,17 +7,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espalier.bench.figure import save_figure
+from espalier.errors import MissingExtraError
+from espalier.files.atomic import replacing_file
 
 if TYPE_CHECKING:
-    from espalier.training import TrainingResult
-    from espalier.training.record import Record
+    from espalier.training import EpochMetrics, TrainingResult
 
 SHADES = ("0.97", "0.92")
 
 
 def save_picture(result: TrainingResult, path: Path) -> None:
-    """Write a PNG; wants matplotlib."""
+    """Write the picture of a training as a PNG."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11.0, 3.6), layout="constrained")
@@ -29,11 +29,11 @@ def save_picture(result: TrainingResult, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _draw_loss(panel: Any, history: Sequence[Record]) -> None:
+def _draw_loss(panel: Any, history: Sequence[EpochMetrics]) -> None:
     _draw_phases(panel, history)
-    epochs = [record.epoch for record in history]
+    epochs = [metrics.epoch for metrics in history]
     panel.plot(epochs, [r.loss for r in history], color="tab:blue", label="training loss")
-    errors = [1.0 - record.test_accuracy for record in history]
+    errors = [1.0 - metrics.test_accuracy for metrics in history]
     panel.plot(epochs, errors, color="tab:red", label="test error")
     panel.set_yscale("log")
     panel.set_xlabel("epoch", fontsize=8)
@@ -45,7 +45,7 @@ def _draw_size(panel: Any, result: TrainingResult) -> None:
     history = result.history
     _draw_phases(panel, history)
     full = sum(result.dense.units)
-    curves: dict[str, tuple[str, Callable[[Record], float]]] = {
+    curves: dict[str, tuple[str, Callable[[EpochMetrics], float]]] = {
         "time, predicted": ("tab:green", lambda r: r.predicted_time),
         "weights": ("tab:blue", lambda r: 1.0 - r.zeros),
         "units": ("tab:orange", lambda r: sum(r.units) / full),
@@ -56,7 +56,7 @@ def _draw_size(panel: Any, result: TrainingResult) -> None:
     if target is not None:
         left = 1.0 - target.value if target.measure == "zeros" else target.value
         panel.axhline(left, color="black", linestyle=":", linewidth=1, label="target")
-    panel.set_ylim(0.0, 1.05 * max(1.0, *(record.predicted_time for record in history)))
+    panel.set_ylim(0.0, 1.05 * max(1.0, *(metrics.predicted_time for metrics in history)))
     panel.set_xlabel("epoch", fontsize=8)
     panel.set_ylabel("part of the dense network", fontsize=8)
     _finish(panel)
@@ -75,10 +75,10 @@ def _draw_shape(panel: Any, result: TrainingResult) -> None:
     _finish(panel)
 
 
-def _draw_phases(panel: Any, history: Sequence[Record]) -> None:
+def _draw_phases(panel: Any, history: Sequence[EpochMetrics]) -> None:
     """A background for each phase, its name on top."""
-    for index, (name, records) in enumerate(groupby(history, key=lambda record: record.phase)):
-        epochs = [record.epoch for record in records]
+    for index, (name, phase) in enumerate(groupby(history, key=lambda metrics: metrics.phase)):
+        epochs = [metrics.epoch for metrics in phase]
         first, last = epochs[0] - 0.5, epochs[-1] + 0.5
         panel.axvspan(first, last, color=SHADES[index % 2], linewidth=0)
         place = panel.get_xaxis_transform()  # epochs across, parts of the height upwards
@@ -88,3 +88,17 @@ def _draw_phases(panel: Any, history: Sequence[Record]) -> None:
 def _finish(panel: Any) -> None:
     panel.tick_params(labelsize=7)
     panel.legend(fontsize=7)
+
+
+def require_matplotlib() -> None:
+    """Raise MissingExtraError before anything is measured whose plot could not be drawn."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("matplotlib", "plot", "the plot") from None
+
+
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a PNG; what is there stays until the new one is whole."""
+    with replacing_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)

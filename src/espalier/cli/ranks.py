@@ -1,4 +1,4 @@
-"""Commands on several ranks: who starts them, what they share, and whose error is shown."""
+"""Commands on several ranks: how they start, share the work, and show one error for all."""
 
 from __future__ import annotations
 
@@ -8,49 +8,64 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING
 
 import typer
 
 import espalier as esp
 from espalier.cli.console import BAD_INPUT, print_error, print_notice, progress
-from espalier.distributed import launch
+from espalier.distributed.comm import launch
+from espalier.distributed.comm.transport import TransportName
 from espalier.errors import EspalierError, InputError
 from espalier.network import Network
 from espalier.partitioning import Partition
 
 if TYPE_CHECKING:
-    from espalier.distributed.world import World
+    from espalier.distributed.comm.world import World
 
-Ranks = Annotated[
-    int | None,
-    typer.Option(min=1, help="Processes to run on, started by mpiexec; one by default."),
-]
-Parts = Annotated[
-    int | None,
-    typer.Option(
-        min=1, help="Parts of the network; replicas of it share the samples. Chosen by default."
-    ),
-]
-PartitionFile = Annotated[
-    Path | None,
-    typer.Option("--partition", help="What `espalier partition` wrote; made anew by default."),
-]
-TransportOption = Annotated[
-    Literal["auto", "messages", "shared"] | None,
-    typer.Option(
-        help="How parts exchange: by MPI's messages, or by shared memory on one machine (auto: "
-        "where it can be)."
-    ),
-]
-PatienceOption = Annotated[
-    float | None,
-    typer.Option(help="Seconds to wait for another rank without progress; 60 by default."),
-]
+END_OF_OPTIONS = "--"  # what follows are arguments, even if they begin with a dash
+_LATER = 1.0  # seconds that other ranks wait, so that rank 0 shows an error that all have
 
-END_OF_OPTIONS = "--"  # what follows are arguments, however they look
-_LATER = 1.0  # seconds by which other ranks leave it to rank 0 to show an error that all have
+
+@dataclass(frozen=True)
+class Grid:
+    """How ranks share the work, as given on the command line; None for what is not given."""
+
+    parts: int | None
+    partition: Path | None
+    transport: TransportName | None
+    patience: float | None
+
+    def refuse(self) -> None:
+        """Refuse options that only mean something on several ranks."""
+        for name, value in vars(self).items():
+            if value is not None:
+                raise InputError(f"--{name} {value} is for several ranks; give --ranks too")
+
+    def choose(self, network: Network, ranks: int, default: Callable[[], Partition]) -> Partition:
+        """The partition on file, one of the parts that were asked for, or else the default.
+
+        Raises:
+            InputError: the file has another number of parts, or ranks cannot be shared out so.
+        """
+        if self.partition is not None:
+            partition = esp.load_partition(self.partition)
+            partition.check(network)
+            if self.parts not in (None, partition.parts):
+                raise InputError(
+                    f"--parts {self.parts} beside a partition of {partition.parts} parts; leave "
+                    "out --parts"
+                )
+            return partition
+        if self.parts is None:
+            return default()
+        if ranks % self.parts:
+            raise InputError(
+                f"parts is {self.parts} with {ranks} ranks, wanted a divisor of the ranks"
+            )
+        return make_partition(network, self.parts)
 
 
 def started_by_mpi() -> bool:
@@ -62,7 +77,7 @@ def start(ranks: int, partition: Partition | None, threads: int | None) -> None:
     """Run this very command on so many ranks, and end as they end."""
     cores = len(os.sched_getaffinity(0))
     if ranks > cores:
-        print_notice(f"{ranks} ranks take turns on {cores} cores: they are slow, not fast")
+        print_notice(f"{ranks} ranks share {cores} cores, which makes them slower, not faster")
     arguments = without_option(sys.argv[1:], "--ranks")
     with tempfile.TemporaryDirectory(prefix="espalier-") as folder:
         if partition is not None:
@@ -75,7 +90,9 @@ def start(ranks: int, partition: Partition | None, threads: int | None) -> None:
 
 
 def make_partition(network: Network, parts: int) -> Partition:
-    """A hypergraph partition, or blocks with a word of warning where mtkahypar is missing."""
+    """A hypergraph partition, or blocks of rows, with a warning, where mtkahypar is missing."""
+    if parts == 1:
+        return esp.partition(network, 1, "block")
     with progress(f"partitioning for {parts} parts", "layers") as update:
         try:
             return esp.partition(network, parts, progress=update)
@@ -84,14 +101,15 @@ def make_partition(network: Network, parts: int) -> Partition:
             return esp.partition(network, parts, "block")
 
 
-def find_partition(file: Path | None, network: Network, parts: int) -> Partition:
-    """The partition of a file, or a new one; a single part needs none."""
-    if file is None:
-        method: Literal["hypergraph", "block"] = "hypergraph" if parts > 1 else "block"
-        return make_partition(network, parts) if parts > 1 else esp.partition(network, 1, method)
-    partition = esp.load_partition(file)
-    partition.check(network)
-    return partition
+@contextmanager
+def on_grid(grid: Grid, make_network: Callable[[], Network]) -> Iterator[tuple[World, Partition]]:
+    """The ranks of a run, and the partition that all of them use."""
+    from espalier.distributed.comm.world import World
+
+    partition = None if grid.partition is None else esp.load_partition(grid.partition)
+    parts = grid.parts if partition is None else partition.parts
+    with on_rank(lambda: World(parts, patience=grid.patience)) as world:
+        yield world, partition or make_partition(make_network(), world.parts)
 
 
 @contextmanager
@@ -104,26 +122,11 @@ def on_rank(make_world: Callable[[], World]) -> Iterator[World]:
     except (EspalierError, OSError, MemoryError) as error:
         if rank:
             time.sleep(_LATER)
-        step = "" if world is None else f", in {world.patience.step}"
+        step = "" if world is None else f", in {world.timeout.step}"
         print_error(f"rank {rank}{step}: {error}")
         if world is not None and world.ranks > 1:
             world.comm.Abort(BAD_INPUT)
         raise typer.Exit(BAD_INPUT) from error
-
-
-def check_parts(parts: int | None, partition: Partition) -> None:
-    """Refuse a number of parts beside a partition of another."""
-    if parts not in (None, partition.parts):
-        raise InputError(
-            f"--parts {parts} beside a partition of {partition.parts} parts; leave out --parts"
-        )
-
-
-def refuse_without_ranks(**given: object) -> None:
-    """Options that only mean something on several ranks."""
-    for name, value in given.items():
-        if value is not None:
-            raise InputError(f"--{name} {value} is for several ranks; give --ranks too")
 
 
 def without_option(arguments: Sequence[str], option: str) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,21 +12,21 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from espalier.cli import train_ranks
-from espalier.cli.console import FAILED, Json, print_json, print_notice, progress
-from espalier.cli.gains import print_epoch, print_result
-from espalier.cli.ranks import (
+from espalier.cli.console import FAILED, print_json, print_notice, progress
+from espalier.cli.options import (
+    Json,
     PartitionFile,
     Parts,
-    PatienceOption,
+    Patience,
     Ranks,
-    TransportOption,
-    refuse_without_ranks,
-    started_by_mpi,
+    Transport,
 )
+from espalier.cli.ranks import Grid, started_by_mpi
+from espalier.cli.training_table import print_epoch, print_result
 from espalier.errors import InputError
 
 if TYPE_CHECKING:
-    from espalier.training import Settings
+    from espalier.training import RunDirectory, Settings
 
 
 def train(
@@ -100,14 +102,14 @@ def train(
     ranks: Ranks = None,
     parts: Parts = None,
     partition: PartitionFile = None,
-    transport: TransportOption = None,
-    patience: PatienceOption = None,
+    transport: Transport = None,
+    patience: Patience = None,
     as_json: Json = False,
 ) -> None:
     """Train a network, make it sparse, compact it and print what was gained.
 
-    With `--ranks P`, on P processes: the weights of a radixnet are trained as they are, its rows
-    cut into parts, its replicas sharing the batch, whichever sends fewer words.
+    With `--ranks P`, on P processes: the sparse layers of a radixnet are trained. Parts share its
+    rows and replicas share each batch; by default as many of each as send the fewest words.
 
     The folder gets metrics.jsonl, a checkpoint of each epoch and, at the end, model.safetensors.
     A training that was stopped goes on with `--output FOLDER --resume`, to the same bits. The
@@ -131,32 +133,27 @@ def train(
         "time": time,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    if started_by_mpi() or (ranks is not None and ranks > 1):
-        settings, folder = train_ranks.settings_of(given, output, resume)
-        if started_by_mpi():
-            where = parts, partition, transport or "auto", patience
-            train_ranks.run(settings, folder, resume, *where, as_json)
-        elif ranks is not None:
-            train_ranks.start(settings, folder, resume, ranks, parts, partition)
+    grid = Grid(parts, partition, transport, patience)
+    on_ranks = started_by_mpi() or (ranks is not None and ranks > 1)
+    settings, directory = _settings(given, output, resume, on_ranks)
+    if started_by_mpi():
+        train_ranks.run(settings, directory, resume, grid, as_json)
         return
-    refuse_without_ranks(parts=parts, partition=partition, transport=transport, patience=patience)
-    settings, folder = _settings(given, output, resume)
+    with _telling_how_to_resume(directory, ranks):
+        if on_ranks:
+            train_ranks.start(settings, directory, resume, grid, ranks or 1)
+            return
+        grid.refuse()
+        from espalier import training
 
-    from espalier import training
-
-    try:
         result = training.train(
             settings,
-            folder,
+            directory.path,
             resume=resume,
             watch=progress,
             on_epoch=partial(print_epoch, epochs=settings.epochs),
             on_notice=print_notice,
         )
-    except KeyboardInterrupt:
-        if training.Folder(folder).begun:
-            print_notice(f"stopped; go on with: espalier train --output {folder} --resume")
-        raise
     if as_json:
         print_json(result.to_json())
     else:
@@ -165,18 +162,33 @@ def train(
         raise typer.Exit(FAILED)
 
 
-def _settings(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
-    """The settings and the folder; a resumed training brings its own settings with it."""
+def _settings(
+    given: dict[str, Any], output: Path | None, resume: bool, on_ranks: bool
+) -> tuple[Settings, RunDirectory]:
+    """The settings and the directory; a resumed training brings its own settings with it."""
     from espalier import training
+    from espalier.training.run_directory import ON_RANKS, ONE_PROCESS
 
-    if not resume:
-        settings = training.Settings(**given)
-        return settings, output or Path(_folder_name(settings))
-    if output is None:
-        raise InputError("--resume wants --output: the folder of the training to go on with")
-    return replace(training.Folder(output).settings(), **given), output
+    kind = ON_RANKS if on_ranks else ONE_PROCESS
+    if resume:
+        if output is None:
+            raise InputError("--resume wants --output: the folder of the training to go on with")
+        directory = training.RunDirectory(output, kind)
+        return replace(directory.settings(), **given), directory
+    settings = training.Settings(**(train_ranks.with_defaults(given) if on_ranks else given))
+    how = "ranks" if on_ranks else settings.method
+    words = ("training", Path(settings.data).name, settings.model, how, str(settings.seed))
+    return settings, training.RunDirectory(output or Path("-".join(words).replace(":", "-")), kind)
 
 
-def _folder_name(settings: Settings) -> str:
-    words = (Path(settings.data).name, settings.model, settings.method, str(settings.seed))
-    return "-".join(("training", *words)).replace(":", "-")
+@contextmanager
+def _telling_how_to_resume(directory: RunDirectory, ranks: int | None) -> Iterator[None]:
+    """Say after an interrupt how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if directory.begun:
+            on = "" if ranks is None else f" --ranks {ranks}"
+            path = directory.path
+            print_notice(f"stopped; go on with: espalier train --output {path} --resume{on}")
+        raise

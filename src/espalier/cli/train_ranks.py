@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import espalier as esp
-from espalier.cli import ranks, units
-from espalier.cli.console import print_facts, print_json, print_notice
-from espalier.distributed.grid import divisors, parts_for_training
-from espalier.distributed.transport import TransportName
+from espalier.cli import format, ranks
+from espalier.cli.console import print_facts, print_json, print_nothing, print_notice
+from espalier.distributed.comm import launch
+from espalier.distributed.comm.process_grid import divisors, parts_for_training
 from espalier.errors import InputError
 from espalier.partitioning import Partition, layer_volume
 
 if TYPE_CHECKING:
     from espalier.distributed.training import Epoch
-    from espalier.training import Settings
+    from espalier.training import RunDirectory, Settings
 
 
 def start(
-    settings: Settings,
-    folder: Path,
-    resume: bool,
-    wanted: int,
-    parts: int | None,
-    file: Path | None,
+    settings: Settings, directory: RunDirectory, resume: bool, grid: ranks.Grid, wanted: int
 ) -> None:
     """Choose the grid, partition the network where it has parts, and start the ranks."""
-    from espalier.distributed.training import network_to_cut
-
-    if not resume and (folder / "run.json").exists():
-        raise InputError(f"{folder} holds a training already: resume it, or give another folder")
-    net = network_to_cut(settings)
-    if file is not None:
-        partition = esp.load_partition(file)
-        partition.check(net)
-        ranks.check_parts(parts, partition)
-    elif parts is not None:
-        if wanted % parts:
-            raise InputError(f"parts is {parts} with {wanted} ranks, wanted a divisor of them")
-        partition = ranks.find_partition(None, net, parts)
-    else:
-        partition = _choose(net, wanted, settings.batch)
+    net = _network(settings, directory, resume)
+    partition = grid.choose(net, wanted, lambda: _fewest_words(net, wanted, settings.batch))
     ranks.start(wanted, partition, settings.threads)
 
 
 def run(
-    settings: Settings,
-    folder: Path,
-    resume: bool,
-    parts: int | None,
-    file: Path | None,
-    transport: TransportName,
-    patience: float | None,
-    as_json: bool,
+    settings: Settings, directory: RunDirectory, resume: bool, grid: ranks.Grid, as_json: bool
 ) -> None:
     """This rank's part of the training; rank 0 prints."""
     from espalier.distributed import training
-    from espalier.distributed.world import World
 
-    partition = None if file is None else esp.load_partition(file)
-    wanted = parts if partition is None else partition.parts
-    with ranks.on_rank(lambda: World(wanted, patience=patience)) as world:
-        if partition is None:
-            partition = ranks.find_partition(None, training.network_to_cut(settings), world.parts)
+    with ranks.on_grid(grid, lambda: _network(settings, directory, resume)) as (world, partition):
         first = world.rank == 0
 
         def on_epoch(epoch: Epoch) -> None:
@@ -75,44 +44,47 @@ def run(
             settings,
             partition.owners,
             world,
-            folder,
+            directory.path,
             resume=resume,
-            transport=transport,
+            transport=grid.transport or "auto",
             on_epoch=on_epoch,
-            on_notice=print_notice if first else _ignore,
+            on_notice=print_notice if first else print_nothing,
         )
         if first:
-            _print_end(settings, folder, partition, world.replicas, epochs, as_json)
+            _print_end(settings, directory.model, partition, world.replicas, epochs, as_json)
 
 
-def settings_of(given: dict[str, Any], output: Path | None, resume: bool) -> tuple[Settings, Path]:
-    """The settings and the folder; a resumed training brings its own settings with it."""
-    from espalier import training
-    from espalier.distributed.training import read_settings
-
-    if resume:
-        if output is None:
-            raise InputError("--resume wants --output: the folder of the training to go on with")
-        return replace(read_settings(output), **given), output
-    settings = training.Settings(**{"method": "dense", "model": "radixnet:1024x6", **given})
-    if not settings.model.startswith("radixnet:"):
+def with_defaults(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings given on the command line, with the defaults of a training on ranks."""
+    settings = {"method": "dense", "model": "radixnet:1024x6", **given}
+    if not settings["model"].startswith("radixnet:"):
         raise InputError(
-            f"--model is {settings.model}, wanted radixnet:NEURONSxLAYERS: on several ranks the "
+            f"--model is {settings['model']}, wanted radixnet:NEURONSxLAYERS: on several ranks the "
             "rows of sparse layers are shared out; leave out --ranks for other models"
         )
-    words = (Path(settings.data).name, settings.model, "ranks", str(settings.seed))
-    return settings, output or Path("-".join(("training", *words)).replace(":", "-"))
+    return settings
 
 
-def _choose(net: esp.Network, wanted: int, batch: int) -> Partition:
+def _network(settings: Settings, directory: RunDirectory, resume: bool) -> esp.Network:
+    """The network to partition; a training that may not run is refused before that."""
+    from espalier.distributed.training import network_to_cut
+
+    if not launch.mpi_rank():  # one process asks, and alone: it holds the directory while it does
+        directory.check(resume=resume)
+        if resume:
+            directory.check_settings(settings)
+    return network_to_cut(settings)
+
+
+def _fewest_words(net: esp.Network, wanted: int, batch: int) -> Partition:
     """The grid that sends the fewest words in a step, each number of parts partitioned."""
-    made = {parts: ranks.find_partition(None, net, parts) for parts in divisors(wanted)}
+    made = {parts: ranks.make_partition(net, parts) for parts in divisors(wanted)}
     words = {parts: _words(net, partition) for parts, partition in made.items()}
     return made[parts_for_training(words, net.connections, wanted, batch)]
 
 
 def _words(net: esp.Network, partition: Partition) -> int:
-    """Words of one sample forward, those of the inputs left out: every rank has them all."""
+    """Words of one sample forward; inputs are not counted, since every rank has all of them."""
     words = 0
     for index in range(1, len(net)):
         before, after = partition.owners[index], partition.owners[index + 1]
@@ -123,20 +95,19 @@ def _words(net: esp.Network, partition: Partition) -> int:
 def _print_epoch(epoch: Epoch, epochs: int) -> None:
     print_notice(
         f"epoch {epoch.epoch} of {epochs}: loss {epoch.loss:.4f}, test accuracy "
-        f"{epoch.test_accuracy:.2%}, lr {epoch.lr:.3g}, {units.seconds(epoch.seconds)}"
+        f"{epoch.test_accuracy:.2%}, lr {epoch.lr:.3g}, {format.seconds(epoch.seconds)}"
     )
 
 
 def _print_end(
     settings: Settings,
-    folder: Path,
+    model: Path,
     partition: Partition,
     replicas: int,
     epochs: list[Epoch],
     as_json: bool,
 ) -> None:
     last = epochs[-1]
-    model = folder / "model.safetensors"
     if as_json:
         print_json(
             {
@@ -151,15 +122,11 @@ def _print_end(
     print_facts(
         f"{settings.model} on {settings.data}",
         {
-            "grid": units.grid(replicas, partition.parts),
-            "epochs": units.count(last.epoch),
+            "grid": format.grid(replicas, partition.parts),
+            "epochs": format.count(last.epoch),
             "test error": f"{1.0 - last.test_accuracy:.2%}",
-            "an epoch": units.seconds(sum(e.seconds for e in epochs) / len(epochs)),
-            "words a rank and epoch": units.count(last.words),
+            "an epoch": format.seconds(sum(e.seconds for e in epochs) / len(epochs)),
+            "words a rank and epoch": format.count(last.words),
             "model": str(model),
         },
     )
-
-
-def _ignore(_: str) -> None:
-    """Rank 0 tells it."""

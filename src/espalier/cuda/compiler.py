@@ -7,10 +7,8 @@ the checksum of the rest.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from importlib import resources
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from espalier.errors import DeviceError, MissingExtraError
+from espalier.timing.cache import cache_folder, read_cached, write_cached
 
 OPTIONS = (
     "--std=c++17",
@@ -25,6 +24,7 @@ OPTIONS = (
     "-DDYNAMIC_SHARED(type,name)=extern __shared__ __align__(16) type name[]",
 )
 HEADERS = ("common.h",)
+_CHECKSUM_BYTES = hashlib.sha256().digest_size
 _KERNEL = re.compile(
     r'extern "C" __global__ void\s+__launch_bounds__\((\d+)\)\s+(\w+)\(const ([\w<>]+) a\)'
 )
@@ -79,28 +79,19 @@ def machine_code(name: str, architecture: str, folder: Path | None = None) -> by
     version = nvrtc_version()
     recipe = [architecture, str(version), *OPTIONS, source(name), *map(source, HEADERS)]
     key = hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:32]
-    path = (folder or _cache_folder()) / f"{Path(name).stem}-{architecture}-{key}.cubin"
-    with contextlib.suppress(OSError):
-        checksum, held = _split(path.read_bytes())
-        if checksum == _checksum(held):
-            return held
-    code, said = _compile(nvrtc, name, architecture)
-    if code is None:
+    path = (folder or cache_folder() / "cuda") / f"{Path(name).stem}-{architecture}-{key}.cubin"
+    cached = read_cached(path)
+    checksum, code = cached[:_CHECKSUM_BYTES], cached[_CHECKSUM_BYTES:]
+    if checksum == _checksum(code):
+        return code
+    compiled, log = _compile(nvrtc, name, architecture)
+    if compiled is None:
         raise DeviceError(
             f"{name} does not compile for {architecture} with NVRTC {version[0]}.{version[1]}; "
-            f"install another nvidia-cuda-nvrtc, or run on the CPU. It says:\n{said}"
+            f"install another nvidia-cuda-nvrtc, or run on the CPU. It says:\n{log}"
         )
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}")
-        draft.write_bytes(_checksum(code) + code)
-        draft.replace(path)
-    return code
-
-
-def compiler_log(name: str, architecture: str) -> str:
-    """What NVRTC says while it compiles a source: nothing, if all is well."""
-    return _compile(_nvrtc(), name, architecture)[1]
+    write_cached(path, _checksum(compiled) + compiled)
+    return compiled
 
 
 def nvrtc_version() -> tuple[int, int]:
@@ -130,12 +121,12 @@ def _compile(nvrtc: Any, name: str, architecture: str) -> tuple[bytes | None, st
     )
     options = [f"--gpu-architecture={architecture}".encode(), *map(str.encode, OPTIONS)]
     (result,) = nvrtc.nvrtcCompileProgram(program, len(options), options)
-    said = _filled(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
+    log = _filled(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program)
     code = None
     if int(result) == 0:
         code = _filled(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
     nvrtc.nvrtcDestroyProgram(program)
-    return code, said.decode(errors="replace").strip("\0 \n")
+    return code, log.decode(errors="replace").strip("\0 \n")
 
 
 def _filled(measure: Callable[..., Any], write: Callable[..., Any], program: Any) -> bytes:
@@ -154,19 +145,8 @@ def _checksum(code: bytes) -> bytes:
     return hashlib.sha256(code).digest()
 
 
-def _split(content: bytes) -> tuple[bytes, bytes]:
-    """Checksum and machine code."""
-    size = hashlib.sha256().digest_size
-    return content[:size], content[size:]
-
-
 def _checked(returned: tuple[Any, ...]) -> Any:
     """The value that came with a return code of 0."""
     if int(returned[0]) != 0:
         raise DeviceError(f"NVRTC failed with {returned[0]}; is its installation damaged?")
     return returned[1] if len(returned) > 1 else None
-
-
-def _cache_folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "espalier" / "cuda"

@@ -7,11 +7,12 @@ import ctypes
 import functools
 import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from espalier.cuda.compiler import kernels, machine_code
 from espalier.cuda.driver import Driver
@@ -21,10 +22,11 @@ OLDEST = (7, 5)
 _DEFAULT_SHARED = 48 << 10  # above it a kernel must be told
 _NAME = re.compile(r"cuda(?::(\d+))?")
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
+_ALIGNMENT = 256  # of arrays that share a piece of memory
 
 
 class Memory:
-    """Some bytes on a device, freed when nobody holds this object any more.
+    """Some bytes on a device, freed with the last reference to this object.
 
     Attributes:
         address: where they are.
@@ -33,10 +35,9 @@ class Memory:
 
     def __init__(self, device: Device, size: int) -> None:
         self.bytes = size
-        with device.current():
-            pointer = device.driver.call("cuMemAlloc", max(size, 1))
+        pointer = device.call("cuMemAlloc", max(size, 1))
         self.address = int(pointer)
-        self._free = weakref.finalize(self, _end, device, "cuMemFree", pointer)
+        self._free = weakref.finalize(self, _release, device, "cuMemFree", pointer)
 
     def free(self) -> None:
         """Give the bytes back now."""
@@ -48,9 +49,8 @@ class Event:
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        with device.current():
-            self.handle = device.driver.call("cuEventCreate", 0)
-        weakref.finalize(self, _end, device, "cuEventDestroy", self.handle)
+        self.handle = device.call("cuEventCreate", 0)
+        weakref.finalize(self, _release, device, "cuEventDestroy", self.handle)
 
     def record(self, stream: int) -> None:
         """The moment is when all work given to the stream so far is done."""
@@ -78,7 +78,6 @@ class Device:
         name: what its maker calls it.
         capability: such as (9, 0).
         shared_bytes: the most shared memory one block may have.
-        total_bytes: its memory.
     """
 
     def __init__(self, driver: Driver, ordinal: int) -> None:
@@ -101,9 +100,9 @@ class Device:
         self.name = driver.call("cuDeviceGetName", 256, handle).decode().strip("\0 ")
         self.capability = fact("COMPUTE_CAPABILITY_MAJOR"), fact("COMPUTE_CAPABILITY_MINOR")
         self.shared_bytes = fact("MAX_SHARED_MEMORY_PER_BLOCK_OPTIN")
-        self.total_bytes = int(driver.call("cuDeviceTotalMem", handle))
-        self._kernels: dict[str, Any] = {}
         self._modules: dict[str, Any] = {}
+        self._functions: dict[str, Any] = {}
+        self._shared: dict[str, int] = {}  # bytes that a kernel may use, where it was told
         self._free_streams: list[int] = []
         if self.capability < OLDEST:
             raise DeviceError(
@@ -131,7 +130,7 @@ class Device:
             return self.driver.call(function, *arguments)
 
     def free_bytes(self) -> int:
-        """Memory that nobody uses now."""
+        """Memory that is free now."""
         return int(self.call("cuMemGetInfo")[0])
 
     def allocate(self, size: int) -> Memory:
@@ -143,12 +142,17 @@ class Device:
         return Memory(self, size)
 
     def allocate_pinned(self, count: int) -> NDArray[np.int32]:
-        """Numbers of the host that the device fills while the host goes on; never freed."""
-        address = int(self.call("cuMemHostAlloc", 4 * count, 0))
-        return np.ctypeslib.as_array((ctypes.c_int32 * count).from_address(address))
+        """Numbers of the host that the device fills while the host goes on.
 
-    def lend_stream(self, owner: Any) -> int:
-        """A stream that waits for no other, and is lent again once its owner is gone.
+        The memory belongs to the array and its views, and is freed with the last of them.
+        """
+        address = int(self.call("cuMemHostAlloc", 4 * count, 0))
+        numbers = (ctypes.c_int32 * count).from_address(address)
+        weakref.finalize(numbers, _release, self, "cuMemFreeHost", address)
+        return np.ctypeslib.as_array(numbers)
+
+    def stream_for(self, owner: Any) -> int:
+        """A stream that waits for no other, and goes to another owner once this one is gone.
 
         It stays valid for ever: results on the device may outlive who computed them.
         """
@@ -166,6 +170,23 @@ class Device:
         if array.nbytes:
             source = array.ctypes.data
             self.call("cuMemcpyHtoDAsync", address, source, array.nbytes, stream)
+
+    def upload(self, arrays: Sequence[NDArray[Any]], stream: int) -> tuple[Memory, list[int]]:
+        """Copy arrays onto the device, in one piece of memory, and say where each starts."""
+        sizes = [-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in arrays]
+        memory = self.allocate(sum(sizes))
+        starts = list(accumulate(sizes[:-1], initial=memory.address))
+        for array, start in zip(arrays, starts, strict=True):
+            self.copy_in(start, np.ascontiguousarray(array), stream)
+        return memory, starts
+
+    def read(
+        self, address: int, shape: int | tuple[int, ...], dtype: DTypeLike, stream: int
+    ) -> NDArray[Any]:
+        """A copy on the host of an array that is contiguous on the device."""
+        array = np.empty(shape, dtype)
+        self.copy_out(array, address, stream)
+        return array
 
     def copy_out(self, array: NDArray[Any], address: int, stream: int) -> None:
         """Copy from the device into a contiguous array, which is filled when this returns."""
@@ -204,7 +225,7 @@ class Device:
             return
         pointer = (ctypes.c_void_p * 1)(ctypes.addressof(argument))
         with self.current():
-            function = self._kernel(kernel, shared)
+            function = self._function(kernel, shared)
             self.driver.call(
                 "cuLaunchKernel",
                 function,
@@ -216,23 +237,22 @@ class Device:
                 0,
             )
 
-    def _kernel(self, name: str, shared: int) -> Any:
-        source = kernels()[name].source
-        if name not in self._kernels:
+    def _function(self, kernel: str, shared: int) -> Any:
+        """A kernel that may use so much shared memory; loaded when it is first launched."""
+        if kernel not in self._functions:
+            source = kernels()[kernel].source
             if source not in self._modules:
                 code = np.frombuffer(machine_code(source, self.architecture), np.uint8)
-                module = self.driver.call("cuModuleLoadData", code.ctypes.data)
-                self._modules[source] = module
-            module = self._modules[source]
-            function = self.driver.call("cuModuleGetFunction", module, name.encode())
-            self._kernels[name] = [function, _DEFAULT_SHARED]
-        entry = self._kernels[name]
-        if shared > entry[1]:
-            kind = "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"
-            attribute = self.driver.attribute("CUfunction_attribute", kind)
-            self.driver.call("cuFuncSetAttribute", entry[0], attribute, shared)
-            entry[1] = shared
-        return entry[0]
+                self._modules[source] = self.driver.call("cuModuleLoadData", code.ctypes.data)
+            handles = self._modules[source], kernel.encode()
+            self._functions[kernel] = self.driver.call("cuModuleGetFunction", *handles)
+        function = self._functions[kernel]
+        if shared > self._shared.get(kernel, _DEFAULT_SHARED):
+            name = "CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES"
+            attribute = self.driver.attribute("CUfunction_attribute", name)
+            self.driver.call("cuFuncSetAttribute", function, attribute, shared)
+            self._shared[kernel] = shared
+        return function
 
     def __repr__(self) -> str:
         return f"Device(cuda:{self.ordinal}, {self.name}, {self.architecture})"
@@ -270,7 +290,7 @@ def _driver() -> Driver:
     return Driver.load()
 
 
-def _end(device: Device, function: str, handle: Any) -> None:
+def _release(device: Device, function: str, handle: Any) -> None:
     """Give something back; at the end of the process the driver may be gone already."""
     with contextlib.suppress(DeviceError):
         device.call(function, handle)

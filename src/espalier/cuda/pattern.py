@@ -7,6 +7,7 @@ order: results are the same bits in every run.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ _BYTES: dict[DType, int] = {"f32": 4, "bf16": 2}
 _VECTOR_BYTES = 16
 _WARP = 32
 _WARPS, _ROWS_OF_WARP = 8, 4
-_MOST_DOWN = 65_535
+_MOST_GRID_ROWS = 65_535
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Batch:
     stride: int
     count: int
 
-    def lies_on(self, step: int, size: int) -> bool:
+    def is_aligned(self, step: int, size: int) -> bool:
         """Whether `step` samples of `size` bytes can be read as one everywhere."""
         whole = self.count % step == 0 and self.stride % step == 0
         return whole and self.address % (step * size) == 0
@@ -68,14 +69,7 @@ class DevicePattern:
         counts = np.bincount(column_indices, minlength=columns)
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         arrays: list[NDArray[Any]] = [*self._host, offsets, rows[order], order]
-        sizes = [-(-array.nbytes // 256) * 256 for array in arrays]
-        self._memory = device.allocate(sum(sizes))
-        self._at: list[int] = []
-        address = self._memory.address
-        for array, size in zip(arrays, sizes, strict=True):
-            device.copy_in(address, np.ascontiguousarray(array), 0)
-            self._at.append(address)
-            address += size
+        self._memory, self._at = device.upload(arrays, 0)
         device.synchronize(0)  # whichever stream comes first finds them
 
     @property
@@ -99,20 +93,20 @@ class DevicePattern:
             bias: ``[rows]``, or None.
         """
         offsets, columns = self._at[:2]
-        argument = arguments.Product(values=values, offsets=offsets, columns=columns, bias=bias)
+        argument = arguments.Spmm(values=values, offsets=offsets, columns=columns, bias=bias)
         self._multiply(argument, x, y, self.shape[0], dtype, stream)
 
     def spmm_transposed(self, values: int, dy: Batch, dx: Batch, dtype: DType, stream: int) -> None:
         """``dx = dy @ W``: the gradient by x."""
         offsets, rows, places = self._at[2:]
-        argument = arguments.Product(values=values, offsets=offsets, columns=rows, places=places)
+        argument = arguments.Spmm(values=values, offsets=offsets, columns=rows, places=places)
         self._multiply(argument, dy, dx, self.shape[1], dtype, stream)
 
     def sddmm(self, dy: Batch, x: Batch, gradient: int, dtype: DType, stream: int) -> None:
         """``gradient = dy.T @ x`` where the pattern has an entry: the gradient by the values."""
         offsets, columns = self._at[:2]
-        step = self._step(dtype, dy, x)
-        argument = arguments.Sampled(
+        step = self._vector_width(dtype, dy, x)
+        argument = arguments.Sddmm(
             offsets=offsets,
             columns=columns,
             dy=dy.address,
@@ -124,31 +118,31 @@ class DevicePattern:
             rows=self.shape[0],
         )
         grid = (self.shape[0] if self.nonzeros else 0), 1
-        kernel = f"sampled_{dtype}_{step}"
+        kernel = f"sddmm_{dtype}_{step}"
         self.device.launch(kernel, grid, _WARPS * _WARP, argument, stream)
 
     def _multiply(
         self,
-        argument: arguments.Product,
+        argument: ctypes.Structure,
         x: Batch,
         y: Batch,
         rows: int,
         dtype: DType,
         stream: int,
     ) -> None:
-        step, size = self._step(dtype, x, y), _BYTES[dtype]
+        step, size = self._vector_width(dtype, x, y), _BYTES[dtype]
         argument.x_stride, argument.y_stride, argument.rows = x.stride, y.stride, rows
-        at_once = _MOST_DOWN * _WARP * step
+        at_once = _MOST_GRID_ROWS * _WARP * step
         for first in range(0, x.count, at_once):
             argument.x, argument.y = x.address + first * size, y.address + first * size
             argument.batch = min(at_once, x.count - first)
             grid = -(-rows // (_WARPS * _ROWS_OF_WARP)), -(-argument.batch // (_WARP * step))
-            kernel = f"product_{dtype}_{step}"
+            kernel = f"spmm_{dtype}_{step}"
             self.device.launch(kernel, grid, _WARPS * _WARP, argument, stream)
 
     @staticmethod
-    def _step(dtype: DType, *batches: Batch) -> int:
+    def _vector_width(dtype: DType, *batches: Batch) -> int:
         """Samples a lane takes at once: a whole vector where all batches lie well."""
         size = _BYTES[dtype]
         step = _VECTOR_BYTES // size
-        return step if all(each.lies_on(step, size) for each in batches) else 1
+        return step if all(each.is_aligned(step, size) for each in batches) else 1

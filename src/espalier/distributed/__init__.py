@@ -1,17 +1,18 @@
 """Run and train a partitioned network on many processes, by MPI.
 
 `DistributedPlan` and `Simulation` need no torch; `espalier.distributed.training` does.
+`Placement` is an alias of `IndexMap`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from espalier.distributed.exchange import Exchange
-from espalier.distributed.placement import Placement
-from espalier.distributed.plan import DistributedPlan
-from espalier.distributed.result import DistributedReport, DistributedResult
+from espalier.distributed.comm.exchange import Exchange
+from espalier.distributed.comm.index_map import IndexMap, Placement
+from espalier.distributed.comm.world import World
+from espalier.distributed.inference.plan import DistributedPlan
+from espalier.distributed.inference.result import DistributedReport, DistributedResult
 from espalier.distributed.simulator import Machine, Simulation
-from espalier.distributed.world import World
 
 if TYPE_CHECKING:
     from espalier.distributed.training import DistributedModel, DistributedSparseLinear
@@ -23,6 +24,7 @@ __all__ = [
     "DistributedResult",
     "DistributedSparseLinear",
     "Exchange",
+    "IndexMap",
     "Machine",
     "Placement",
     "Simulation",

@@ -7,7 +7,7 @@ are made in float64 by scipy: an independent answer, not a fast one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.distributed.cut import Cut, cut
-from espalier.distributed.exchange import Exchange, exchanges_of
-from espalier.distributed.placement import Placement
+from espalier.distributed.comm.exchange import Exchange, exchanges_of
+from espalier.distributed.comm.index_map import IndexMap
+from espalier.distributed.inference.local_layer import LocalLayer, local_layer
 from espalier.network import Layer, Network
 from espalier.partitioning import Partition
+from espalier.progress import Progress
 
 Floats = NDArray[np.float64]
 WORD_BYTES = 4
@@ -44,13 +45,13 @@ class Machine:
 class SimulatedLayer:
     """One layer over all parts."""
 
-    cuts: list[Cut]
+    parts: list[LocalLayer]
     exchanges: list[Exchange]
-    placement: Placement  # of the neurons before the layer
+    index_map: IndexMap  # of the neurons before the layer
 
     def seconds(self, machine: Machine, batch: int) -> tuple[float, float]:
         """Computing and sending one batch forward, each of the part that takes longest."""
-        computing = max(piece.layer.nonzeros for piece in self.cuts) * batch / machine.rate
+        computing = max(piece.layer.nonzeros for piece in self.parts) * batch / machine.rate
         size = WORD_BYTES * batch / machine.bandwidth
         sending = max(
             max(ex.messages_sent, ex.messages_received) * machine.latency
@@ -77,7 +78,7 @@ class Simulation:
 
     network: Network
     layers: list[SimulatedLayer]
-    after: Placement
+    after: IndexMap
 
     @classmethod
     def of(
@@ -86,29 +87,31 @@ class Simulation:
         partition: Partition,
         *,
         merge: bool = False,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> Simulation:
-        """Cut a network as its ranks would.
+        """Divide a network as its ranks would.
 
         Arguments:
             merge: whether equal rows of a part become one, as distributed inference does it.
         """
         partition.check(network)
         parts = range(partition.parts)
-        placement = Placement.of(partition.owners[0], partition.parts)
+        index_map = IndexMap.of(partition.owners[0], partition.parts)
         layers = []
         for index in range(len(network)):
             layer, owners = network[index], partition.owners[index + 1]
-            cuts = [
-                cut(layer.select_rows(np.flatnonzero(owners == part)), placement, part, merge=merge)
+            pieces = [
+                local_layer(
+                    layer.select_rows(np.flatnonzero(owners == part)), index_map, part, merge=merge
+                )
                 for part in parts
             ]
-            exchanges = exchanges_of([each.takes for each in cuts], placement)
-            layers.append(SimulatedLayer(cuts, exchanges, placement))
-            placement = Placement.of(owners, partition.parts, [each.units for each in cuts])
+            exchanges = exchanges_of([each.takes for each in pieces], index_map)
+            layers.append(SimulatedLayer(pieces, exchanges, index_map))
+            index_map = IndexMap.of(owners, partition.parts, [each.units for each in pieces])
             if progress is not None:
                 progress(index + 1, len(network))
-        return cls(network, layers, placement)
+        return cls(network, layers, index_map)
 
     def words_by_layer(self) -> list[int]:
         """Words that all parts send for one sample, forward."""
@@ -124,14 +127,9 @@ class Simulation:
 
     def run(self, x: Any) -> Floats:
         """Activations ``[samples, outputs]`` of samples ``[samples, inputs]``."""
-        held = _scatter(_dense(x), self.layers[0].placement)
-        for layer in self.layers:
-            seen = _expand(held, layer.exchanges)
-            held = [
-                _respond(piece.layer, _multiply(piece.layer, neurons))
-                for piece, neurons in zip(layer.cuts, seen, strict=True)
-            ]
-        return _collect(held, self.after)
+        for _, outputs in self._forward(x):
+            last = outputs
+        return _collect(last, self.after)
 
     def gradients(self, x: Any, dy: Any) -> tuple[Floats, list[sp.csr_array[Any, Any]]]:
         """The gradients of ``(outputs * dy).sum()`` by samples and by every layer's weights.
@@ -144,43 +142,46 @@ class Simulation:
             ``[samples, inputs]``, and for each layer scipy CSR ``[outputs, inputs]`` on its
             pattern. Layers must not be merged.
         """
-        held = _scatter(_dense(x), self.layers[0].placement)
-        kept = []
-        for layer in self.layers:
-            seen = _expand(held, layer.exchanges)
-            held = [
-                _respond(piece.layer, _multiply(piece.layer, neurons))
-                for piece, neurons in zip(layer.cuts, seen, strict=True)
-            ]
-            kept.append((seen, held))
+        kept = list(self._forward(x))
         gradient = _scatter(_dense(dy), self.after)
         by_weights: list[sp.csr_array[Any, Any]] = []
-        places = [*(layer.placement for layer in self.layers[1:]), self.after]
+        places = [*(layer.index_map for layer in self.layers[1:]), self.after]
         for index in reversed(range(len(self.layers))):
             layer, (seen, outputs) = self.layers[index], kept[index]
             passed = [
                 each * _slope(piece.layer, out)
-                for each, piece, out in zip(gradient, layer.cuts, outputs, strict=True)
+                for each, piece, out in zip(gradient, layer.parts, outputs, strict=True)
             ]
             by_weights.insert(0, self._by_weights(index, passed, seen, places[index]))
             partial = [
                 np.asarray(piece.layer.weights.astype(np.float64).T @ each)
-                for piece, each in zip(layer.cuts, passed, strict=True)
+                for piece, each in zip(layer.parts, passed, strict=True)
             ]
             gradient = _fold(partial, layer.exchanges)
-        return _collect(gradient, self.layers[0].placement), by_weights
+        return _collect(gradient, self.layers[0].index_map), by_weights
+
+    def _forward(self, x: Any) -> Iterator[tuple[list[Floats], list[Floats]]]:
+        """Of every layer, what each part sees and what it computes."""
+        owned = _scatter(_dense(x), self.layers[0].index_map)
+        for layer in self.layers:
+            seen = _expand(owned, layer.exchanges)
+            owned = [
+                _respond(piece.layer, _multiply(piece.layer, neurons))
+                for piece, neurons in zip(layer.parts, seen, strict=True)
+            ]
+            yield seen, owned
 
     def _by_weights(
-        self, index: int, passed: list[Floats], seen: list[Floats], rows_at: Placement
+        self, index: int, passed: list[Floats], seen: list[Floats], rows_at: IndexMap
     ) -> sp.csr_array[Any, Any]:
         """The sampled products of all parts, put together under the numbers of the whole layer."""
         layer, whole = self.layers[index], self.network[index]
         rows, columns, values = [], [], []
-        for part, piece in enumerate(layer.cuts):
+        for part, piece in enumerate(layer.parts):
             exchange = layer.exchanges[part]
             names = np.concatenate(
-                [layer.placement.neurons(part)]
-                + [layer.placement.neurons(p)[t] for p, t in enumerate(exchange.takes)]
+                [layer.index_map.neurons(part)]
+                + [layer.index_map.neurons(p)[t] for p, t in enumerate(exchange.takes)]
             )
             inside = np.repeat(np.arange(piece.layer.outputs), np.diff(piece.layer.row_offsets))
             at = piece.layer.column_indices
@@ -191,10 +192,10 @@ class Simulation:
         return sp.csr_array(triple, shape=(whole.outputs, whole.inputs))
 
 
-def _expand(held: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
+def _expand(owned: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
     """What every part sees: its own neurons, then those it receives."""
     return [
-        np.concatenate([held[ex.part]] + [held[p][taken] for p, taken in enumerate(ex.takes)])
+        np.concatenate([owned[ex.part]] + [owned[p][taken] for p, taken in enumerate(ex.takes)])
         for ex in exchanges
     ]
 
@@ -209,15 +210,15 @@ def _fold(partial: list[Floats], exchanges: list[Exchange]) -> list[Floats]:
     return sums
 
 
-def _scatter(rows: Floats, placement: Placement) -> list[Floats]:
-    return [rows.T[placement.neurons(part)] for part in range(placement.parts)]
+def _scatter(rows: Floats, index_map: IndexMap) -> list[Floats]:
+    return [rows.T[index_map.neurons(part)] for part in range(index_map.parts)]
 
 
-def _collect(held: list[Floats], placement: Placement) -> Floats:
-    whole = np.empty((len(placement.part), held[0].shape[1]))
-    for part, neurons in enumerate(held):
-        mine = placement.neurons(part)
-        whole[mine] = neurons[placement.place[mine]]
+def _collect(owned: list[Floats], index_map: IndexMap) -> Floats:
+    whole = np.empty((len(index_map.part), owned[0].shape[1]))
+    for part, neurons in enumerate(owned):
+        mine = index_map.neurons(part)
+        whole[mine] = neurons[index_map.place[mine]]
     return whole.T
 
 
@@ -226,17 +227,14 @@ def _multiply(layer: Layer, neurons: Floats) -> Floats:
 
 
 def _respond(layer: Layer, sums: Floats) -> Floats:
-    y = sums + layer.bias[:, None].astype(np.float64)
-    if layer.activation == "relu":
-        y = np.clip(y, 0.0, np.inf if layer.clip is None else layer.clip)
-    return y
+    return np.clip(sums + layer.bias[:, None].astype(np.float64), *layer.bounds)
 
 
 def _slope(layer: Layer, outputs: Floats) -> Floats:
     if layer.activation != "relu":
         return np.ones_like(outputs)
-    below = outputs < (np.inf if layer.clip is None else layer.clip)
-    return ((outputs > 0.0) & below).astype(np.float64)
+    lower, upper = layer.bounds
+    return ((outputs > lower) & (outputs < upper)).astype(np.float64)
 
 
 def _dense(x: Any) -> Floats:

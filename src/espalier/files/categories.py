@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from espalier import _native
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_file
 from espalier.files.streams import open_stream
+from espalier.kernels.text import format_indices, parse_indices
 
 
 def load_categories(path: str | os.PathLike[str]) -> NDArray[np.int64]:
@@ -29,9 +29,7 @@ def load_categories(path: str | os.PathLike[str]) -> NDArray[np.int64]:
     path = Path(path)
     with open_stream(path) as (stream, _):
         try:
-            categories: NDArray[np.int64] = _native.parse_indices(
-                np.frombuffer(stream.read(), np.uint8)
-            )
+            categories: NDArray[np.int64] = parse_indices(np.frombuffer(stream.read(), np.uint8))
         except ValueError as error:
             raise FileError(f"{path}, {error}") from error
     numbers, counts = np.unique(categories, return_counts=True)
@@ -68,4 +66,4 @@ def save_categories(categories: ArrayLike, path: str | os.PathLike[str]) -> None
     if numbers.size and numbers.min() < 0:
         raise InputError(f"categories holds {numbers.min()}, wanted numbers from 0")
     with replacing_file(Path(path)) as file:
-        file.write(_native.format_indices(np.ascontiguousarray(numbers, dtype=np.int64)))
+        file.write(format_indices(np.ascontiguousarray(numbers, dtype=np.int64)))

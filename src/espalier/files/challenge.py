@@ -12,10 +12,10 @@ from pathlib import PurePath
 
 from espalier.errors import FileError
 from espalier.files import matrix_market
-from espalier.files.text import Entries, format_entries, parse_entries
+from espalier.files.records import DESCRIPTION_NAME, LayerRecord, write_description
+from espalier.files.text import Entries, Shape, format_entries, parse_entries
 from espalier.network import Layer, Network
-
-Shape = tuple[int, int]
+from espalier.progress import Progress
 
 LAYER_NAME = re.compile(r"(?P<prefix>.*)-l(?P<number>\d{1,9})\.(?P<kind>tsv|mtx)(\.gz)?")
 WIDTH_PREFIX = re.compile(r"n(\d{1,10})")
@@ -71,14 +71,7 @@ def read_layer(chunks: Iterable[bytes | memoryview], name: str, shape: Shape | N
     if not is_market(name):
         outputs, inputs = shape or (0, 0)
         return parse_entries(chunks, name, row_first=False, rows=outputs, columns=inputs)
-    entries = matrix_market.read_entries(chunks, name, row_first=False)
-    if shape is not None and entries.shape != shape:
-        outputs, inputs = entries.shape or shape
-        raise FileError(
-            f"{name} is a layer of {inputs} inputs and {outputs} outputs, wanted {shape[1]} and "
-            f"{shape[0]}"
-        )
-    return entries
+    return matrix_market.read_entries(chunks, name, row_first=False)
 
 
 def is_market(name: str) -> bool:
@@ -121,14 +114,21 @@ def assemble(
     return [make(index, entries, shapes[index] or common) for index, entries in enumerate(layers)]
 
 
-def file_prefix(network: Network) -> str:
-    """``n1024`` where all layers are square and as wide, else ``layer``."""
+def format_files(
+    network: Network, kind: str, progress: Progress | None
+) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield name and text of each file of a network: its layers, and `network.json` at the end.
+
+    Arguments:
+        kind: of the layers' files, ``"tsv"`` or ``"mtx"``.
+    """
     widths = {side for index in range(len(network)) for side in network.shape(index)}
-    return f"n{widths.pop()}" if len(widths) == 1 else "layer"
-
-
-def format_layer(layer: Layer, kind: str) -> Iterator[bytes]:
-    """Yield the text of a layer's file, ``kind`` ``"tsv"`` or ``"mtx"``."""
-    if kind == "mtx":
-        return matrix_market.format_matrix(layer.weights, row_first=False)
-    return format_entries(layer.weights, row_first=False)
+    prefix = f"n{widths.pop()}" if len(widths) == 1 else "layer"
+    format_matrix = matrix_market.format_matrix if kind == "mtx" else format_entries
+    records = []
+    for index, layer in enumerate(network):
+        yield f"{prefix}-l{index + 1}.{kind}", format_matrix(layer.weights, row_first=False)
+        records.append(LayerRecord.of(layer, with_bias=True))
+        if progress:
+            progress(index + 1, len(network))
+    yield DESCRIPTION_NAME, iter([write_description(records)])

@@ -9,29 +9,26 @@ from pathlib import Path
 from espalier.errors import FileError, InputError
 from espalier.files.atomic import replacing_folder
 from espalier.files.challenge import (
-    Shape,
     assemble,
     check_numbers,
-    file_prefix,
-    format_layer,
+    format_files,
     is_market,
     layer_number,
     named_shape,
     read_layer,
 )
-from espalier.files.description import Asked, Description
+from espalier.files.container import parse_json
+from espalier.files.layer_defaults import LayerDefaults, LoadOptions
 from espalier.files.matrix_market import Header, read_header
 from espalier.files.records import (
     DESCRIPTION_NAME,
-    LayerRecord,
     read_description,
-    read_json,
     read_records,
-    write_description,
 )
-from espalier.files.streams import Progress, chunks_of, open_stream, reading
-from espalier.files.text import Entries
+from espalier.files.streams import chunks_of, open_stream, reading
+from espalier.files.text import Entries, Shape
 from espalier.network import Layer, LayerSource, Network
+from espalier.progress import Progress
 
 # Above this much text, layers are read when they are used and not kept.
 LAZY_BYTES = 1 << 30
@@ -39,25 +36,27 @@ READERS = 2
 
 
 def load_folder(
-    path: Path, asked: Asked, lazy: bool | None = None, progress: Progress | None = None
+    path: Path, options: LoadOptions, lazy: bool | None = None, progress: Progress | None = None
 ) -> Network:
     """Read a folder of layer files."""
-    files = _layer_files(path, asked.layers)
+    files = _layer_files(path, options.layers)
     description_file = path / DESCRIPTION_NAME
     records = None
     if description_file.exists():
         with open_stream(description_file) as (stream, _):
-            records = read_description(stream.read(), str(description_file))[: asked.layers]
-    return _load(FolderSource(files, Description(asked, path, records, len(files))), lazy, progress)
+            records = read_description(stream.read(), str(description_file))[: options.layers]
+    return _load(
+        FolderSource(files, LayerDefaults(options, path, records, len(files))), lazy, progress
+    )
 
 
-def load_layer_file(path: Path, asked: Asked, progress: Progress | None = None) -> Network:
+def load_layer_file(path: Path, options: LoadOptions, progress: Progress | None = None) -> Network:
     """Read a network of one layer from a ``.tsv`` or ``.mtx`` file, plain or gzip."""
     header = _market_header(path)
     records = None
     if header and header.record:
-        records = read_records([read_json(header.record, str(path))], str(path))
-    return _load(FolderSource([path], Description(asked, path, records, 1)), False, progress)
+        records = read_records([parse_json(header.record, str(path))], str(path))
+    return _load(FolderSource([path], LayerDefaults(options, path, records, 1)), False, progress)
 
 
 def save_folder(network: Network, path: Path, kind: str, progress: Progress | None = None) -> None:
@@ -68,24 +67,17 @@ def save_folder(network: Network, path: Path, kind: str, progress: Progress | No
     """
     if path.exists():
         _check_replaceable(path)
-    prefix = file_prefix(network)
-    records = []
     with replacing_folder(path) as folder:
-        for index, layer in enumerate(network):
-            with (folder / f"{prefix}-l{index + 1}.{kind}").open("xb") as file:
-                for text in format_layer(layer, kind):
-                    file.write(text)
-            records.append(LayerRecord.of(layer, with_bias=True))
-            if progress:
-                progress(index + 1, len(network))
-        (folder / DESCRIPTION_NAME).write_bytes(write_description(records))
+        for name, text in format_files(network, kind, progress):
+            with (folder / name).open("xb") as file:
+                file.writelines(text)
 
 
 class FolderSource(LayerSource):
     """Layers read from their files when asked for."""
 
-    def __init__(self, files: list[Path], description: Description) -> None:
-        self._files, self._description = files, description
+    def __init__(self, files: list[Path], defaults: LayerDefaults) -> None:
+        self._files, self._defaults = files, defaults
         self._shapes: dict[int, Shape] = {}
         self._nonzeros: dict[int, int] = {}
 
@@ -113,14 +105,14 @@ class FolderSource(LayerSource):
         return shape
 
     def nonzeros(self, index: int) -> int:
-        known = self._description.nonzeros(index)
+        known = self._defaults.nonzeros(index)
         if known is None and index not in self._nonzeros:
             self._nonzeros[index] = self.entries(index).count
         return self._nonzeros[index] if known is None else known
 
     def known_shape(self, index: int) -> Shape | None:
-        """``(outputs, inputs)`` where the description or the name of the file says so."""
-        return self._description.shape(index) or named_shape(self._files[index].name)
+        """``(outputs, inputs)`` where `network.json` or the name of the file says so."""
+        return self._defaults.shape(index) or named_shape(self._files[index].name)
 
     def entries(self, index: int) -> Entries:
         """Parse one file."""
@@ -131,7 +123,7 @@ class FolderSource(LayerSource):
     def make(self, index: int, entries: Entries, shape: Shape) -> Layer:
         """Make a layer of its parsed entries."""
         self._nonzeros[index] = entries.count
-        return self._description.layer(index, entries, shape)
+        return self._defaults.layer(index, entries, shape)
 
 
 def _load(source: FolderSource, lazy: bool | None, progress: Progress | None) -> Network:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from espalier.errors import FileError, InputError
 from espalier.files import matrix_market
 from espalier.files.idx import load_images
-from espalier.files.streams import Progress, open_stream, read_chunks
+from espalier.files.streams import open_stream, read_chunks
 from espalier.files.text import Matrix, parse_entries
+from espalier.progress import Progress
 
 Inputs = Matrix | NDArray[np.float32]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from espalier.csr import MAX_WIDTH
 from espalier.errors import FileError
 from espalier.files.text import Entries, format_entries, parse_entries
+from espalier.network.csr import MAX_WIDTH
 
 BANNER = "%%MatrixMarket matrix coordinate"
 FIELDS = ("real", "double", "integer", "pattern")
@@ -19,7 +19,7 @@ LONGEST_LINE = 1 << 28
 
 @dataclass(frozen=True)
 class Header:
-    """Sizes, and the JSON record of a layer where a comment of ours holds one."""
+    """Sizes, and the JSON record of a layer where a comment by espalier holds one."""
 
     rows: int
     columns: int

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from espalier.csr import MAX_WIDTH
 from espalier.errors import FileError
+from espalier.files.container import Format, check_format, parse_json
 from espalier.network import Layer
+from espalier.network.csr import MAX_WIDTH
 
-FORMAT = "espalier-network"
-FORMAT_VERSION = "1"
+NETWORK = Format("espalier-network", 1, ("layers",))
 DESCRIPTION_NAME = "network.json"
 LARGEST = {"outputs": MAX_WIDTH, "inputs": MAX_WIDTH, "nonzeros": 1 << 48}
 
@@ -42,9 +42,9 @@ class LayerRecord:
         return cls(layer.outputs, layer.inputs, layer.nonzeros, layer.activation, clip, bias)
 
     def as_json(self) -> str:
-        """The record as one line of JSON, without what it does not say."""
-        said = {key: value for key, value in asdict(self).items() if value is not None}
-        return json.dumps(said, separators=(",", ":"))
+        """The record as one line of JSON, without the values that are None."""
+        known = {key: value for key, value in asdict(self).items() if value is not None}
+        return json.dumps(known, separators=(",", ":"))
 
 
 def _shortest(value: float) -> float:
@@ -55,7 +55,7 @@ def _shortest(value: float) -> float:
 def write_description(records: Sequence[LayerRecord]) -> bytes:
     """The content of `network.json`."""
     layers = ",\n".join(record.as_json() for record in records)
-    header = f'"format": "{FORMAT}", "format_version": "{FORMAT_VERSION}"'
+    header = f'"format": "{NETWORK.name}", "format_version": "{NETWORK.version}"'
     return f'{{{header}, "layers": [\n{layers}\n]}}\n'.encode()
 
 
@@ -65,30 +65,11 @@ def read_description(text: bytes, name: str) -> list[LayerRecord]:
     Raises:
         FileError: not JSON, another format or version, or not the records of layers.
     """
-    content = read_json(text, name)
+    content = parse_json(text, name)
     if not isinstance(content, dict):
         raise FileError(f"{name} is not a JSON object")
-    check_version(content, name)
+    check_format(content, NETWORK, name)
     return read_records(content.get("layers"), name)
-
-
-def read_json(text: bytes | str, name: str) -> Any:
-    """Read JSON text, or say which file holds none."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{name} does not hold JSON: {error}") from error
-
-
-def check_version(content: dict[str, Any], name: str) -> None:
-    """Refuse what this version of the library cannot read."""
-    if content.get("format") != FORMAT:
-        raise FileError(f"{name} has format {content.get('format')!r}, wanted {FORMAT!r}")
-    if content.get("format_version") != FORMAT_VERSION:
-        raise FileError(
-            f"{name} has format version {content.get('format_version')!r}, this espalier reads "
-            f"{FORMAT_VERSION!r}; a newer espalier may read it"
-        )
 
 
 def read_records(layers: Any, name: str) -> list[LayerRecord]:

@@ -16,23 +16,23 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.csr import entries_of
 from espalier.errors import FileError, NetworkError
 from espalier.files.atomic import replacing_file
-from espalier.files.records import (
+from espalier.files.container import (
     FORMAT,
-    FORMAT_VERSION,
-    LayerRecord,
-    check_version,
-    read_json,
-    read_records,
+    LENGTH_BYTES,
+    METADATA,
+    VERSION,
+    check_format,
+    parse_json,
+    read_header,
 )
-from espalier.files.streams import Progress, reading
+from espalier.files.records import NETWORK, LayerRecord, read_records
+from espalier.files.streams import reading
 from espalier.network import Layer, LayerSource, Network
+from espalier.network.csr import entries_of
+from espalier.progress import Progress
 
-# The format's own limit on its JSON header.
-MAX_HEADER_BYTES = 100_000_000
-LENGTH_BYTES = 8
 DTYPES: dict[str, tuple[str, np.dtype[Any]]] = {
     "row_offsets": ("I64", np.dtype("<i8")),
     "column_indices": ("I32", np.dtype("<i4")),
@@ -49,7 +49,7 @@ def load_safetensors(
     layers: int | None = None,
     progress: Progress | None = None,
 ) -> Network:
-    """Read a network from a safetensors file of ours.
+    """Read a network from a file that `save_safetensors` wrote.
 
     The file is mapped into memory, not copied: do not write into it while the network is in use.
     Layers are checked when they are first used, or now with ``lazy=False``.
@@ -61,34 +61,31 @@ def load_safetensors(
     chosen = source if count == len(source) else source[:count]
     if lazy is not False:
         return Network(chosen)
-    made = []
+    read = []
     for layer in chosen:
-        made.append(layer)
+        read.append(layer)
         if progress:
-            progress(len(made), count)
-    return Network(made)
+            progress(len(read), count)
+    return Network(read)
 
 
 def save_safetensors(network: Network, path: Path, progress: Progress | None = None) -> None:
     """Write a network, layer by layer."""
     with replacing_file(path) as file:
         # The header comes first but is known last: leave room for its largest form.
-        room = len(_header([LayerRecord(2**31, 2**31, 2**48, "identity", -1e-30)] * len(network)))
-        file.seek(LENGTH_BYTES + room)
+        longest = [LayerRecord(2**31, 2**31, 2**48, "identity", -1e-30)] * len(network)
+        header_bytes = len(_header(longest))
+        file.seek(LENGTH_BYTES + header_bytes)
         records = []
         for index, layer in enumerate(network):
-            for name, array in _tensors(layer).items():
-                file.write(np.ascontiguousarray(array, DTYPES[name][1]).data)
+            for name, (_, dtype) in DTYPES.items():
+                file.write(np.ascontiguousarray(getattr(layer, name), dtype).data)
             records.append(LayerRecord.of(layer, with_bias=False))
             if progress:
                 progress(index + 1, len(network))
         file.seek(0)
-        file.write(room.to_bytes(LENGTH_BYTES, "little"))
-        file.write(_header(records).ljust(room))
-
-
-def _tensors(layer: Layer) -> dict[str, Any]:
-    return {name: getattr(layer, name) for name in DTYPES}
+        file.write(header_bytes.to_bytes(LENGTH_BYTES, "little"))
+        file.write(_header(records).ljust(header_bytes))
 
 
 def _tensor_shapes(record: LayerRecord) -> dict[str, int]:
@@ -103,8 +100,8 @@ def _tensor_shapes(record: LayerRecord) -> dict[str, int]:
 def _header(records: Sequence[LayerRecord]) -> bytes:
     """The JSON header: metadata, then every tensor's dtype, shape and place in order."""
     layers = "[" + ",".join(record.as_json() for record in records) + "]"
-    metadata = {"format": FORMAT, "format_version": FORMAT_VERSION, "layers": layers}
-    header: dict[str, Any] = {"__metadata__": metadata}
+    metadata = {FORMAT: NETWORK.name, VERSION: str(NETWORK.version), "layers": layers}
+    header: dict[str, Any] = {METADATA: metadata}
     position = 0
     for index, record in enumerate(records):
         for name, size in _tensor_shapes(record).items():
@@ -142,21 +139,16 @@ class SafetensorsSource(LayerSource):
         self._path = path
         self._kept: dict[int, Layer] | None = {} if keep else None
         with reading(path), path.open("rb") as file:
-            self.file_bytes = path.stat().st_size
-            if self.file_bytes < LENGTH_BYTES:
-                raise FileError(f"{path} is too short to be a safetensors file")
-            self._memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        header, start = self._read_header()
-        metadata = header.pop("__metadata__", None)
-        if not isinstance(metadata, dict):
-            raise FileError(f"{path} is a safetensors file without metadata, not a network of ours")
-        check_version(metadata, str(path))
+            is_empty = path.stat().st_size == 0  # and cannot be mapped
+            self._memory = b"" if is_empty else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        metadata, tensors, start = read_header(self._memory, str(path))
+        check_format(metadata, NETWORK, str(path))
         layers = metadata.get("layers")
         if not isinstance(layers, str):
             raise FileError(f"{path} has no list of layers in its metadata")
-        self._records = read_records(read_json(layers, str(path)), str(path))
+        self._records = read_records(parse_json(layers, str(path)), str(path))
         self._check_widths()
-        self._places = self._check_tensors(header, start)
+        self._places = self._check_tensors(tensors, start)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -168,11 +160,12 @@ class SafetensorsSource(LayerSource):
         return self._records[index].nonzeros
 
     def layer(self, index: int) -> Layer:
-        if self._kept is None:
-            return self._read(index)
-        if index not in self._kept:
-            self._kept[index] = self._read(index)
-        return self._kept[index]
+        if self._kept is not None and index in self._kept:
+            return self._kept[index]
+        layer = self._layer_of(index, self._tensors(index))
+        if self._kept is not None:
+            self._kept[index] = layer
+        return layer
 
     def rows(self, index: int, rows: NDArray[np.int64]) -> Layer:
         """Some rows; of the others no more than their offsets is touched."""
@@ -187,9 +180,6 @@ class SafetensorsSource(LayerSource):
             "bias": tensors["bias"][rows],
         }
         return self._layer_of(index, chosen)
-
-    def _read(self, index: int) -> Layer:
-        return self._layer_of(index, self._tensors(index))
 
     def _tensors(self, index: int) -> dict[str, Any]:
         tensors = {name: self._tensor(index, name) for name in DTYPES}
@@ -217,19 +207,6 @@ class SafetensorsSource(LayerSource):
     def _tensor(self, index: int, name: str) -> Any:
         place = self._places[f"{index}.{name}"]
         return np.frombuffer(self._memory, DTYPES[name][1], place.size, place.start)
-
-    def _read_header(self) -> tuple[dict[str, Any], int]:
-        length = int.from_bytes(self._memory[:LENGTH_BYTES], "little")
-        if length > min(MAX_HEADER_BYTES, self.file_bytes - LENGTH_BYTES):
-            raise FileError(
-                f"{self._path} claims a header of {length:,} bytes in a file of "
-                f"{self.file_bytes:,}; it is damaged or no safetensors file"
-            )
-        start = LENGTH_BYTES + length
-        header = read_json(self._memory[LENGTH_BYTES:start], str(self._path))
-        if not isinstance(header, dict):
-            raise FileError(f"{self._path} has a header that is no JSON object")
-        return header, start
 
     def _check_widths(self) -> None:
         for index, (before, after) in enumerate(pairwise(self._records)):
@@ -269,9 +246,9 @@ class SafetensorsSource(LayerSource):
             if place.start != end:
                 raise FileError(f"{self._path}: {key} overlaps another tensor or leaves a gap")
             end += place.size * DTYPES[key.partition(".")[2]][1].itemsize
-        if end != self.file_bytes:
+        if end != len(self._memory):
             raise FileError(
-                f"{self._path} is {self.file_bytes:,} bytes, its tensors end at {end:,}: "
+                f"{self._path} is {len(self._memory):,} bytes, its tensors end at {end:,}: "
                 "is it cut short?"
             )
 

@@ -13,99 +13,77 @@ from typing import Any
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
 from espalier.files.challenge import (
-    Shape,
     assemble,
     check_numbers,
-    file_prefix,
-    format_layer,
+    format_files,
     layer_number,
     named_shape,
     read_layer,
 )
-from espalier.files.description import Asked, Description
+from espalier.files.layer_defaults import LayerDefaults, LoadOptions
 from espalier.files.records import (
     DESCRIPTION_NAME,
-    LayerRecord,
     read_description,
-    write_description,
 )
-from espalier.files.streams import (
-    GZIP_LEVEL,
-    GzipFile,
-    Progress,
-    read_chunks,
-)
-from espalier.files.text import Entries
+from espalier.files.streams import GZIP_LEVEL, GzipFile, read_chunks
+from espalier.files.text import Entries, Shape
 from espalier.network import Network
+from espalier.progress import Progress
 
 BYTES_PER_ENTRY = 8
 LONGEST_HEADER = 1 << 24
 
 
-def load_tar(path: Path, asked: Asked, progress: Progress | None = None) -> Network:
+def load_tar(path: Path, options: LoadOptions, progress: Progress | None = None) -> Network:
     """Read a network from a tar of layer files, in whatever order it holds them."""
     layers: dict[int, Entries] = {}
     records = None
-    room = _memory_bytes() * 3 // 4
+    memory_left = _memory_bytes() * 3 // 4
     with closing(_members(path, progress)) as members:
         for name, contents in members:
             where = f"{path}:{name}"
             number = layer_number(name)
             if PurePosixPath(name).name == DESCRIPTION_NAME:
-                records = read_description(b"".join(contents), where)[: asked.layers]
-            if number is None or number > (asked.layers or number):
+                records = read_description(b"".join(contents), where)[: options.layers]
+            if number is None or number > (options.layers or number):
                 continue
             if number in layers:
                 raise FileError(f"{where} is layer {number}, as is {layers[number].name}")
-            shape = _early_shape(asked, number, name)
+            # What is known of its shape while the tar is still being read.
+            shape = (options.shape(number - 1) if number else None) or named_shape(name)
             layers[number] = entries = read_layer(contents, where, shape)
             if shape is not None:
                 entries.bare_layer(shape)  # while the next file is being decompressed
-            room -= BYTES_PER_ENTRY * entries.count
-            if room < 0:
+            memory_left -= BYTES_PER_ENTRY * entries.count
+            if memory_left < 0:
                 raise FileError(
                     f"{path} is too large for memory, and a tar cannot be read layer by layer: "
                     "unpack it and load the folder"
                 )
-    count = check_numbers(layers, str(path), asked.layers)
-    description = Description(asked, path, records, count)
+    count = check_numbers(layers, str(path), options.layers)
+    defaults = LayerDefaults(options, path, records, count)
     in_order = [layers[number] for number in range(1, count + 1)]
 
     def known_shape(index: int) -> Shape | None:
-        return description.shape(index) or named_shape(in_order[index].name)
+        return defaults.shape(index) or named_shape(in_order[index].name)
 
-    return Network(assemble(in_order, known_shape, description.layer))
+    return Network(assemble(in_order, known_shape, defaults.layer))
 
 
 def save_tar(network: Network, path: Path, progress: Progress | None = None) -> None:
     """Write a tar of TSV files and their `network.json`; gzip unless named ``.tar``."""
     name = path.name.removesuffix(".gz").removesuffix(".tgz").removesuffix(".tar")
-    prefix = file_prefix(network)
-    records = []
     with replacing_file(path) as file, ExitStack() as stack:
         target: Any = file
         if path.suffix != ".tar":
             # No name and no time inside: the same network is the same bytes.
             target = stack.enter_context(GzipFile("", "wb", GZIP_LEVEL, file, mtime=0))
         tar = stack.enter_context(tarfile.open(fileobj=target, mode="w", format=tarfile.PAX_FORMAT))
-        for index, layer in enumerate(network):
-            text = b"".join(format_layer(layer, "tsv"))
-            _add(tar, f"{name}/{prefix}-l{index + 1}.tsv", text)
-            records.append(LayerRecord.of(layer, with_bias=True))
-            if progress:
-                progress(index + 1, len(network))
-        _add(tar, f"{name}/{DESCRIPTION_NAME}", write_description(records))
-
-
-def _early_shape(asked: Asked, number: int, name: str) -> Shape | None:
-    """What is known of a layer's shape while the tar is still being read."""
-    return (asked.shape(number - 1) if number else None) or named_shape(name)
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, io.BytesIO(content))
+        for file_name, text in format_files(network, "tsv", progress):
+            content = b"".join(text)
+            member = tarfile.TarInfo(f"{name}/{file_name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
 
 
 def _members(path: Path, progress: Progress | None) -> Generator[tuple[str, Iterator[memoryview]]]:

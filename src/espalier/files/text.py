@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from espalier import _native
 from espalier.errors import FileError
+from espalier.kernels.text import EntryParser
+from espalier.kernels.text import format_entries as format_rows
 from espalier.network import Layer
 
 Matrix = sp.csr_array[np.float32, tuple[int, int]]
+Shape = tuple[int, int]
 
 # An index far beyond the number of entries is taken for damage, not for a size, unless the
 # caller names the size.
@@ -28,7 +30,7 @@ class Entries:
         shape: ``(rows, columns)`` where the file says so, as Matrix Market does, or None.
     """
 
-    def __init__(self, parser: Any, name: str, shape: tuple[int, int] | None = None) -> None:
+    def __init__(self, parser: Any, name: str, shape: Shape | None = None) -> None:
         self._parser, self.name, self.shape = parser, name, shape
         self._layer: Layer | None = None
 
@@ -47,15 +49,18 @@ class Entries:
         """Largest column, counted from 1; 0 without entries."""
         return int(self._parser.largest_column)
 
-    def bare_layer(self, shape: tuple[int, int]) -> Layer:
+    def bare_layer(self, shape: Shape) -> Layer:
         """The entries as a layer of bias 0; made once, for one shape."""
+        came = self.shape
+        if self._layer is not None:
+            came = self._layer.outputs, self._layer.inputs
+        if came is not None and came != shape:
+            raise FileError(
+                f"{self.name} is a layer of {came[1]} inputs and {came[0]} outputs, wanted "
+                f"{shape[1]} and {shape[0]}"
+            )
         if self._layer is None:
             self._layer = Layer(self.matrix(*shape), 0.0)
-        if (self._layer.outputs, self._layer.inputs) != shape:
-            raise FileError(
-                f"{self.name} is a layer of {self._layer.inputs} inputs and "
-                f"{self._layer.outputs} outputs, wanted {shape[1]} and {shape[0]}"
-            )
         return self._layer
 
     def matrix(self, rows: int, columns: int) -> Matrix:
@@ -95,7 +100,7 @@ def parse_entries(
     rows: int = 0,
     columns: int = 0,
     line: int = 0,
-    shape: tuple[int, int] | None = None,
+    shape: Shape | None = None,
 ) -> Entries:
     """Parse text that arrives in chunks.
 
@@ -115,7 +120,7 @@ def parse_entries(
     >>> parse_entries([b"1 3 0", b".5"], "a", row_first=True).matrix(1, 3).toarray().tolist()
     [[0.0, 0.0, 0.5]]
     """
-    parser = _native.EntryParser(row_first, has_value, rows, columns, line)
+    parser = EntryParser(row_first, has_value, rows, columns, line)
     try:
         for chunk in chunks:
             parser.feed(np.frombuffer(chunk, np.uint8))
@@ -132,7 +137,7 @@ def format_entries(matrix: Any, *, row_first: bool) -> Iterator[bytes]:
     while start < rows:
         limit = row_offsets[start] + FORMAT_ENTRIES
         stop = max(start + 1, int(np.searchsorted(row_offsets, limit, side="right")) - 1)
-        yield _native.format_entries(
+        yield format_rows(
             row_first,
             True,
             row_offsets[start : stop + 1],

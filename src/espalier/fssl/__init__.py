@@ -7,14 +7,14 @@ try:
 except ImportError as error:
     raise MissingExtraError("torch", "train", "espalier.fssl") from error
 
-from espalier.fssl.artefact import load, load_metadata, load_spec, save
-from espalier.fssl.compact_report import CompactReport, compact_report
-from espalier.fssl.compaction import compact
-from espalier.fssl.find import find_groups
-from espalier.fssl.groups import Groups, LayerUse, Units
-from espalier.fssl.onnx import export_onnx
-from espalier.fssl.optimizer import FSSLOptimizer, Progress
-from espalier.fssl.time_model import TimeModel
+from espalier.fssl.compaction.compact import compact
+from espalier.fssl.compaction.report import CompactReport, compact_report
+from espalier.fssl.groups.find import find_groups
+from espalier.fssl.groups.groups import Groups, LayerUse, Units
+from espalier.fssl.latency.model import TimeModel
+from espalier.fssl.model_file.model_file import load, load_metadata, load_spec, save
+from espalier.fssl.model_file.onnx import export_onnx
+from espalier.fssl.shaping.optimizer import FSSLOptimizer, Progress
 
 __all__ = [
     "CompactReport",

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from espalier.errors import MissingExtraError
-from espalier.generate.streams import Stream
+from espalier.generate.rng import Rng
 
 SIZE = 28
 # At this size 3 % of the digits survive the challenge network of 1,024 neurons, as in MNIST.
@@ -18,7 +18,7 @@ CHUNK = 4096
 
 
 def varied_digits(count: int, seed: int) -> NDArray[np.uint8]:
-    """Grey digits in the manner of MNIST, each shifted, turned and scaled at random.
+    """Grey digits in the manner of MNIST, each shifted, rotated and scaled at random.
 
     Arguments:
         count: number of images; the bundled 1,797 digits are used over and over.
@@ -31,7 +31,7 @@ def varied_digits(count: int, seed: int) -> NDArray[np.uint8]:
         MissingExtraError: scikit-learn is not installed.
     """
     padded = np.pad(_bundled_digits(), ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN)))
-    variations = Stream(seed).uniform(-1.0, 1.0, count, 4)
+    variations = Rng(seed).uniform(-1.0, 1.0, count, 4)
     result = np.empty((count, SIZE, SIZE), dtype=np.uint8)
     for start in range(0, count, CHUNK):
         chosen = np.arange(start, min(count, start + CHUNK))
@@ -53,8 +53,8 @@ def _source_positions(
     variations: NDArray[np.float64],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where each of the 28 x 28 pixels lies in the 8 x 8 original, ``[images, 28, 28]`` each."""
-    turn, scale, down, right = variations.T[:, :, None, None]
-    angle = 0.2 * turn
+    rotation, scale, down, right = variations.T[:, :, None, None]
+    angle = 0.2 * rotation
     step = SOURCE_SIDE / BOX * (1.0 + 0.1 * scale)
     offsets = np.arange(SIZE) - (SIZE - 1) / 2
     y = offsets[:, None] - 1.5 * down

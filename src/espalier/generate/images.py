@@ -7,7 +7,7 @@ From the MNIST training images this makes the official sets pixel by pixel: 6,37
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from espalier.errors import FileError, InputError
 from espalier.files import load_images
 from espalier.generate.digits import varied_digits
-from espalier.generate.streams import checked_count, checked_seed
-from espalier.generate.strip import Strip
-
-Progress = Callable[[int, int], None]
+from espalier.generate.fourier_resize import FourierResize
+from espalier.generate.rng import checked_count, checked_seed
+from espalier.progress import Progress
 
 TRAINING_IMAGES = ("train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
 # Chunks of this many pixels keep the passes over them in cache.
@@ -37,8 +36,9 @@ def challenge_images(
 ) -> sp.csr_array[np.float32, tuple[int, int]]:
     """Make 0/1 inputs the way the challenge made its own.
 
-    All images of the source are interpolated together (see `espalier.generate.strip`), and the
-    pixels brighter than half of the brightest one are set.
+    All images of the source are interpolated together
+    (see `espalier.generate.fourier_resize`), and the pixels brighter than half of the brightest
+    one are set.
 
     Arguments:
         neurons: pixels of an image, the square of its side.
@@ -69,10 +69,10 @@ def challenge_images(
         grey = read_training_images(Path(source))
         if count > len(grey):
             raise InputError(f"count is {count}, but {source} holds only {len(grey)} images")
-    strip = Strip(grey, side)
-    report = _Report(progress, count, len(grey) + count)
-    brightest = max(squares.max() for squares in _chunks(strip, side, len(grey), report))
-    return _pixels_above(brightest / 4.0, strip, side, count, report)
+    resize = FourierResize(grey, side)
+    tell = _PassesProgress(progress, count, len(grey) + count)
+    brightest = max(squares.max() for squares in _chunks(resize, side, len(grey), tell))
+    return _pixels_above(brightest / 4.0, resize, side, count, tell)
 
 
 def read_training_images(folder: Path) -> NDArray[np.uint8]:
@@ -98,7 +98,7 @@ def _checked_side(neurons: int) -> int:
     return side
 
 
-class _Report:
+class _PassesProgress:
     """Counts images through both passes, as parts of the images that are wanted."""
 
     def __init__(self, progress: Progress | None, count: int, work: int) -> None:
@@ -110,23 +110,25 @@ class _Report:
             self._progress(self._done * self._count // self._work, self._count)
 
 
-def _chunks(strip: Strip, side: int, count: int, report: _Report) -> Iterator[NDArray[np.float64]]:
+def _chunks(
+    resize: FourierResize, side: int, count: int, tell: _PassesProgress
+) -> Iterator[NDArray[np.float64]]:
     images = max(1, CHUNK_PIXELS // side**2)
     for start in range(0, count, images):
         stop = min(count, start + images)
-        yield strip.squared_magnitudes(start, stop)
-        report.advance(stop - start)
+        yield resize.squared_magnitudes(start, stop)
+        tell.advance(stop - start)
 
 
 def _pixels_above(
-    threshold: float, strip: Strip, side: int, count: int, report: _Report
+    threshold: float, resize: FourierResize, side: int, count: int, tell: _PassesProgress
 ) -> sp.csr_array[np.float32, tuple[int, int]]:
     """The 0/1 images as CSR; at its peak this holds little more than the result."""
     indices = np.empty(0, dtype=np.int32)
     offsets = np.zeros(count + 1, dtype=np.int64)
     nonzeros = 0
     image = 0
-    for squares in _chunks(strip, side, count, report):
+    for squares in _chunks(resize, side, count, tell):
         above = squares > threshold
         columns = np.flatnonzero(above) % (side * side)
         end = nonzeros + len(columns)

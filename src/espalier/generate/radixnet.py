@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.errors import InputError
-from espalier.generate.streams import Stream, checked_count, checked_seed
+from espalier.generate.rng import Rng, checked_count, checked_seed
 from espalier.network import Layer, LayerSource, Network
 
 CHALLENGE_COPIES = 16
@@ -115,7 +115,7 @@ class RadixLayers(LayerSource):
 
     def permutation(self, block: int, inputs: int) -> NDArray[np.int32]:
         """Where block ``block`` finds each of its inputs, int32 ``[inputs]``; block 0 has none."""
-        return Stream(self._seed, block).permutation(inputs)
+        return Rng(self._seed, block).permutation(inputs)
 
     def _make(self, index: int, columns: NDArray[np.int32], outputs: int) -> Layer:
         connections = self._connections(index)

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.errors import InputError
-from espalier.generate.streams import Stream, checked_count, checked_seed
+from espalier.generate.rng import Rng, checked_count, checked_seed
 from espalier.network import Layer, LayerSource, Network
 
 DEFAULT_LAYERS = 120
@@ -96,28 +96,26 @@ class RandomLayers(LayerSource):
 
     def layer(self, index: int) -> Layer:
         outputs, inputs = self.shape(index)
-        stream = Stream(self._seed, index)
+        rng = Rng(self._seed, index)
         bound = math.sqrt(6.0 / self._connections)
-        columns = distinct_columns(stream, outputs, inputs, self._connections)
-        values = stream.uniform(-bound, bound, columns.size).astype(np.float32)
-        bias = stream.uniform(-self._bias, self._bias, outputs).astype(np.float32)
+        columns = distinct_columns(rng, outputs, inputs, self._connections)
+        values = rng.uniform(-bound, bound, columns.size).astype(np.float32)
+        bias = rng.uniform(-self._bias, self._bias, outputs).astype(np.float32)
         offsets = np.arange(outputs + 1, dtype=np.int64) * self._connections
         weights = sp.csr_array((values, columns.ravel(), offsets), shape=(outputs, inputs))
         return Layer(weights, bias, clip=self._clip)
 
 
-def distinct_columns(
-    stream: Stream, rows: int, columns: int, connections: int
-) -> NDArray[np.int32]:
+def distinct_columns(rng: Rng, rows: int, columns: int, connections: int) -> NDArray[np.int32]:
     """Random sets of different columns, one sorted row each, int32 ``[rows, connections]``.
 
     Repeated columns are drawn again until none is left, which treats all columns alike; where
     more than half are wanted, the smallest of one random key per column decide instead.
     """
     if 2 * connections > columns:
-        order = np.argsort(stream.words(rows, columns), axis=1, kind="stable")
+        order = np.argsort(rng.words(rows, columns), axis=1, kind="stable")
         return np.sort(order[:, :connections].astype(np.int32), axis=1)
-    drawn = np.sort(stream.below(columns, rows, connections), axis=1)
+    drawn = np.sort(rng.below(columns, rows, connections), axis=1)
     unfinished = np.arange(rows)
     while True:
         repeated = drawn[unfinished, 1:] == drawn[unfinished, :-1]
@@ -126,7 +124,7 @@ def distinct_columns(
             return drawn
         redrawn = drawn[unfinished]
         repeats = np.nonzero(redrawn[:, 1:] == redrawn[:, :-1])
-        redrawn[repeats[0], repeats[1] + 1] = stream.below(columns, len(repeats[0]))
+        redrawn[repeats[0], repeats[1] + 1] = rng.below(columns, len(repeats[0]))
         drawn[unfinished] = np.sort(redrawn, axis=1)
 
 

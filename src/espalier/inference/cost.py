@@ -8,33 +8,34 @@ choice never changes a result, only its time.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from time import perf_counter
+from functools import partial
+from math import log2
 from typing import TypeAlias
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import _native
-from espalier.kernels import Groups, instruction_set, pack, pack_by_input
-from espalier.kernels.processor import processor_name
+from espalier.kernels import RowBlocks, instruction_set, pack, pack_by_input
+from espalier.kernels.samples import sparse_samples
 from espalier.kernels.segment import run_segment
+from espalier.kernels.spmm import time_layer
 from espalier.network import Layer
+from espalier.timing.cache import MachineCache
+from espalier.timing.interleave import minimum_seconds
 
 TILES = (16, 32, 64)
 WIDTHS = (64, 256, 1024, 4096, 16384, 65536)
+_LOG_WIDTHS = np.log2(WIDTHS)
 BLOCK_HEIGHTS = (2, 4, 8)
 Counts: TypeAlias = "int | NDArray[np.int64]"
-FORMAT = 3
+FORMAT = 4
 ROUNDS = 5
 # Bytes of the panels a thread carries through a layer before the next one. Few stay in the L2
 # cache; many let the living lanes of dying samples fill whole panels.
-GROUP_BYTES = 2 << 20
-DYING_GROUP_BYTES = 16 << 20
+PANEL_BYTES = 2 << 20
+DYING_PANEL_BYTES = 16 << 20
 _MOST_PANELS = 8
 _CONNECTIONS = 32
 _MEASURED_ROWS = 1024
@@ -82,15 +83,11 @@ class CostModel:
     @classmethod
     def load(cls) -> CostModel:
         """The model of this machine: from the cache, else measured now and cached."""
-        path = _cache_file()
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            return cls(**json.loads(path.read_text())).checked()
+        cache = MachineCache(f"cost-{FORMAT}")
+        with contextlib.suppress(ValueError, TypeError):
+            return cls(**cache.get(instruction_set())).checked()
         model = cls.measure()
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_suffix(f".{os.getpid()}")
-            draft.write_text(json.dumps(vars(model)))
-            draft.replace(path)
+        cache.put({instruction_set(): vars(model)})
         return model
 
     def checked(self) -> CostModel:
@@ -121,17 +118,17 @@ class CostModel:
             rows=times(height=1, grouped=False),
             blocks=[times(height, grouped=True) for height in BLOCK_HEIGHTS],
             panel_load=[_time_sparse(_sums(width, 1), width, scatter=False) for width in WIDTHS],
-            scatter=_fit_scatter(),
+            scatter=_measure_scatter(),
         )
 
 
 def panels_in(size: int, width: int, tile: int) -> int:
-    """How many panels of a network as wide as that make a group of `size` bytes."""
+    """How many panels of a network as wide as that take `size` bytes."""
     return int(np.clip(size // (max(width, 1) * tile * 4), 1, _MOST_PANELS))
 
 
 def _at_width(seconds: list[float], width: int) -> float:
-    return float(np.interp(np.log2(max(width, 1)), np.log2(WIDTHS), seconds))
+    return float(np.interp(log2(max(width, 1)), _LOG_WIDTHS, seconds))
 
 
 def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
@@ -150,12 +147,12 @@ def _random_layer(width: int, height: int, rng: np.random.Generator) -> Layer:
 def _time(layer: Layer, height: int, tile: int) -> float:
     """Seconds per multiply-add with blocks of `height` rows, 0 for rows of their own."""
     rows = np.arange(layer.outputs, dtype=np.int32)
-    groups = Groups(np.arange(0, len(rows) + 1, height), rows) if height else None
-    packed = pack(layer, groups)
-    return float(_native.time_layer(packed, tile, ROUNDS)) / (packed.multiply_adds * tile)
+    blocks = RowBlocks(np.arange(0, len(rows) + 1, height), rows) if height else None
+    packed = pack(layer, blocks)
+    return time_layer(packed, tile, ROUNDS) / (packed.multiply_adds * tile)
 
 
-def _fit_scatter() -> list[float]:
+def _measure_scatter() -> list[float]:
     """Seconds of a non-zero by itself and for each weight it meets, from two fan-outs."""
     width, few, many = 4096, 2, 8
     at_few = _time_sparse(_sums(width, few), width, scatter=True)
@@ -176,24 +173,15 @@ def _sums(width: int, fan_out: int) -> Layer:
 def _time_sparse(layer: Layer, width: int, scatter: bool) -> float:
     """Seconds per non-zero of samples of which a tenth is not zero."""
     tile = TILES[1]
-    panels = panels_in(DYING_GROUP_BYTES, width, tile)
+    panels = panels_in(DYING_PANEL_BYTES, width, tile)
     count = 4 * panels * tile
     offsets = np.arange(count + 1, dtype=np.int32) * (width // 10)
     columns = np.tile(np.arange(0, width // 10 * 10, 10, dtype=np.int32), count)
-    held = _native.sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width, None)
+    samples = sparse_samples(offsets, columns, np.ones(columns.size, np.float32), width)
     if scatter:
         first, packed = pack_by_input(layer), pack(layer)
     else:
         first, packed = None, pack(Layer(sp.csr_array((1, width), dtype=np.float32), bias=0.0))
-    best = np.inf
-    for _ in range(ROUNDS):
-        start = perf_counter()
-        run_segment([packed], held, first=first, tile=tile, panels=panels, threads=1)
-        best = min(best, perf_counter() - start)
-    return best / columns.size
-
-
-def _cache_file() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    model = "".join(c if c.isalnum() else "-" for c in processor_name())
-    return Path(cache) / "espalier" / f"cost-{FORMAT}-{model}-{instruction_set()}.json"
+    run = partial(run_segment, [packed], samples, first=first, tile=tile, panels=panels, threads=1)
+    (seconds,), _ = minimum_seconds([run], rounds=(ROUNDS - 1, ROUNDS - 1))
+    return seconds / columns.size

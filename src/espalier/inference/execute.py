@@ -1,184 +1,203 @@
-"""One run of a plan: segments of layers on the engine, filters between them."""
+"""One run of a program: from samples to categories, batch by batch and segment by segment.
+
+Each layer computes ``min(max(x @ weights.T + bias, 0), clip)``. A segment is some of them in a row,
+which one call of the kernels carries all samples through, panel by panel. Between segments, at
+checkpoints, the filters drop dead rows, share equal ones and set finished ones aside. Checkpoints
+lie 8, 16, 32 ... layers deep, and further apart where they find little, so they cost little.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier import _native
-from espalier.inference.account import Account
+from espalier.inference.cost import DYING_PANEL_BYTES, PANEL_BYTES, panels_in
+from espalier.inference.counters import Counters
 from espalier.inference.options import FILTERS, Filter, check_choice
-from espalier.inference.proofs import holds_from
+from espalier.inference.pack import CpuProgram
 from espalier.inference.result import Batch, Outputs, Result
-from espalier.inference.slots import Rows, Slots
-from espalier.kernels.samples import Matrix, check_samples, name_bad_sample, native_samples
+from espalier.inference.row_map import RowMap, Rows
+from espalier.kernels import PackedLayer, instruction_set
+from espalier.kernels.samples import (
+    Matrix,
+    Samples,
+    check_samples,
+    density,
+    name_bad_sample,
+    native_samples,
+)
 from espalier.kernels.segment import BadSampleError, run_segment
+from espalier.progress import Progress
 
-if TYPE_CHECKING:
-    from espalier.inference.plan import Plan
-
-Progress = Callable[[int, int], None]
 _FIRST_CHECKPOINT = 8
-_GROUP_OVERHEAD = 0.5  # panels' worth of time to fetch a layer's weights once more
+_LEAST_BATCH = 1024
+_WEIGHTS_FETCHED = 0.5  # panels' worth of time to fetch a layer's weights once more
 
 
-class Execution:
-    """Carries the samples of one run through the plan, batch by batch.
+@dataclass(frozen=True)
+class Run:
+    """What all batches of a run share."""
 
-    Between segments the filters look at the rows that are left: dead rows are gathered up, equal
-    rows shared, finished rows set aside. Checkpoints lie 8, 16, 32 ... layers deep, and further
-    apart where they find nothing, so looking stays cheap.
-    """
+    program: CpuProgram
+    x: Matrix
+    filter: Filter
+    threads: int
+    progress: Progress | None
+    counters: Counters
 
-    def __init__(
-        self, plan: Plan, x: Any, filter: Filter, threads: int, progress: Progress | None
-    ) -> None:
-        check_choice("filter", filter, FILTERS)
-        self.start = perf_counter()
-        self.plan = plan
-        self.x: Matrix = check_samples(x, plan.input_width)
-        self.filter = filter
-        self.threads = threads
-        self.progress = progress
-        self.layers = len(plan.proofs)
-        self.account = Account(self.layers, self.x.shape[0])
-        dead = holds_from([proof.zero_stays_zero for proof in plan.proofs])
-        self.droppable = dead[1:] & (filter != "none")
-        full = holds_from(
-            [
-                proof.saturated_stays_saturated and proof.clip == plan.saturated
-                for proof in plan.proofs
-            ]
+    @property
+    def drops(self) -> bool:
+        """Whether dead samples may be dropped."""
+        return self.filter != "none"
+
+    @property
+    def filters(self) -> bool:
+        """Whether the filters run between segments."""
+        return self.drops or bool(self.program.exits.saturated[:-1].any())
+
+
+def execute(
+    program: CpuProgram,
+    x: object,
+    filter: Filter,
+    threads: int,
+    progress: Progress | None = None,
+    *,
+    sparse: bool = False,
+) -> Result:
+    """Check the samples, carry them through the network, find their categories."""
+    check_choice("filter", filter, FILTERS)
+    start = perf_counter()
+    samples = check_samples(x, program.inputs)
+    counters = Counters(program.depth, samples.shape[0])
+    run = Run(program, samples, filter, threads, progress, counters)
+    batches = [run_batch(run, first, last) for first, last in batches_of(run)]
+    if progress is not None:
+        total = samples.shape[0] * program.depth
+        progress(total, total)
+    outputs = Outputs(batches, program.expansion, program.exits.clip)
+    categories = outputs.categories()
+    report = counters.report(
+        program,
+        filter,
+        seconds=perf_counter() - start,
+        categories=len(categories),
+        threads=threads,
+        instruction_set=instruction_set(),
+    )
+    return Result(categories, outputs, report, sparse)
+
+
+def run_batch(run: Run, first: int, last: int) -> Batch:
+    """Carry some samples through all layers; those that are done leave between segments."""
+    program, row_map = run.program, RowMap.one_each(last - first)
+    picked = None if last - first == run.x.shape[0] else np.arange(first, last, dtype=np.int64)
+    samples = native_samples(run.x, picked)
+    weights = iter(program.weights())
+    begin, checkpoint = 0, _FIRST_CHECKPOINT if run.filters else program.depth
+    while begin < program.depth:
+        end = segment_end(program, begin, checkpoint)
+        report = segment_progress(run, begin, end, first, last)
+        rows, alive = multiply(run, samples, begin, list(islice(weights, end - begin)), report)
+        rows = row_map.drop(rows)
+        if end < program.depth and run.filters:
+            saturated = program.exits.clip if program.exits.saturated[end - 1] else None
+            found = len(rows.matrix)
+            rows, saved = row_map.share(rows, run.filter, saturated, run.threads)
+            run.counters.add_savings(end, saved)
+            checkpoint = end * (2 if len(rows) < 0.9 * found else 4)
+        if not len(rows):
+            break
+        samples = native_samples(rows.matrix, rows.index)
+        begin = end
+    return gather_outputs(row_map, rows, alive, program.widths[-1])
+
+
+def multiply(
+    run: Run, samples: Samples, begin: int, layers: list[PackedLayer], report: Progress | None
+) -> tuple[Rows, NDArray[np.bool_]]:
+    """Some layers, one after the other: the rows behind them, and which of those are not all 0."""
+    program, end = run.program, begin + len(layers)
+    droppable = program.exits.zero[begin:end] & run.drops
+    scatters = begin == 0 and program.packer.scatter_pays(run.x, program.segments[0])
+    try:
+        segment = run_segment(
+            layers,
+            samples,
+            first=program.packer.by_input if scatters else None,
+            droppable=droppable,
+            tile=program.packer.tile,
+            panels=panels_of(run, samples.count, begin == 0 and bool(droppable[0])),
+            threads=run.threads,
+            progress=report,
         )
-        self.saturated_from = full & plan.options.fixed_point
-        self.filters = filter != "none" or bool(self.saturated_from[:-1].any())
+    except BadSampleError:
+        raise name_bad_sample(run.x) from None
+    costs = program.multiply_adds[begin:end].astype(np.float64)
+    if scatters:
+        run.counters.scattered = True
+        costs[0] *= density(run.x)
+    run.counters.add_segment(begin, segment, costs)
+    return Rows(segment.rows, segment.row_of), segment.alive[segment.row_of >= 0]
 
-    def run(self, sparse: bool) -> Result:
-        count = self.x.shape[0]
-        size = self._batch_size()
-        batches = [
-            self._run_batch(start, min(start + size, count)) for start in range(0, count, size)
-        ]
-        if self.progress is not None:
-            self.progress(count * self.layers, count * self.layers)
-        outputs = Outputs(batches, self.plan.expansion, self.plan.saturated)
-        categories = outputs.categories()
-        seconds = perf_counter() - self.start
-        report = self.account.report(self, seconds, len(categories))
-        return Result(categories, outputs, report, sparse)
 
-    def _batch_size(self) -> int:
-        """Samples whose rows, before and after a segment, fit half of the memory budget."""
-        widest = max(self.plan.widths) if self.filters else self.plan.widths[-1]
-        return max(1024, self.plan.memory // 2 // (8 * max(widest, 1)))
+def gather_outputs(row_map: RowMap, rows: Rows, alive: NDArray[np.bool_], width: int) -> Batch:
+    """Keep only the rows that hold something: a batch of dead samples costs no memory."""
+    if not len(rows):  # it may have ended early, with rows as wide as an earlier layer
+        empty = np.empty((0, width), np.float32)
+        return Batch(row_map, Rows(empty, rows.index), np.empty(0, bool))
+    if not alive.all():
+        rows = row_map.drop(Rows(rows.matrix, np.where(alive, rows.index, -1)))
+        alive = alive[alive]
+    if len(rows) < len(rows.matrix) // 2:
+        rows = Rows(rows.matrix[rows.index], np.arange(len(rows), dtype=np.int64))
+    return Batch(row_map, rows, alive)
 
-    def _run_batch(self, start: int, stop: int) -> Batch:
-        slots = Slots.one_each(stop - start)
-        whole = (start, stop) == (0, self.x.shape[0])
-        picked = None if whole else np.arange(start, stop, dtype=np.int64)
-        matrix: Matrix = self.x
-        rows, alive = Rows(np.empty((0, 0), np.float32), np.empty(0, np.int64)), np.empty(0, bool)
-        for begin, layers in self._segments():
-            samples = native_samples(matrix, picked)
-            rows, alive = self._run_segment(samples, begin, layers, (start, stop))
-            rows = slots.drop(rows)
-            end = begin + len(layers)
-            if end < self.layers and self.filters:
-                rows = self._filter(slots, rows, end)
-                if not len(rows):
-                    break
-            matrix, picked = rows.matrix, rows.index
-        return self._finish(slots, rows, alive)
 
-    def _segments(self) -> Iterator[tuple[int, list[_native.PackedLayer]]]:
-        """Layers from one checkpoint to the next, and the number of the first of them."""
-        begin = 0
-        self.checkpoint = _FIRST_CHECKPOINT if self.filters else self.layers
-        for chunk in self.plan.chunks():
-            first = 0
-            while first < len(chunk):
-                last = min(len(chunk), first + max(1, self.checkpoint - begin))
-                yield begin, chunk[first:last]
-                begin += last - first
-                first = last
+def batches_of(run: Run) -> Iterator[tuple[int, int]]:
+    """First and last sample of each batch, whose rows before and behind a segment fit in memory."""
+    widths, count = run.program.widths, run.x.shape[0]
+    widest = max(widths) if run.filters else widths[-1]
+    size = max(_LEAST_BATCH, run.program.weight_budget // (8 * max(widest, 1)))
+    return ((first, min(first + size, count)) for first in range(0, count, size))
 
-    def _run_segment(
-        self,
-        samples: _native.Samples,
-        begin: int,
-        layers: list[_native.PackedLayer],
-        batch: tuple[int, int],
-    ) -> tuple[Rows, NDArray[np.bool_]]:
-        end = begin + len(layers)
-        scatter = begin == 0 and self._scatter_pays(layers[0])
-        try:
-            segment = run_segment(
-                layers,
-                samples,
-                first=self.plan.first if scatter else None,
-                droppable=self.droppable[begin:end],
-                tile=self.plan.tile,
-                panels=self._panels(samples.count, begin == 0 and bool(self.droppable[0])),
-                threads=self.threads,
-                progress=self._segment_progress(begin, len(layers), batch),
-            )
-        except BadSampleError:
-            raise name_bad_sample(self.x) from None
-        self.account.add_segment(begin, layers, segment, self.x if scatter else None)
-        return Rows(segment.rows, segment.row_of), segment.alive[segment.row_of >= 0]
 
-    def _panels(self, count: int, may_die: bool) -> int:
-        """Panels of a group: as many as memory suits, and so that all threads end together."""
-        most = self.plan.panels_while_dying if may_die else self.plan.panels
-        needed = -(-count // self.plan.tile)
+def segment_end(program: CpuProgram, begin: int, checkpoint: int) -> int:
+    """The layer behind a segment: at the checkpoint, or where memory holds no more weights."""
+    end = min(max(checkpoint, begin + 1), program.depth)
+    if program.packed is not None:
+        return end
+    sizes = np.cumsum([segment.bytes for segment in program.segments[begin:end]])
+    return begin + max(1, int(np.searchsorted(sizes, program.weight_budget, side="right")))
 
-        def longest_share(panels: int) -> float:
-            groups = -(-needed // panels)
-            return -(-groups // self.threads) * (panels + _GROUP_OVERHEAD)
 
-        return min(range(1, most + 1), key=longest_share)
+def panels_of(run: Run, samples: int, dying: bool) -> int:
+    """Panels that a thread carries through a layer: what suits memory, and ends all together."""
+    tile = run.program.packer.tile
+    size = DYING_PANEL_BYTES if dying else PANEL_BYTES
+    most, needed = panels_in(size, max(run.program.widths), tile), -(-samples // tile)
 
-    def _scatter_pays(self, layer: _native.PackedLayer) -> bool:
-        """Whether touching the non-zeros of sparse samples is cheaper than whole panels."""
-        if isinstance(self.x, np.ndarray) or not self.x.shape[0]:
-            return False
-        plan, nonzeros = self.plan, self.x.nnz / self.x.shape[0]
-        weights_met = layer.multiply_adds / max(layer.inputs, 1)
-        panels = plan.cost.load_seconds(nonzeros, layer.inputs) + plan.first_seconds
-        return plan.cost.scatter_seconds(nonzeros, weights_met) < panels
+    def longest_share(panels: int) -> float:
+        shares = -(-needed // panels)
+        return -(-shares // run.threads) * (panels + _WEIGHTS_FETCHED)
 
-    def _filter(self, slots: Slots, rows: Rows, position: int) -> Rows:
-        saturated = self.plan.saturated if self.saturated_from[position] else None
-        rows, saved = slots.share(rows, self.filter, saturated, self.threads)
-        self.account.add_savings(position, saved)
-        found = len(rows) < 0.9 * len(rows.matrix)
-        self.checkpoint = position * (2 if found else 4)
-        return rows
+    return min(range(1, most + 1), key=longest_share)
 
-    def _finish(self, slots: Slots, rows: Rows, alive: NDArray[np.bool_]) -> Batch:
-        """Keep only the rows that hold something: a batch of dead samples costs no memory."""
-        if not len(rows):  # it may have ended early, with rows as wide as an earlier layer
-            empty = np.empty((0, self.plan.widths[-1]), np.float32)
-            return Batch(slots, Rows(empty, rows.index), np.empty(0, bool))
-        if not alive.all():
-            rows = slots.drop(Rows(rows.matrix, np.where(alive, rows.index, -1)))
-            alive = alive[alive]
-        if len(rows) < len(rows.matrix) // 2:
-            rows = Rows(rows.matrix[rows.index], np.arange(len(rows), dtype=np.int64))
-        return Batch(slots, rows, alive)
 
-    def _segment_progress(self, begin: int, layers: int, batch: tuple[int, int]) -> Any:
-        if self.progress is None:
-            return None
-        progress, (start, stop) = self.progress, batch
-        total = self.x.shape[0] * self.layers
+def segment_progress(run: Run, begin: int, end: int, first: int, last: int) -> Progress | None:
+    """Tell how far the run is, from how far a segment of a batch is."""
+    if run.progress is None:
+        return None
+    progress, depth = run.progress, run.program.depth
+    total = run.x.shape[0] * depth
 
-        def report(done: int, count: int) -> None:
-            part = layers * done / max(count, 1)
-            progress(int(start * self.layers + (stop - start) * (begin + part)), total)
+    def report(done: int, count: int) -> None:
+        layers = begin + (end - begin) * done / max(count, 1)
+        progress(int(first * depth + (last - first) * layers), total)
 
-        return report
+    return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 import os
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from espalier.errors import InputError
@@ -13,6 +14,21 @@ Filter = Literal["none", "zero", "unique"]
 FILTERS: tuple[Filter, ...] = ("none", "zero", "unique")
 Output = Literal["dense", "csr"]
 OUTPUTS: tuple[Output, ...] = ("dense", "csr")
+Strategy = Literal["buffer", "no-buffer", "filter"]
+STRATEGIES: tuple[Strategy, ...] = ("buffer", "no-buffer", "filter")
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which shortcuts a plan may take; results differ by rounding at most, whatever is chosen."""
+
+    merge: bool = True
+    fold: bool = True
+    group: bool = True
+    fixed_point: bool = True
+
+
+ALL_SHORTCUTS = Options()
 
 
 def check_network(network: Any) -> None:

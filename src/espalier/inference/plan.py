@@ -1,62 +1,29 @@
-"""Compile a network into a plan: reduced, proven, packed for the kernels of this machine."""
+"""The plan: the face of a compiled network on this machine, and `compile`, which makes one."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, Literal, overload
 
-from espalier import _native
 from espalier.cuda import open_device, parse_device
-from espalier.inference.cost import (
-    DYING_GROUP_BYTES,
-    GROUP_BYTES,
-    TILES,
-    CostModel,
-    panels_in,
-)
-from espalier.inference.decompose import Decomposition, Expansion, Savings
-from espalier.inference.execute import Execution
+from espalier.inference.cost import PANEL_BYTES, panels_in
+from espalier.inference.execute import execute
 from espalier.inference.gpu import GpuPlan
-from espalier.inference.grouping import choose_groups
 from espalier.inference.options import (
+    ALL_SHORTCUTS,
     OUTPUTS,
     Filter,
+    Options,
     Output,
     check_choice,
     check_memory,
     check_network,
 )
-from espalier.inference.proofs import Proof, prove
+from espalier.inference.pack import CpuPacker, CpuProgram
+from espalier.inference.program import build_program
 from espalier.inference.result import Result
-from espalier.kernels import Groups, pack, pack_by_input, thread_count
-from espalier.network import Layer, Network
-
-Progress = Callable[[int, int], None]
-_LAYERS_TO_CHOOSE_TILE = 16
-
-
-@dataclass(frozen=True)
-class Options:
-    """Which shortcuts a plan may take; results differ by rounding at most, whatever is chosen."""
-
-    merge: bool = True
-    fold: bool = True
-    group: bool = True
-    fixed_point: bool = True
-
-
-@dataclass(frozen=True)
-class PlannedLayer:
-    """One reduced layer: its proof, its sizes, and its packed weights while they are held."""
-
-    proof: Proof
-    inputs: int
-    outputs: int
-    connections: int
-    packed: _native.PackedLayer
+from espalier.kernels import thread_count
+from espalier.network import Network
+from espalier.progress import Progress
 
 
 class Plan:
@@ -64,37 +31,26 @@ class Plan:
 
     Attributes:
         network: the network it came from.
-        tile: samples side by side in a panel.
-        resident: whether the packed weights stay in memory; else each run streams them.
-        compile_seconds: how long compiling took.
+        program: what compiling found and packed.
     """
 
     def __init__(
         self,
         network: Network,
-        options: Options = Options(),
+        options: Options = ALL_SHORTCUTS,
         memory: int | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        start = perf_counter()
-        self.network = network
-        self.options = options
-        self.memory = check_memory(memory)
-        self.threads = threads
+        self.memory, self.threads = check_memory(memory), threads
         thread_count(threads)
-        self.cost = CostModel.load()
-        self.tile = TILES[0]
-        self.proofs: list[Proof] = []
-        self.widths: list[int] = []
-        self.packed: list[_native.PackedLayer] = []
-        self.blocks = 0
-        self.resident = True
-        self._compile(progress)
-        widest = max(self.widths)
-        self.panels = panels_in(GROUP_BYTES, widest, self.tile)
-        self.panels_while_dying = panels_in(DYING_GROUP_BYTES, widest, self.tile)
-        self.compile_seconds = perf_counter() - start
+        self.program: CpuProgram = build_program(
+            network,
+            options,
+            lambda layers: CpuPacker.choose(layers, options.group),
+            self.memory // 2,
+            progress,
+        )
 
     def run(
         self,
@@ -123,107 +79,56 @@ class Plan:
             InputError: samples that do not fit, are not finite, or an unknown option.
 
         >>> import numpy as np
+        >>> from espalier import Layer
         >>> plan = compile(Network([Layer(np.eye(2), bias=-1.0)]))
         >>> plan.run([[3.0, 0.0], [0.5, 1.0]]).activations.tolist()
         [[2.0, 0.0], [0.0, 0.0]]
         """
         check_choice("output", output, OUTPUTS)
         used = thread_count(self.threads if threads is None else threads)
-        return Execution(self, x, filter, used, progress).run(sparse=output == "csr")
-
-    def chunks(self) -> Iterator[list[_native.PackedLayer]]:
-        """Packed layers in order, as many at a time as the memory budget holds."""
-        if self.resident:
-            yield self.packed
-            return
-        chunk: list[_native.PackedLayer] = []
-        held = 0
-        for planned in self._plan_layers(Decomposition(self.options.merge, self.options.fold)):
-            if chunk and held + planned.packed.bytes > self.weight_budget:
-                yield chunk
-                chunk, held = [], 0
-            chunk.append(planned.packed)
-            held += planned.packed.bytes
-        yield chunk
+        return execute(self.program, x, filter, used, progress, sparse=output == "csr")
 
     @property
-    def weight_budget(self) -> int:
-        """Bytes of packed weights to hold at a time."""
-        return self.memory // 2
+    def network(self) -> Network:
+        return self.program.network
+
+    @property
+    def tile(self) -> int:
+        """Samples side by side in a panel."""
+        return self.program.packer.tile
+
+    @property
+    def widths(self) -> list[int]:
+        """Neurons behind each layer, after simplification."""
+        return list(self.program.widths)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the packed weights stay in memory; else each run streams them."""
+        return self.program.packed is not None
 
     @property
     def saturated(self) -> float | None:
         """The value a sample at the fixed point is full of: the last layer's clip."""
-        return self.proofs[-1].clip
+        return self.program.exits.clip
+
+    @property
+    def compile_seconds(self) -> float:
+        """How long compiling took."""
+        return self.program.compile_seconds
 
     def describe(self) -> str:
         """What compiling found and chose, in a few lines."""
-        first, savings = self.proofs, self.savings
-        zero = sum(proof.zero_stays_zero for proof in first)
-        fixed = sum(proof.saturated_stays_saturated for proof in first)
         where = "in memory" if self.resident else "streamed from the network at each run"
-        return "\n".join(
-            [
-                f"{len(self.proofs)} layers, widths {min(self.widths)} to {max(self.widths)}, "
-                f"weights {where}; compiled in {self.compile_seconds:.3g} s",
-                f"connections {savings.connections_before:,} -> {savings.connections_after:,}: "
-                f"{savings.merged:,} neurons and {savings.inputs_merged:,} inputs merged, "
-                f"{savings.constant:,} constant, "
-                f"{savings.unread:,} unread",
-                f"tile {self.tile} samples, {self.panels} panels a thread, "
-                f"{self.blocks:,} dense blocks of rows that share columns",
-                f"proven: zero stays zero in {zero} layers, "
-                f"saturated stays saturated in {fixed} layers",
-            ]
+        return self.program.describe(
+            f"weights {where}",
+            f"tile {self.tile} samples, "
+            f"{panels_in(PANEL_BYTES, max(self.widths), self.tile)} panels a thread, "
+            f"{self.program.blocks:,} dense blocks of rows that share columns",
         )
 
     def __repr__(self) -> str:
         return f"Plan({self.network!r}, tile={self.tile}, resident={self.resident})"
-
-    def _compile(self, progress: Progress | None) -> None:
-        decomposition = Decomposition(self.options.merge, self.options.fold)
-        held = 0
-        total = len(self.network)
-        for done, planned in enumerate(self._plan_layers(decomposition, choose_tile=True), 1):
-            if not self.proofs:
-                self.input_width = planned.inputs
-            self.proofs.append(planned.proof)
-            self.widths.append(planned.outputs)
-            self.blocks += planned.packed.blocks
-            if self.resident:
-                self.packed.append(planned.packed)
-                held += planned.packed.bytes
-                if held > self.weight_budget:
-                    self.resident, self.packed = False, []
-            if progress is not None:
-                progress(min(done, total), total)  # reducing may add a layer of sums
-        self.savings: Savings = decomposition.savings
-        assert decomposition.expansion is not None
-        self.expansion: Expansion = decomposition.expansion
-
-    def _plan_layers(
-        self, decomposition: Decomposition, choose_tile: bool = False
-    ) -> Iterator[PlannedLayer]:
-        reduced = decomposition.reduce(self.network)
-        head = list(itertools.islice(reduced, _LAYERS_TO_CHOOSE_TILE))
-        if choose_tile:
-            self.tile = self._choose_tile(head)
-            self.first = pack_by_input(head[0])
-            self.first_seconds = self._groups(head[0], self.tile)[1]
-        for layer in itertools.chain(head, reduced):
-            groups, _ = self._groups(layer, self.tile)
-            yield PlannedLayer(
-                prove(layer), layer.inputs, layer.outputs, layer.nonzeros, pack(layer, groups)
-            )
-
-    def _choose_tile(self, layers: list[Layer]) -> int:
-        """The tile at which these layers cost least, by the model."""
-        return min(TILES, key=lambda tile: sum(self._groups(layer, tile)[1] for layer in layers))
-
-    def _groups(self, layer: Layer, tile: int) -> tuple[Groups, float]:
-        if self.options.group:
-            return choose_groups(layer, self.cost, tile)
-        return Groups.none(), float(self.cost.rows_seconds(layer.nonzeros, layer.inputs, tile))
 
 
 @overload
@@ -282,6 +187,7 @@ def compile(
         InputError: an option out of range. NetworkError: a layer that breaks its promises.
         DeviceError: no such GPU, or no driver for it. MissingExtraError: no CUDA bindings.
 
+    >>> from espalier import Layer
     >>> plan = compile(Network([Layer([[1.0, 2.0], [1.0, 2.0]], bias=-1.0)]))
     >>> plan.widths  # two equal neurons became one
     [1]
@@ -307,6 +213,7 @@ def infer(
     """Compile a network and run samples through it: `compile` and `Plan.run` in one call.
 
     >>> import numpy as np
+    >>> from espalier import Layer
     >>> infer(Network([Layer(np.eye(2), bias=-1.0)]), [[3.0, 0.0], [0.5, 1.0]]).categories.tolist()
     [0]
     """

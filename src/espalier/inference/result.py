@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier.inference.decompose import Expansion
-from espalier.inference.slots import SATURATED, Rows, Slots
+from espalier.inference.row_map import SATURATED, RowMap, Rows
+from espalier.simplify.fold import Expansion
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,13 @@ class Shortcut:
     used: bool
 
 
-@dataclass(frozen=True)
-class Report:
-    """The account of one run.
+@dataclass(frozen=True, kw_only=True)
+class RunTotals:
+    """What every report of a run holds, on whatever device or ranks.
 
     Attributes:
         nominal_operations: connections of the network times samples, the challenge's count.
         effective_operations: multiply-adds done, zeros inside dense blocks included.
-        live_operations: those of them done for samples that were not all zero.
         seconds: from the caller's samples to categories, without compiling.
     """
 
@@ -40,15 +39,11 @@ class Report:
     connections: int
     nominal_operations: int
     effective_operations: int
-    live_operations: int
     seconds: float
     compile_seconds: float
     threads: int
     instruction_set: str
-    strategy: str
-    filter: str
     categories: int
-    shortcuts: list[Shortcut] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -58,6 +53,20 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as plain numbers and strings."""
         return {**asdict(self), "rate": self.rate}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report(RunTotals):
+    """What one run did and saved.
+
+    Attributes:
+        live_operations: multiply-adds done for samples that were not all zero.
+    """
+
+    live_operations: int
+    strategy: str
+    filter: str
+    shortcuts: list[Shortcut] = field(default_factory=list)
 
     def __str__(self) -> str:
         share = self.effective_operations / max(self.nominal_operations, 1)
@@ -80,14 +89,14 @@ class Report:
 class Batch:
     """The outputs of some consecutive samples, as the engine left them."""
 
-    slots: Slots
+    row_map: RowMap
     rows: Rows
-    alive: NDArray[np.bool_]  # per slot: whether any unit is not 0
+    alive: NDArray[np.bool_]  # per row: whether any unit is not 0
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Final activations, stored once per distinct slot and expanded on demand."""
+    """Final activations, each distinct row stored once and expanded on demand."""
 
     batches: list[Batch]
     expansion: Expansion
@@ -95,7 +104,7 @@ class Outputs:
 
     @property
     def shape(self) -> tuple[int, int]:
-        return sum(len(batch.slots.of_sample) for batch in self.batches), len(self.expansion.unit)
+        return sum(len(batch.row_map.of_sample) for batch in self.batches), len(self.expansion.unit)
 
     def categories(self) -> NDArray[np.int64]:
         """Samples with any output that is not 0."""
@@ -108,7 +117,7 @@ class Outputs:
         result = np.zeros(self.shape, np.float32)
         start = 0
         for batch in self.batches:
-            of_sample = batch.slots.of_sample
+            of_sample = batch.row_map.of_sample
             self._fill(result[start : start + len(of_sample)], batch)
             start += len(of_sample)
         return result
@@ -118,8 +127,8 @@ class Outputs:
         step = 1024
         parts = []
         for batch in self.batches:
-            for start in range(0, len(batch.slots.of_sample), step):
-                some = Slots(batch.slots.of_sample[start : start + step])
+            for start in range(0, len(batch.row_map.of_sample), step):
+                some = RowMap(batch.row_map.of_sample[start : start + step])
                 block = np.zeros((len(some.of_sample), self.shape[1]), np.float32)
                 self._fill(block, Batch(some, batch.rows, batch.alive))
                 parts.append(sp.csr_array(block))
@@ -131,7 +140,7 @@ class Outputs:
     def _fill(self, result: NDArray[np.float32], batch: Batch) -> None:
         unit, constant = self.expansion.unit, self.expansion.constant
         computed = unit >= 0
-        of_sample = batch.slots.of_sample
+        of_sample = batch.row_map.of_sample
         result[:, ~computed] = constant[~computed]
         lives = np.flatnonzero(of_sample >= 0)
         rows = batch.rows.matrix[batch.rows.index[of_sample[lives]]]
@@ -146,7 +155,7 @@ class Outputs:
 
 
 def _alive(batch: Batch) -> NDArray[np.bool_]:
-    of_sample = batch.slots.of_sample
+    of_sample = batch.row_map.of_sample
     alive = np.asarray(of_sample == SATURATED)
     lives = of_sample >= 0
     alive[lives] = batch.alive[of_sample[lives]]

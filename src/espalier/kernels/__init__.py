@@ -13,7 +13,7 @@ from espalier import _native
 from espalier.errors import InputError
 from espalier.kernels.pattern import Gradients, Pattern
 from espalier.kernels.spgemm import SparseProduct
-from espalier.kernels.spmm import Groups, InputMajor, PackedLayer, pack, pack_by_input, spmm
+from espalier.kernels.spmm import InputMajor, PackedLayer, RowBlocks, pack, pack_by_input, spmm
 from espalier.kernels.threads import thread_count
 from espalier.kernels.zeroskip import (
     count_nonzero,
@@ -25,9 +25,12 @@ from espalier.kernels.zeroskip import (
     zeroskip_forward,
 )
 
+Groups = RowBlocks  # the name that it had before
+
 __all__ = [
     "Gradients",
     "Groups",
+    "RowBlocks",
     "InputMajor",
     "InstructionSet",
     "PackedLayer",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from espalier import _native
 from espalier.kernels.threads import thread_count
 
+SharedExchange = _native.SharedExchange
 Panels = NDArray[np.float32]
 CACHE_LINE = 64
 
@@ -62,14 +63,14 @@ def add_neurons(source: Panels, first: int, index: NDArray[np.int64], target: Pa
     _native.add_neurons(source, first, index, target)
 
 
-class Steps:
+class StepCounters:
     """How far each of some processes is, told in memory that they share.
 
     Arguments:
         memory: uint64 ``[parts, 8]``, zeros at the start; a cache line for each.
         part: whose process this is.
 
-    >>> steps = Steps(np.zeros((2, 8), np.uint64), part=0)
+    >>> steps = StepCounters(np.zeros((2, 8), np.uint64), part=0)
     >>> steps.announce(1)
     >>> steps.late(np.array([0]), 1, seconds=0.0), steps.late(np.array([0, 1]), 1, seconds=0.0)
     (None, 1)

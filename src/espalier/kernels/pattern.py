@@ -26,7 +26,7 @@ Floats = NDArray[np.float32]
 
 
 class Gradients(NamedTuple):
-    """What a backward pass computed; None where it was not asked for."""
+    """What a backward pass computed; None where it was not needed."""
 
     x: Floats | None
     values: Floats | None
@@ -156,7 +156,7 @@ class Pattern:
         x: Floats,
         dy: Floats,
         *,
-        wanted: tuple[bool, bool, bool] = (True, True, True),
+        needs_input_grad: tuple[bool, bool, bool] = (True, True, True),
         dx: Floats | None = None,
         threads: int | None = None,
     ) -> Gradients:
@@ -166,11 +166,11 @@ class Pattern:
             values: ``[nonzeros]``.
             x: ``[batch, columns]``.
             dy: ``[batch, rows]``.
-            wanted: which of the three.
+            needs_input_grad: which of the three to compute.
             dx: where to write the gradient by x, in C or F order.
         """
         rows, columns = self.shape
-        by_x, by_values, by_bias = wanted
+        by_x, by_values, by_bias = needs_input_grad
         dy = _samples("dy", dy, rows)
         dx = _result("dx", dx, (len(dy), columns)) if by_x else None
         dvalues = np.empty(self.nonzeros, np.float32) if by_values else None
@@ -215,20 +215,20 @@ def _samples(name: str, array: Floats, features: int, batch: int | None = None) 
     ):
         samples = "batch" if batch is None else batch
         raise InputError(f"{name} is {_describe(array)}, wanted float32 [{samples}, {features}]")
-    return array if _lies_well(array) else np.asfortranarray(array)
+    return array if _is_contiguous(array) else np.asfortranarray(array)
 
 
 def _result(name: str, array: Floats | None, shape: tuple[int, int]) -> Floats:
     if array is None:
         return np.empty(shape, np.float32)
-    if not (_is_float32(array) and array.shape == shape and _lies_well(array)):
+    if not (_is_float32(array) and array.shape == shape and _is_contiguous(array)):
         raise InputError(
             f"{name} is {_describe(array)}, wanted float32 {list(shape)} in C or F order"
         )
     return array
 
 
-def _lies_well(array: Floats) -> bool:
+def _is_contiguous(array: Floats) -> bool:
     return array.flags.c_contiguous or array.flags.f_contiguous
 
 

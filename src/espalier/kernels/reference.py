@@ -70,6 +70,43 @@ def tolerance(network: Network, x: Any) -> float:
     return 4.0 * float(error.max(initial=0.0))
 
 
+def dense_weights(
+    row_offsets: Any, column_indices: Any, values: Any, columns: int
+) -> NDArray[np.float64]:
+    """The weights ``[rows, columns]`` of a pattern with their zeros.
+
+    >>> dense_weights([0, 1, 3], [1, 0, 1], [2.0, 3.0, 4.0], columns=2).tolist()
+    [[0.0, 2.0], [3.0, 4.0]]
+    """
+    weights = np.zeros((len(row_offsets) - 1, columns))
+    for row in range(len(weights)):
+        for entry in range(row_offsets[row], row_offsets[row + 1]):
+            weights[row, column_indices[entry]] = values[entry]
+    return weights
+
+
+def linear(weights: NDArray[np.float64], x: Any, bias: Any = None) -> NDArray[np.float64]:
+    """``x @ weights.T + bias``: the forward pass of a sparse layer that is trained."""
+    y: NDArray[np.float64] = np.asarray(x, np.float64) @ weights.T
+    return y if bias is None else y + np.asarray(bias, np.float64)
+
+
+def spmm_transposed(weights: NDArray[np.float64], dy: Any) -> NDArray[np.float64]:
+    """``dy @ weights``: the gradient of `linear` by its input."""
+    dx: NDArray[np.float64] = np.asarray(dy, np.float64) @ weights
+    return dx
+
+
+def sddmm(row_offsets: Any, column_indices: Any, dy: Any, x: Any) -> NDArray[np.float64]:
+    """For each entry, the dot product over the batch of its row of ``dy`` and its column of x."""
+    dy, x = np.asarray(dy, np.float64), np.asarray(x, np.float64)
+    gradient = np.zeros(len(column_indices))
+    for row in range(len(row_offsets) - 1):
+        for entry in range(row_offsets[row], row_offsets[row + 1]):
+            gradient[entry] = dy[:, row] @ x[:, column_indices[entry]]
+    return gradient
+
+
 def zeroskip_forward(
     x: Any,
     weight: Any,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from espalier import _native
 from espalier.errors import InputError
 
+Samples = _native.Samples
 Matrix: TypeAlias = "NDArray[np.float32] | sp.csr_array[np.float32, tuple[int, int]]"
 
 
@@ -45,11 +46,27 @@ def check_samples(x: Any, width: int) -> Matrix:
         return _check_csr(matrix)
 
 
-def native_samples(x: Matrix, index: NDArray[np.int64] | None) -> _native.Samples:
+def density(x: Matrix) -> float:
+    """The share of the entries that are stored."""
+    return 1.0 if isinstance(x, np.ndarray) else x.nnz / (x.shape[0] * x.shape[1])
+
+
+def native_samples(x: Matrix, index: NDArray[np.int64] | None) -> Samples:
     """The rows `index` of a matrix, None for all, as the engine takes them."""
     if isinstance(x, np.ndarray):
         return _native.dense_samples(x, index)
-    return _native.sparse_samples(x.indptr, x.indices, x.data, x.shape[1], index)
+    return sparse_samples(x.indptr, x.indices, x.data, x.shape[1], index)
+
+
+def sparse_samples(
+    row_offsets: NDArray[Any],
+    column_indices: NDArray[Any],
+    values: NDArray[np.float32],
+    width: int,
+    index: NDArray[np.int64] | None = None,
+) -> Samples:
+    """The rows `index` of a CSR matrix, None for all, as the engine takes them."""
+    return _native.sparse_samples(row_offsets, column_indices, values, width, index)
 
 
 def name_bad_sample(x: Matrix) -> InputError:

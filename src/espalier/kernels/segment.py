@@ -1,14 +1,15 @@
-"""Run consecutive packed layers over samples: the one door to the native engine."""
+"""Consecutive packed layers over samples, tile by tile: the native engine of inference."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from espalier import _native
+from espalier.progress import Progress
 
 _BAD_SAMPLE = 2
 
@@ -18,7 +19,7 @@ class BadSampleError(ValueError):
 
 
 @dataclass(frozen=True)
-class Segment:
+class SegmentOutput:
     """What came out of some consecutive layers.
 
     Attributes:
@@ -45,8 +46,8 @@ def run_segment(
     tile: int,
     panels: int = 1,
     threads: int = 0,
-    progress: Callable[[int, int], None] | None = None,
-) -> Segment:
+    progress: Progress | None = None,
+) -> SegmentOutput:
     """Carry samples through layers, tile by tile, on all threads.
 
     Arguments:
@@ -80,4 +81,4 @@ def run_segment(
     )
     if status == _BAD_SAMPLE:
         raise BadSampleError
-    return Segment(rows, row_of, alive.view(bool), processed, living)
+    return SegmentOutput(rows, row_of, alive.view(bool), processed, living)

@@ -18,37 +18,39 @@ InputMajor = _native.InputMajor
 DEFAULT_TILE = 32
 
 
-class Groups(NamedTuple):
-    """Disjoint sets of rows: set ``g`` is ``rows[offsets[g]:offsets[g + 1]]``."""
+class RowBlocks(NamedTuple):
+    """Disjoint sets of rows, each stored as one dense block over the union of its columns.
+
+    Block ``b`` has the rows ``rows[offsets[b]:offsets[b + 1]]``.
+    """
 
     offsets: NDArray[np.int64]
     rows: NDArray[np.int32]
 
     @classmethod
-    def none(cls) -> Groups:
+    def none(cls) -> RowBlocks:
         return cls(np.zeros(1, np.int64), np.zeros(0, np.int32))
 
     @classmethod
-    def one(cls, rows: int) -> Groups:
-        """All of `rows` rows in one set."""
+    def one(cls, rows: int) -> RowBlocks:
+        """All of `rows` rows in one block."""
         return cls(np.array([0, rows], np.int64), np.arange(rows, dtype=np.int32))
 
 
-def pack(layer: Layer, groups: Groups | None = None) -> PackedLayer:
+def pack(layer: Layer, blocks: RowBlocks | None = None) -> PackedLayer:
     """Pack a layer for the kernels.
 
     Arguments:
-        groups: sets of rows to store as dense blocks over the union of their columns; pays
-            where rows share most of their columns. All other rows stay sparse.
+        blocks: rows to store densely, which pays where they share most of their columns. All
+            other rows stay sparse.
     """
-    groups = groups or Groups.none()
+    blocks = blocks or RowBlocks.none()
     return _native.PackedLayer(
         *csr_arrays(layer),
         layer.bias,
-        0.0 if layer.activation == "relu" else -np.inf,
-        np.inf if layer.clip is None else layer.clip,
-        groups.offsets,
-        groups.rows,
+        *layer.bounds,
+        blocks.offsets,
+        blocks.rows,
     )
 
 
@@ -67,6 +69,11 @@ def csr_arrays(
         np.ascontiguousarray(layer.values),
         layer.inputs,
     )
+
+
+def time_layer(layer: PackedLayer, tile: int, rounds: int) -> float:
+    """Seconds of a packed layer over one panel of `tile` samples: the fastest of some rounds."""
+    return float(_native.time_layer(layer, tile, rounds))
 
 
 def spmm(

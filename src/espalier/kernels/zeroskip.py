@@ -51,7 +51,7 @@ def count_nonzero(mask: Mask) -> int:
     >>> count_nonzero(np.array([[6]], np.uint64))
     2
     """
-    return int(_native.count_bits(mask))
+    return int(_native.count_nonzero(mask))
 
 
 def relu_forward(x: Floats, *, threads: int | None = None) -> tuple[Floats, Mask]:
@@ -135,7 +135,7 @@ def zeroskip_backward_input(
     needed: Mask | None = None,
     threads: int | None = None,
 ) -> Floats:
-    """Gradient of the input, skipping zeros of ``dy`` or entries nobody needs.
+    """Gradient of the input, skipping zeros of ``dy`` or entries that are not needed.
 
     Arguments:
         dy: gradient of the output, as `zeroskip_forward` shapes it.

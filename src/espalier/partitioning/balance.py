@@ -1,4 +1,4 @@
-"""Even shares: how much a part may weigh, and how cuts and leftovers are brought within that."""
+"""Balance: how much a part may weigh, and how partitions are brought within that."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from espalier.network import Layer
-from espalier.partitioning.hypergraph import Hypergraph, Ints, readers_of
-
-Owners = NDArray[np.int32]
+from espalier.partitioning.hypergraph import Hypergraph, Ints, Owners, readers_of
 
 
-def share_limits(weights: Ints, parts: int, imbalance: float | None) -> Ints:
+def max_part_weights(weights: Ints, parts: int, imbalance: float | None) -> Ints:
     """The most that each part may weigh.
 
     Arguments:
         weights: int64 ``[vertices]``, at least one.
         imbalance: how much more than its share a part may have; None for as even as vertices allow.
 
-    >>> share_limits(np.array([4, 4, 4]), 2, None).tolist(), share_limits(np.ones(8), 2, 0.5)
-    ([8, 8], array([6, 6]))
+    >>> max_part_weights(np.array([4, 4, 4]), 2, None).tolist()
+    [8, 8]
+    >>> max_part_weights(np.array([6, 3, 3, 3]), 2, None).tolist()
+    [9, 9]
+    >>> max_part_weights(np.ones(8, np.int64), 2, 0.5).tolist()
+    [6, 6]
     """
     total, heaviest = int(weights.sum()), int(weights.max())
+    unit = max(int(np.gcd.reduce(weights)), 1)  # parts weigh whole multiples of it
+    most = -(-total // (parts * unit)) * unit
     if imbalance is not None:
-        most = max(int(min((1.0 + imbalance) * total / parts, total)), -(-total // parts))
-    elif int(weights.min()) == heaviest:
-        most = -(-len(weights) // parts) * heaviest
-    else:
-        most = -(-total // parts)
+        most = max(most, int(min((1.0 + imbalance) * total / parts, total)))
     return np.full(parts, max(most, heaviest), np.int64)
 
 
-def keep_limits(graph: Hypergraph, vertices: Owners, limits: Ints) -> Owners:
+def rebalance(graph: Hypergraph, vertices: Owners, limits: Ints) -> Owners:
     """Move what does not fit out of parts beyond their limit, to those that own most of its inputs.
 
     The heaviest stay first, since they are the hardest to move; where a vertex fits nowhere, it
@@ -45,14 +45,14 @@ def keep_limits(graph: Hypergraph, vertices: Owners, limits: Ints) -> Owners:
         return vertices
     kept = vertices.copy()
     load = np.zeros(parts, np.int64)
-    homeless = []
+    overflow = []
     for vertex in np.argsort(-weights, kind="stable").tolist():
         if load[kept[vertex]] + weights[vertex] <= limits[kept[vertex]]:
             load[kept[vertex]] += weights[vertex]
         else:
-            homeless.append(vertex)
-    owned = owned_words(graph, parts, np.array(homeless))
-    for vertex, mine in zip(homeless, owned, strict=True):
+            overflow.append(vertex)
+    owned = owned_words(graph, parts, np.array(overflow))
+    for vertex, mine in zip(overflow, owned, strict=True):
         room = np.flatnonzero(load + weights[vertex] <= limits)
         kept[vertex] = room[np.argmax(mine[room])] if len(room) else np.argmin(load)
         load[kept[vertex]] += weights[vertex]
@@ -86,24 +86,24 @@ def _owned(graph: Hypergraph, parts: int) -> sp.csr_array[np.float64, tuple[int,
     return owned
 
 
-def deal_out(owners: Owners, idle: NDArray[np.bool_], parts: int) -> Owners:
-    """Give the idle rows, which cost nothing anywhere, to the parts that have the fewest rows.
+def assign_empty_rows(owners: Owners, empty: NDArray[np.bool_], parts: int) -> Owners:
+    """Give rows without weights, which cost nothing anywhere, to the parts of the fewest rows.
 
-    >>> deal_out(np.array([0, 0, 0, 1]), np.array([0, 1, 1, 0], bool), 2).tolist()
+    >>> assign_empty_rows(np.array([0, 0, 0, 1]), np.array([0, 1, 1, 0], bool), 2).tolist()
     [0, 0, 1, 1]
     """
     owners = owners.copy()
-    counts = np.bincount(owners[~idle], minlength=parts).tolist()
+    counts = np.bincount(owners[~empty], minlength=parts).tolist()
     heap = [(count, part) for part, count in enumerate(counts)]
     heapq.heapify(heap)
-    for row in np.flatnonzero(idle):
+    for row in np.flatnonzero(empty):
         count, part = heap[0]
         owners[row] = part
         heapq.heapreplace(heap, (count + 1, part))
     return owners
 
 
-def place_inputs(layer: Layer, rows: Owners, parts: int) -> Owners:
+def assign_inputs(layer: Layer, rows: Owners, parts: int) -> Owners:
     """Owners of inputs that are still open: each goes to a part that reads it, evenly.
 
     Wherever among its readers an input is, it is sent to all others; so only balance decides.

@@ -1,7 +1,7 @@
-"""One layer as a hypergraph: what is cut costs exactly the words that are sent.
+"""One layer as a hypergraph, whose cut is exactly the words that are sent.
 
 Vertices are rows, weighted by their non-zeros; nets are columns, joining the rows that read them
-and the part that owns the input, which is a vertex nobody may move. The connectivity of a net less
+and the part that owns the input, which is a fixed vertex. The connectivity of a net less
 one is how often its activation is sent.
 
 Two contractions leave the problem as it is and make it much smaller: rows with the same columns
@@ -21,11 +21,12 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from espalier import _native
-from espalier.kernels.spmm import csr_arrays
+from espalier.kernels.rows import first_equal_patterns
 from espalier.network import Layer
+from espalier.network.csr import entries_of
 
 Ints = NDArray[np.int64]
+Owners = NDArray[np.int32]  # the part of every input, row or vertex
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Hypergraph:
         vertex_of: int64 ``[rows]``, the vertex of every row.
         weights: int64 ``[vertices]``, non-zeros.
         offsets, pins: net ``n`` joins the vertices ``pins[offsets[n]:offsets[n + 1]]``.
-        fixed_offsets, fixed: likewise the parts that it joins, whoever the vertices go to.
+        fixed_offsets, fixed: likewise the parts that it joins, wherever the vertices go.
         costs: int64 ``[nets]``, activations that each stands for.
     """
 
@@ -49,7 +50,7 @@ class Hypergraph:
     costs: Ints
 
     @classmethod
-    def of(cls, layer: Layer, owners: NDArray[np.int32] | None, parts: int) -> Hypergraph:
+    def of(cls, layer: Layer, owners: Owners | None, parts: int) -> Hypergraph:
         """The hypergraph of a layer whose inputs have these owners, or none yet."""
         vertex_of, weights = _contract_rows(layer, parts)
         offsets, pins = _readers(layer, vertex_of, len(weights))
@@ -82,15 +83,13 @@ class Hypergraph:
 
         Much smaller where the owners of columns with equal readers differ.
         """
-        nobody = np.full(self.nets, -1, np.int64)
-        offsets, pins, costs, _ = _contract_columns(self.offsets, self.pins, nobody, self.costs)
-        sizes = np.diff(offsets)
-        shared = sizes > 1
-        bounds = np.concatenate([[0], np.cumsum(sizes[shared])])
+        no_owner = np.full(self.nets, -1, np.int64)
+        offsets, pins, costs, _ = _contract_columns(self.offsets, self.pins, no_owner, self.costs)
+        shared = np.flatnonzero(np.diff(offsets) > 1)
+        bounds, kept = entries_of(offsets, shared)
         nothing, unowned = np.empty(0, np.int64), np.zeros(len(bounds), np.int64)
-        kept = pins[np.repeat(shared, sizes)]
         return Hypergraph(
-            self.vertex_of, self.weights, bounds, kept, unowned, nothing, costs[shared]
+            self.vertex_of, self.weights, bounds, pins[kept], unowned, nothing, costs[shared]
         )
 
     @property
@@ -104,19 +103,17 @@ class Hypergraph:
         return len(self.costs)
 
     def words(self, part_of_vertex: NDArray[np.integer], parts: int) -> int:
-        """Connectivity less one, summed over nets with their costs: the words a cut sends."""
+        """Connectivity less one, summed over nets with their costs: the words sent."""
         every = np.arange(self.nets)
-        moved = np.repeat(every, np.diff(self.offsets)) * parts
-        held = np.repeat(every, np.diff(self.fixed_offsets)) * parts
+        movable = np.repeat(every, np.diff(self.offsets)) * parts
+        fixed = np.repeat(every, np.diff(self.fixed_offsets)) * parts
         joined = np.asarray(part_of_vertex, np.int64)[self.pins]
-        pairs = np.unique(np.concatenate([moved + joined, held + self.fixed]))
+        pairs = np.unique(np.concatenate([movable + joined, fixed + self.fixed]))
         connectivity = np.bincount(pairs // parts, minlength=self.nets)
         return int((self.costs * np.maximum(connectivity - 1, 0)).sum())
 
 
-def readers_of(
-    layer: Layer, owners: NDArray[np.int32], parts: int
-) -> sp.csr_array[np.bool_, tuple[int, int]]:
+def readers_of(layer: Layer, owners: Owners, parts: int) -> sp.csr_array[np.bool_, tuple[int, int]]:
     """The parts that read each input of a layer, ``[inputs, parts]``.
 
     >>> readers_of(Layer([[1.0, 1.0], [1.0, 0.0]], 0.0), np.array([0, 1]), 2).toarray().tolist()
@@ -138,7 +135,7 @@ def _contract_rows(layer: Layer, parts: int) -> tuple[Ints, Ints]:
     possible where it was.
     """
     nonzeros = np.diff(layer.row_offsets)
-    first = np.asarray(_native.first_equal_rows(*csr_arrays(layer), None)).astype(np.int64)
+    first = first_equal_patterns(layer.row_offsets, layer.column_indices).astype(np.int64)
     # Rows without columns need not stay together, and only fill up the balance.
     first = np.where(nonzeros > 0, first, np.arange(layer.outputs))
     sizes = np.bincount(first, minlength=layer.outputs)
@@ -177,19 +174,8 @@ def _contract_columns(
 ) -> tuple[Ints, Ints, Ints, Ints]:
     """Nets of columns with equal readers and owner: offsets, pins, costs and owners."""
     counts = np.diff(offsets)
-    # The owner stands where a layer has its bias: columns are equal if readers and owner are.
-    first = np.asarray(
-        _native.first_equal_rows(
-            offsets,
-            pins.astype(np.int32),
-            np.ones(len(pins), np.float32),
-            int(pins.max(initial=-1)) + 1,
-            owners.astype(np.float32),
-        )
-    )
+    first = first_equal_patterns(offsets, pins.astype(np.int32), owners.astype(np.float32))
     kept = np.flatnonzero((first == np.arange(len(counts))) & (counts > 0))
     sums = np.bincount(first, costs, minlength=len(counts))[kept]
-    sizes = counts[kept]
-    new = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    chosen = np.arange(new[-1]) + np.repeat(offsets[kept] - new[:-1], sizes)
+    new, chosen = entries_of(offsets, kept)
     return new, pins[chosen], sums.astype(np.int64), owners[kept]

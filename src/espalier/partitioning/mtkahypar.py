@@ -12,24 +12,23 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from espalier.errors import EspalierError, MissingExtraError
-from espalier.partitioning.hypergraph import Hypergraph, Ints
+from espalier.partitioning.hypergraph import Hypergraph, Ints, Owners
 
 # Only the limits of the single parts count; the library still wants a number for all.
 EPSILON = 0.03
 MAX_TOTAL = 1 << 30  # of vertex weights, which the library adds up in 32 bits
 
 
-def cut_hypergraph(graph: Hypergraph, limits: Ints, seed: int) -> NDArray[np.int32]:
+def partition_hypergraph(graph: Hypergraph, limits: Ints, seed: int) -> Owners:
     """The part of every vertex.
 
     Arguments:
-        graph: parts that no net joins are no vertices of the problem; the cut is then free to
-            call any of its blocks part 0.
+        graph: parts that no net joins are no vertices of the problem; any block may then become
+            part 0.
         limits: int64 ``[parts]``, the most that the vertices of each part may weigh.
-        seed: equal seeds give equal cuts, on any number of threads.
+        seed: equal seeds give equal partitions, on any number of threads.
 
     Returns:
         int32 ``[vertices]``; where the limits cannot be kept, as near as it came.
@@ -41,20 +40,20 @@ def cut_hypergraph(graph: Hypergraph, limits: Ints, seed: int) -> NDArray[np.int
     return problem.owners(problem.hypergraph.partition(problem.context))
 
 
-def improve_cut(
-    graph: Hypergraph, vertices: NDArray[np.int32], limits: Ints, seed: int
-) -> NDArray[np.int32]:
-    """Move single vertices of a cut to where they save words.
+def improve_partition(graph: Hypergraph, vertices: Owners, limits: Ints, seed: int) -> Owners:
+    """Move single vertices of a partition to where they save words.
 
     Arguments:
         graph: whose nets join parts.
-        vertices: int32 ``[vertices]``, the cut to start from, within its limits.
+        vertices: int32 ``[vertices]``, the partition to start from, within its limits.
     """
     problem = _Problem(graph, limits, seed)
     start = vertices[np.argsort(problem.order)].tolist() + list(range(problem.terminals))
-    cut = problem.hypergraph.create_partitioned_hypergraph(problem.context, len(limits), start)
-    cut.improve_partition(problem.context, 1)
-    return problem.owners(cut)
+    partitioned = problem.hypergraph.create_partitioned_hypergraph(
+        problem.context, len(limits), start
+    )
+    partitioned.improve_partition(problem.context, 1)
+    return problem.owners(partitioned)
 
 
 class _Problem:
@@ -90,8 +89,8 @@ class _Problem:
             fixed = [-1] * self.vertices + list(range(parts))
             self.hypergraph.add_fixed_vertices(fixed, parts)
 
-    def owners(self, cut: Any) -> NDArray[np.int32]:
-        found = np.array(cut.get_partition(), np.int32)
+    def owners(self, partitioned: Any) -> Owners:
+        found = np.array(partitioned.get_partition(), np.int32)
         if not np.array_equal(found[self.vertices :], np.arange(self.terminals)):
             raise EspalierError(
                 "mtkahypar moved vertices that were fixed; please report this with its version"
@@ -124,11 +123,11 @@ def _shuffled(vertices: int, seed: int) -> Ints:
 
 
 def _nets(graph: Hypergraph, order: Ints) -> list[list[int]]:
-    moved = _lists(order[graph.pins], graph.offsets)
+    movable = _lists(order[graph.pins], graph.offsets)
     if not len(graph.fixed):
-        return moved
-    held = _lists(graph.vertices + graph.fixed, graph.fixed_offsets)
-    return [rows + parts for rows, parts in zip(moved, held, strict=True)]
+        return movable
+    fixed = _lists(graph.vertices + graph.fixed, graph.fixed_offsets)
+    return [rows + parts for rows, parts in zip(movable, fixed, strict=True)]
 
 
 def _lists(pins: Ints, offsets: Ints) -> list[list[int]]:

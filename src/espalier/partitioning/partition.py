@@ -5,23 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
+from numpy.typing import ArrayLike, NDArray
+from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
 from espalier.errors import FileError, InputError
-from espalier.files.atomic import replacing_file
-from espalier.files.streams import reading
+from espalier.files.container import Format, read_tensors, write_tensors
 from espalier.network import Network
-from espalier.partitioning.report import PartitionReport
+from espalier.partitioning.report import PEERS, PartitionReport
+from espalier.progress import Progress
 
-FORMAT, FORMAT_VERSION = "espalier-partition", "1"
+PARTITION = Format("espalier-partition", 2, ("partition",))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,19 +55,12 @@ class Partition:
     def __post_init__(self) -> None:
         if isinstance(self.parts, bool) or not isinstance(self.parts, int) or self.parts < 1:
             raise InputError(f"parts is {self.parts!r}, wanted a whole number from 1 up")
-        checked = []
-        for index, given in enumerate(self.owners):
-            each = np.asarray(given)
-            if each.ndim != 1 or (each.dtype.kind not in "iu" and each.size):
-                raise InputError(f"owners[{index}] is {each.dtype} {list(each.shape)}, wanted ints")
-            if len(each) and not 0 <= each.min() <= each.max() < self.parts:
-                raise InputError(
-                    f"owners[{index}] holds parts {each.min()} to {each.max()}, wanted 0 to "
-                    f"{self.parts - 1}"
-                )
-            kept = each.astype(np.int32)
-            kept.flags.writeable = False
-            checked.append(kept)
+        checked = [
+            checked_owners(f"owners[{index}]", each, self.parts)
+            for index, each in enumerate(self.owners)
+        ]
+        for each in checked:
+            each.flags.writeable = False
         object.__setattr__(self, "owners", checked)
 
     def __repr__(self) -> str:
@@ -103,15 +97,29 @@ class Partition:
                 )
 
     def report(
-        self, network: Network, *, progress: Callable[[int, int], None] | None = None
+        self,
+        network: Network,
+        *,
+        peers: Sequence[str] = PEERS,
+        progress: Progress | None = None,
     ) -> PartitionReport:
         """What the parts send each other, beside random rows and blocks of rows.
 
         Arguments:
             network: the one that was partitioned; its layers are read once.
+            peers: the methods to stand beside.
             progress: called as ``progress(done, total)`` layers.
         """
-        return PartitionReport.of(self, network, progress=progress)
+        self.check(network)
+        return PartitionReport.count(
+            network,
+            self.parts,
+            self.owners,
+            self.method,
+            self.seed,
+            peers=peers,
+            progress=progress,
+        )
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one safetensors file; what was there stays until the new one is whole.
@@ -119,17 +127,26 @@ class Partition:
         Raises:
             FileError: it cannot be written.
         """
-        about = json.dumps({"parts": self.parts, "method": self.method, "seed": self.seed})
-        metadata = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "partition": about,
-            "sha256": _checksum(about, self),
-        }
         narrow = np.min_scalar_type(self.parts - 1)
         arrays = {f"owners.{index}": each.astype(narrow) for index, each in enumerate(self.owners)}
-        with replacing_file(Path(path)) as file:
-            file.write(save_arrays(arrays, metadata))
+        about = {"parts": self.parts, "method": self.method, "seed": self.seed}
+        write_tensors(Path(path), PARTITION, {"partition": about}, save_arrays(arrays))
+
+
+def checked_owners(name: str, owners: ArrayLike, parts: int) -> NDArray[np.int32]:
+    """A copy of the parts that own some neurons.
+
+    Raises:
+        InputError: they are no parts from 0 to ``parts - 1``.
+    """
+    given = np.asarray(owners)
+    if given.ndim != 1 or (given.dtype.kind not in "iu" and given.size):
+        raise InputError(f"{name} is {given.dtype} {list(given.shape)}, wanted ints")
+    if len(given) and not 0 <= given.min() <= given.max() < parts:
+        raise InputError(
+            f"{name} holds parts {given.min()} to {given.max()}, wanted 0 to {parts - 1}"
+        )
+    return given.astype(np.int32)
 
 
 def load_partition(path: str | os.PathLike[str]) -> Partition:
@@ -140,34 +157,20 @@ def load_partition(path: str | os.PathLike[str]) -> Partition:
     """
     path = Path(path)
     try:
-        with reading(path), safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise FileError(
-            f"{path} is damaged, cut short or no partition ({error}); partition anew"
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise FileError(f"{path} is no partition; `espalier partition` writes one")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise FileError(
-            f"{path} is a partition of version {metadata.get('format_version')}, wanted "
-            f"{FORMAT_VERSION}: it was written by another release of espalier"
-        )
-    try:
-        about = json.loads(metadata["partition"])
-        owners = [arrays[f"owners.{index}"] for index in range(len(arrays))]
-        partition = Partition(about["parts"], owners, about["method"], about["seed"])
+        contents = read_tensors(path, PARTITION, load_arrays, _checksum_1)
+        return _partition_of(contents.values["partition"], contents.tensors)
     except (KeyError, ValueError, TypeError, InputError) as error:
         raise FileError(
             f"{path} is damaged ({type(error).__name__}: {error}); partition anew"
         ) from error
-    if _checksum(metadata["partition"], partition) != metadata.get("sha256"):
-        raise FileError(
-            f"{path} is damaged: its content does not match its checksum; partition anew"
-        )
-    return partition
 
 
-def _checksum(about: str, partition: Partition) -> str:
-    return hashlib.sha256(f"{about} {partition.fingerprint}".encode()).hexdigest()
+def _partition_of(about: Any, arrays: Mapping[str, NDArray[Any]]) -> Partition:
+    owners = [arrays[f"owners.{index}"] for index in range(len(arrays))]
+    return Partition(about["parts"], owners, about["method"], about["seed"])
+
+
+def _checksum_1(metadata: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    about = metadata["partition"]
+    fingerprint = _partition_of(json.loads(about), arrays).fingerprint
+    return hashlib.sha256(f"{about} {fingerprint}".encode()).hexdigest()

@@ -1,25 +1,24 @@
-"""partition(): the ways to share out rows, layer by layer, each layer behind the one before."""
+"""partition(): the methods, layer by layer, each layer behind the one before."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from espalier.errors import InputError
 from espalier.network import Network
-from espalier.partitioning.balance import place_inputs
-from espalier.partitioning.cut import cut_layer
-from espalier.partitioning.partition import Partition
-from espalier.partitioning.sharing import share_out
-from espalier.partitioning.sweep import sweep_layers
+from espalier.partitioning.balance import assign_inputs
+from espalier.partitioning.baselines import baseline_owners
+from espalier.partitioning.hypergraph import Owners, readers_of
+from espalier.partitioning.partition import Partition, checked_owners
+from espalier.partitioning.partition_layer import partition_layer
+from espalier.partitioning.volume import layer_volume
+from espalier.progress import Progress
 
 Method = Literal["hypergraph", "random", "hash", "block"]
 METHODS: tuple[Method, ...] = get_args(Method)
-Owners = NDArray[np.int32]
-Progress = Callable[[int, int], None]
 
 
 def partition(
@@ -33,18 +32,18 @@ def partition(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Partition:
-    """Share out the neurons of a network among parts.
+    """Assign the neurons of a network to parts.
 
     Arguments:
         network: lazy ones are read layer by layer.
         parts: 1 or more.
-        method: ``"hypergraph"``: every layer is cut for the fewest words sent, given where its
-            inputs are; ``"random"`` rows, as many for each part; ``"hash"``: rows by a hash of
-            their number; ``"block"``: rows as they stand, cut into equal blocks.
+        method: ``"hypergraph"``: the cut of every layer, which is the words sent, is made small,
+            given where its inputs are; ``"random"`` rows, as many for each part; ``"hash"``: rows
+            by a hash of their number; ``"block"``: rows as they stand, in equal blocks.
         inputs: int ``[inputs]``, the part of every input, where that is given; None leaves it open.
         imbalance: how much more than its share of a layer's weights a part may have, 0.03 for 3 %;
             None for as even as whole rows allow. For ``"hypergraph"`` alone.
-        sweeps: how often every layer is cut again with both its neighbours as they are; keeps what
+        sweeps: how often every layer is refined, with both its neighbours as they are; keeps what
             lowers the words. Each reads every inner layer twice; ``"hypergraph"`` alone.
         seed: of ``"random"``, ``"hash"`` and ``"hypergraph"``.
         progress: called as ``progress(done, total)`` layers.
@@ -64,52 +63,81 @@ def partition(
     >>> [len(owners) for owners in parts.owners]
     [256, 256, 256, 256, 256]
     """
+    tell = progress or (lambda done, total: None)
     parts, sweeps, seed = checked(network, parts, method, imbalance, sweeps, seed)
     given = None if inputs is None else _checked_inputs(inputs, network.inputs, parts)
     if method == "hypergraph" and parts > 1:
-        owners = _cut_layers(network, parts, given, imbalance, seed, sweeps, progress)
+        owners = _partition_layers(network, parts, given, imbalance, seed, sweeps, tell)
     else:
-        owners = [share_out(network.inputs, parts, method, seed, 0) if given is None else given]
+        if given is None:
+            given = baseline_owners(network.inputs, parts, method, seed, 0)
+        owners = [given]
         for index in range(len(network)):
             rows = network.shape(index)[0]
-            owners.append(share_out(rows, parts, method, seed, index + 1))
-            if progress is not None:
-                progress(index + 1, len(network))
+            owners.append(baseline_owners(rows, parts, method, seed, index + 1))
+            tell(index + 1, len(network))
     return Partition(parts, owners, method, seed)
 
 
-def _cut_layers(
+def _partition_layers(
     network: Network,
     parts: int,
     inputs: Owners | None,
     imbalance: float | None,
     seed: int,
     sweeps: int,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[Owners]:
     owners: list[Owners] = []
     before = inputs
     total = len(network) * (1 + sweeps)
     for index, layer in enumerate(network):
-        rows = cut_layer(layer, before, parts, imbalance=imbalance, seed=seed)
+        rows = partition_layer(layer, before, parts, imbalance=imbalance, seed=seed)
         if index == 0:
-            owners.append(place_inputs(layer, rows, parts) if before is None else before)
+            owners.append(assign_inputs(layer, rows, parts) if before is None else before)
         owners.append(rows)
         before = rows
-        if progress is not None:
-            progress(index + 1, total)
+        progress(index + 1, total)
     for sweep in range(sweeps):
-        done = len(network) * (1 + sweep)
-
-        def step(layers: int, _: int, done: int = done) -> None:
-            if progress is not None:
-                progress(done + layers, total)
-
-        if not sweep_layers(network, owners, parts, imbalance=imbalance, seed=seed, progress=step):
+        refined = False
+        for index in range(len(network) - 1):
+            refined |= _refine_layer(network, owners, index, parts, imbalance, seed)
+            progress(len(network) * (1 + sweep) + index + 1, total)
+        if not refined:
             break
-    if progress is not None:
-        progress(total, total)
+    progress(total, total)
     return owners
+
+
+def _refine_layer(
+    network: Network,
+    owners: list[Owners],
+    index: int,
+    parts: int,
+    imbalance: float | None,
+    seed: int,
+) -> bool:
+    """Partition a layer again with both its neighbours as they are.
+
+    Arguments:
+        owners: of inputs and rows; changed where that lowers the words of the layer and the next.
+
+    Returns:
+        Whether it did.
+    """
+    layer, following = network[index], network[index + 1]
+    before, rows, after = owners[index : index + 3]
+    reads = readers_of(following, after, parts)
+    again = partition_layer(layer, before, parts, imbalance=imbalance, seed=seed, reads=reads)
+
+    def words(rows: Owners) -> int:
+        into = layer_volume(layer, before, rows, parts).total_words
+        return into + layer_volume(following, rows, after, parts).total_words
+
+    if words(again) >= words(rows):
+        return False
+    owners[index + 1] = again
+    return True
 
 
 def checked(
@@ -140,8 +168,4 @@ def _checked_inputs(inputs: ArrayLike, width: int, parts: int) -> Owners:
             f"inputs is {given.dtype} {list(given.shape)}, wanted the part of each of the "
             f"network's {width} inputs"
         )
-    if width and not 0 <= given.min() <= given.max() < parts:
-        raise InputError(
-            f"inputs holds parts {given.min()} to {given.max()}, wanted 0 to {parts - 1}"
-        )
-    return given.astype(np.int32)
+    return checked_owners("inputs", given, parts)

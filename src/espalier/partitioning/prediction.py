@@ -1,9 +1,9 @@
 """What a partition will gain, told before the time is spent on it.
 
-Rows at random send what the columns' degrees say. What a cut may send is read off a few parts that
-are grown for the purpose: from a row at random, rows join that read the fewest new columns, until a
-share is full. Equal rows and shared readers keep the columns of such a part few; where there are
-none, it reads nearly as many as a part of random rows.
+Rows at random send what the columns' degrees say. What a partition may send is read off a few
+parts that are grown for the purpose: from a row at random, rows join that read the fewest new
+columns, until a share is full. Equal rows and shared readers keep the columns of such a part few;
+where there are none, it reads nearly as many as a part of random rows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ STEPS = 64  # in which a part is grown, at most
 
 @dataclass(frozen=True)
 class Prediction:
-    """Words of some layers, with random rows and as a cut may send them.
+    """Words of some layers, with random rows and as a partition may send them.
 
     Attributes:
         parts: how many.
-        layers: the layers looked at.
+        layers: the layers that were read.
         random_words: expected words of those layers, rows and inputs placed at random.
-        cut_words: estimated words of those layers, cut one behind the other.
+        cut_words: estimated words of those layers, partitioned one behind the other.
     """
 
     parts: int
@@ -41,7 +41,7 @@ class Prediction:
 
     @property
     def gain(self) -> float:
-        """How many times fewer words the cut may send."""
+        """How many times fewer words the partition may send."""
         return self.random_words / self.cut_words if self.cut_words else float("inf")
 
     @property
@@ -89,7 +89,7 @@ def predict(network: Network, parts: int, *, seed: int = 0) -> Prediction:
         layer = network[index]
         expected = expected_random_words(layer, parts)
         random += expected
-        cut += min(expected, expected_cut_words(layer, parts, seed))
+        cut += min(expected, expected_partition_words(layer, parts, seed))
     return Prediction(parts, layers, random, cut)
 
 
@@ -105,8 +105,8 @@ def expected_random_words(layer: Layer, parts: int) -> float:
     return float(((parts - 1) * (1.0 - (1.0 - 1.0 / parts) ** readers)).sum())
 
 
-def expected_cut_words(layer: Layer, parts: int, seed: int) -> float:
-    """Words that a layer may send when its rows are cut and its inputs lie at random.
+def expected_partition_words(layer: Layer, parts: int, seed: int) -> float:
+    """Words that a layer may send when its rows are partitioned and its inputs lie at random.
 
     The parts together read as many columns as the grown ones do on average; each of those is at
     home in one of P cases.

@@ -1,23 +1,30 @@
-"""What a partition sends, beside random rows and blocks of rows: counted, not believed."""
+"""What a partition sends, beside random rows and blocks of rows: counted, in a table and a plot."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from espalier.errors import MissingExtraError
+from espalier.files.atomic import replacing_file
 from espalier.network import Network
-from espalier.partitioning.sharing import share_out
+from espalier.partitioning.baselines import baseline_owners
 from espalier.partitioning.volume import Volume, layer_volume
-
-if TYPE_CHECKING:
-    from espalier.partitioning.partition import Partition
+from espalier.progress import Progress
+from espalier.tables import table_lines
 
 PEERS = ("random", "block")
+COLORS = {"random": "#9a9a9a", "block": "#c98f2b", "hash": "#7a6fae"}
+OWN_COLOR = "#1f6f54"
 
 
 @dataclass(frozen=True)
-class Figures:
+class Statistics:
     """The six statistics of one layer, or of all, for one sample forward; with the balance.
 
     Attributes:
@@ -36,8 +43,8 @@ class Figures:
     imbalance: float
 
     @classmethod
-    def of(cls, volume: Volume) -> Figures:
-        """The figures of one layer."""
+    def of(cls, volume: Volume) -> Statistics:
+        """The statistics of one layer."""
         return cls(
             volume.total_words,
             volume.most_sent,
@@ -48,8 +55,8 @@ class Figures:
         )
 
     @classmethod
-    def over(cls, layers: Sequence[Figures]) -> Figures:
-        """The figures of all layers: a step is as slow as the slowest part of each."""
+    def over(cls, layers: Sequence[Statistics]) -> Statistics:
+        """The statistics of all layers: a step is as slow as the slowest part of each."""
         return cls(
             sum(each.words for each in layers),
             sum(each.most_sent for each in layers),
@@ -62,51 +69,72 @@ class Figures:
 
 @dataclass(frozen=True)
 class PartitionReport:
-    """The account of a partition.
+    """What the parts of a partition send.
 
     Attributes:
-        layers: figures of every layer, by method: the partition's own, ``"random"``, ``"block"``.
+        layers: statistics of every layer, by method: the partition's own and its peers'.
         nonzeros: weights of every layer.
     """
 
     parts: int
     method: str
-    layers: dict[str, list[Figures]]
+    layers: dict[str, list[Statistics]]
     nonzeros: list[int]
 
     @classmethod
     def of(
         cls,
-        partition: Partition,
+        partition: Any,
         network: Network,
         *,
         peers: Sequence[str] = PEERS,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> PartitionReport:
-        """Count every layer of the network once, and once for each peer."""
-        partition.check(network)
-        parts = partition.parts
-        names = [partition.method, *(peer for peer in peers if peer != partition.method)]
-        layers: dict[str, list[Figures]] = {name: [] for name in names}
+        """Another name of ``partition.report(network)``."""
+        report: PartitionReport = partition.report(network, peers=peers, progress=progress)
+        return report
+
+    @classmethod
+    def count(
+        cls,
+        network: Network,
+        parts: int,
+        owners: Sequence[NDArray[np.int32]],
+        method: str,
+        seed: int,
+        *,
+        peers: Sequence[str] = PEERS,
+        progress: Progress | None = None,
+    ) -> PartitionReport:
+        """Count every layer of the network once, and once for each peer.
+
+        Arguments:
+            owners: as `Partition` has them.
+            method: how they were made.
+            seed: of the peers.
+            peers: the baselines beside, by method.
+        """
+        names = [method, *(peer for peer in peers if peer != method)]
+        layers: dict[str, list[Statistics]] = {name: [] for name in names}
         nonzeros = []
         for index, layer in enumerate(network):
             for name in names:
                 before, after = (
-                    partition.owners[index + behind]
-                    if name == partition.method
-                    else share_out(width, parts, name, partition.seed, index + behind)
-                    for behind, width in ((0, layer.inputs), (1, layer.outputs))
+                    owners[boundary]
+                    if name == method
+                    else baseline_owners(width, parts, name, seed, boundary)
+                    for boundary, width in ((index, layer.inputs), (index + 1, layer.outputs))
                 )
-                layers[name].append(Figures.of(layer_volume(layer, before, after, parts)))
+                layers[name].append(Statistics.of(layer_volume(layer, before, after, parts)))
             nonzeros.append(layer.nonzeros)
             if progress is not None:
                 progress(index + 1, len(network))
-        return cls(parts, partition.method, layers, nonzeros)
+        return cls(parts, method, layers, nonzeros)
 
     @property
-    def total(self) -> dict[str, Figures]:
-        """The figures over all layers, by method."""
-        return {name: Figures.over(layers) for name, layers in self.layers.items()}
+    def total(self) -> dict[str, Statistics]:
+        """The statistics over all layers, by method."""
+        return {name: Statistics.over(layers) for name, layers in self.layers.items()}
 
     @property
     def crossover_batch(self) -> float:
@@ -124,9 +152,9 @@ class PartitionReport:
             "parts": self.parts,
             "method": self.method,
             "crossover_batch": self.crossover_batch if self.total[self.method].words else None,
-            "total": {name: asdict(figures) for name, figures in self.total.items()},
+            "total": {name: asdict(statistics) for name, statistics in self.total.items()},
             "layers": {
-                name: [asdict(figures) for figures in layers]
+                name: [asdict(statistics) for statistics in layers]
                 for name, layers in self.layers.items()
             },
         }
@@ -134,22 +162,18 @@ class PartitionReport:
     def __str__(self) -> str:
         depth = max(len(self.nonzeros), 1)
         rows = [("", "words/layer", "most sent", "most received", "messages", "imbalance")]
-        for name, figures in self.total.items():
+        for name, statistics in self.total.items():
             rows.append(
                 (
                     name,
-                    f"{figures.words / depth:,.0f}",
-                    f"{figures.most_sent / depth:,.0f}",
-                    f"{figures.most_received / depth:,.0f}",
-                    f"{figures.messages / depth:,.1f}",
-                    f"{figures.imbalance:.1%}",
+                    f"{statistics.words / depth:,.0f}",
+                    f"{statistics.most_sent / depth:,.0f}",
+                    f"{statistics.most_received / depth:,.0f}",
+                    f"{statistics.messages / depth:,.1f}",
+                    f"{statistics.imbalance:.1%}",
                 )
             )
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        table = "\n".join(
-            "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-            for row in rows
-        )
+        table = "\n".join(table_lines(rows, str.rjust))
         return f"{self.parts} parts, {depth} layers\n{table}\n{self.verdict()}"
 
     def verdict(self) -> str:
@@ -162,3 +186,32 @@ class PartitionReport:
             f"{gain}in training, parts send fewer words than replicas of the network up to batches "
             f"of {self.crossover_batch:,.0f}"
         )
+
+
+def plot_report(report: PartitionReport, path: Path) -> None:
+    """Save a PNG of the words sent, layer by layer.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+        FileError: the file cannot be written.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("matplotlib", "plot", "a plot") from error
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, layers in report.layers.items():
+        words = [each.words for each in layers]
+        mean = sum(words) / max(len(words), 1)
+        color = OWN_COLOR if name == report.method else COLORS.get(name, "#555555")
+        axes.plot(range(len(words)), words, color=color, label=f"{name}: {mean:,.0f} a layer")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("words sent, one sample forward")
+    axes.set_title(f"{report.parts} parts")
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    with replacing_file(path) as file:
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]

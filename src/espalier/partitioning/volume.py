@@ -1,4 +1,4 @@
-"""What a partition of a layer makes its parts send: counted anew, whoever made the partition.
+"""What a partition of a layer makes its parts send: counted anew, however it was made.
 
 Source: the costs of G. V. Demirci and H. Ferhatosmanoglu, "Partitioning Sparse Deep Neural
 Networks for Scalable Training and Inference", ICS 2021: the owner of an input sends it to each

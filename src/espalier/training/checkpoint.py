@@ -1,27 +1,27 @@
-"""Checkpoints: one safetensors file an epoch, checked by its own sum, the last two kept."""
+"""Checkpoints: one safetensors file an epoch, checked by its own sum, the last two kept.
+
+A state, such as any torch optimiser's, becomes flat tensors and JSON, without pickle.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
-from espalier.errors import FileError
-from espalier.files.atomic import replacing_file
-from espalier.files.streams import reading
-from espalier.training.state import pack, unpack
+from espalier.errors import FileError, InputError
+from espalier.files.container import Format, read_tensors, write_tensors
 
-FORMAT, FORMAT_VERSION = "espalier-checkpoint", "1"
+CHECKPOINT = Format("espalier-checkpoint", 2, ("state",))
 KEPT = 2
-NAME = "epoch-{:05d}.safetensors"
-PATTERN = re.compile(r"epoch-(\d{5,})\.safetensors")
+NAME, SUFFIX = "epoch-{:05d}", ".safetensors"
+TENSOR, TUPLE, PAIRS = "$tensor", "$tuple", "$pairs"  # of a state
 
 
 class Checkpoint(NamedTuple):
@@ -34,35 +34,30 @@ class Checkpoint(NamedTuple):
 def write(folder: Path, epochs: int, state: Mapping[str, Any]) -> Path:
     """Write the state after so many epochs, then remove all files but it and the one before.
 
-    Later ones are of a course that was given up, since they could not be read.
+    Later ones are of a training that was given up, since they could not be read.
 
     Raises:
         FileError: it cannot be written; the older ones stay.
     """
     tree, tensors = pack(state)
-    text = json.dumps({"epochs": epochs, "state": tree})
-    metadata = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "state": text,
-        "sha256": _checksum(text, tensors),
-    }
-    path = folder / NAME.format(epochs)
-    with replacing_file(path) as file:
-        file.write(save(tensors, metadata))
-    for old in outdated(_newest_first(folder), path):
+    path = folder / (NAME.format(epochs) + SUFFIX)
+    write_tensors(path, CHECKPOINT, {"state": {"epochs": epochs, "state": tree}}, save(tensors))
+    for old in outdated(newest_first(folder), path):
         old.unlink(missing_ok=True)
     return path
 
 
-def outdated(newest_first: Sequence[Path], written: Path) -> list[Path]:
+def outdated(checkpoints: Sequence[Path], written: Path) -> list[Path]:
     """The checkpoints to remove once one is written: those after it, and old ones before it.
+
+    Arguments:
+        checkpoints: all of them, the newest first.
 
     >>> [path.name for path in outdated([Path("4"), Path("3"), Path("2"), Path("1")], Path("3"))]
     ['4', '1']
     """
-    place = newest_first.index(written)
-    return [*newest_first[:place], *newest_first[place + KEPT :]]
+    place = checkpoints.index(written)
+    return [*checkpoints[:place], *checkpoints[place + KEPT :]]
 
 
 def read(path: Path) -> Checkpoint:
@@ -71,30 +66,18 @@ def read(path: Path) -> Checkpoint:
     Raises:
         FileError: the file is missing, cut short, damaged or no checkpoint.
     """
+    contents = read_tensors(path, CHECKPOINT, load, _checksum_1)
+    content = contents.values["state"]
     try:
-        with reading(path), safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise FileError(f"{path} is damaged or cut short ({error})") from error
-    if metadata.get("format") != FORMAT:
-        raise FileError(f"{path} is no checkpoint of a training")
-    if metadata.get("format_version") != FORMAT_VERSION:
-        raise FileError(
-            f"{path} is a checkpoint of version {metadata.get('format_version')}, wanted "
-            f"{FORMAT_VERSION}: it was written by another release of espalier"
-        )
-    text = metadata.get("state", "")
-    if metadata.get("sha256") != _checksum(text, tensors):
-        raise FileError(f"{path} is damaged: its content does not match its checksum")
-    content = json.loads(text)
-    return Checkpoint(content["epochs"], unpack(content["state"], tensors))
+        return Checkpoint(content["epochs"], unpack(content["state"], contents.tensors))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileError(f"{path} is damaged: its state lacks or misuses {error}") from error
 
 
 def read_newest(folder: Path) -> tuple[Checkpoint | None, list[FileError]]:
     """The newest checkpoint that is whole, or None, and why newer ones were refused."""
     refused: list[FileError] = []
-    for path in _newest_first(folder):
+    for path in newest_first(folder):
         try:
             return read(path), refused
         except FileError as error:
@@ -108,14 +91,74 @@ def remove_drafts(folder: Path) -> None:
         draft.unlink(missing_ok=True)
 
 
-def _newest_first(folder: Path) -> list[Path]:
-    matches = {path: PATTERN.fullmatch(path.name) for path in folder.glob("epoch-*.safetensors")}
+def newest_first(folder: Path, suffix: str = SUFFIX) -> list[Path]:
+    """The checkpoints in a folder, whole or not."""
+    pattern = re.compile(rf"epoch-(\d{{5,}}){re.escape(suffix)}")
+    matches = {path: pattern.fullmatch(path.name) for path in folder.glob("epoch-*")}
     epochs = {path: int(match[1]) for path, match in matches.items() if match}
     return sorted(epochs, key=lambda path: epochs[path], reverse=True)
 
 
-def _checksum(text: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
+def pack(state: Any) -> tuple[Any, dict[str, Tensor]]:
+    """Split a state into JSON and tensors; `unpack` puts it together again, types and all.
+
+    Arguments:
+        state: dicts, lists and tuples of tensors, numbers, texts, booleans and None.
+
+    Returns:
+        The JSON value, and the tensors it names: copies that share no memory.
+
+    Raises:
+        InputError: something else is in it.
+
+    >>> tree, tensors = pack({0: torch.ones(2), "betas": (0.9, 0.999)})
+    >>> unpack(tree, tensors)
+    {0: tensor([1., 1.]), 'betas': (0.9, 0.999)}
+    """
+    tensors: dict[str, Tensor] = {}
+    return _pack(state, "", tensors), tensors
+
+
+def unpack(tree: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """The state that `pack` was given.
+
+    Raises:
+        KeyError: a tensor is missing.
+    """
+    if isinstance(tree, list):
+        return [unpack(item, tensors) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    if TENSOR in tree:
+        return tensors[tree[TENSOR]]
+    if TUPLE in tree:
+        return tuple(unpack(item, tensors) for item in tree[TUPLE])
+    if PAIRS in tree:
+        return {key: unpack(value, tensors) for key, value in tree[PAIRS]}
+    return {key: unpack(value, tensors) for key, value in tree.items()}
+
+
+def _pack(state: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(state, Tensor):
+        tensors[name] = state.detach().clone(memory_format=torch.contiguous_format)
+        return {TENSOR: name}
+    if isinstance(state, Mapping):
+        packed = [(key, _pack(value, f"{name}/{key}", tensors)) for key, value in state.items()]
+        if all(isinstance(key, str) and not key.startswith("$") for key, _ in packed):
+            return dict(packed)
+        return {PAIRS: [[key, value] for key, value in packed]}
+    if isinstance(state, list | tuple):
+        items = [_pack(item, f"{name}/{index}", tensors) for index, item in enumerate(state)]
+        return {TUPLE: items} if isinstance(state, tuple) else items
+    if state is None or isinstance(state, bool | int | float | str):
+        return state
+    raise InputError(
+        f"state{name} is a {type(state).__name__}, wanted tensors, numbers, texts and None alone"
+    )
+
+
+def _checksum_1(metadata: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(metadata["state"].encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
         digest.update(tensor.reshape(-1).numpy().data)

@@ -15,6 +15,8 @@ from torch.nn.functional import interpolate
 
 from espalier.errors import FileError, InputError, MissingExtraError
 from espalier.files import load_images, load_labels
+from espalier.nn.networks import image_side
+from espalier.training.settings import Settings
 
 DIGITS = "digits"
 CLASSES = 10
@@ -23,7 +25,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-Half = tuple[NDArray[np.uint8], NDArray[np.int64]]
+RawSplit = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -96,19 +98,19 @@ def load(source: str, *, seed: int = 0) -> Data:
     >>> tuple(data.train.images.shape), len(data.test)
     ((1442, 1, 8, 8), 355)
     """
-    halves = _load_digits(seed) if source == DIGITS else _load_folder(Path(source))
-    pixels = halves["train"][0]
+    splits = _load_digits(seed) if source == DIGITS else _load_folder(Path(source))
+    pixels = splits["train"][0]
     # In float64: sums of many float32 pixels would depend on their order.
     std = float(pixels.std(dtype=np.float64))
     if std == 0.0:
         raise FileError(
             f"{source}: all pixels of the training images are {pixels.flat[0]}: nothing to see"
         )
-    train, test = (_scaled(halves[name], std) for name in FILES)
-    return Data(train, test, std, _fingerprint(halves))
+    train, test = (_scaled(splits[name], std) for name in FILES)
+    return Data(train, test, std, _fingerprint(splits))
 
 
-def _load_digits(seed: int) -> dict[str, Half]:
+def _load_digits(seed: int) -> dict[str, RawSplit]:
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError:
@@ -135,20 +137,20 @@ def _fifth_of_each_class(labels: NDArray[np.int64], seed: int) -> NDArray[np.boo
     return chosen
 
 
-def _load_folder(folder: Path) -> dict[str, Half]:
+def _load_folder(folder: Path) -> dict[str, RawSplit]:
     if not folder.is_dir():
         raise FileError(f"data is {str(folder)!r}, wanted digits or a folder of IDX files")
-    halves = {name: _load_half(folder, *files) for name, files in FILES.items()}
-    sides = {name: images.shape[1:] for name, (images, _) in halves.items()}
+    splits = {name: _load_split(folder, *files) for name, files in FILES.items()}
+    sides = {name: images.shape[1:] for name, (images, _) in splits.items()}
     if sides["train"] != sides["test"]:
         raise FileError(
             f"{folder}: training images are {_by(sides['train'])} pixels, test images "
             f"{_by(sides['test'])}: they are of two data sets"
         )
-    return halves
+    return splits
 
 
-def _load_half(folder: Path, images_name: str, labels_name: str) -> Half:
+def _load_split(folder: Path, images_name: str, labels_name: str) -> RawSplit:
     images_path, labels_path = _find(folder, images_name), _find(folder, labels_name)
     images, labels = load_images(images_path), load_labels(labels_path)
     if len(images) != len(labels):
@@ -181,8 +183,8 @@ def _find(folder: Path, name: str) -> Path:
     )
 
 
-def _scaled(half: Half, std: float) -> Split:
-    images, labels = half
+def _scaled(split: RawSplit, std: float) -> Split:
+    images, labels = split
     pixels = (images.astype(np.float32) / np.float32(std))[:, None]
     return Split(torch.from_numpy(pixels), torch.from_numpy(labels))
 
@@ -192,10 +194,10 @@ def _resized(split: Split, side: int) -> Split:
     return replace(split, images=images)
 
 
-def _fingerprint(halves: dict[str, Half]) -> str:
+def _fingerprint(splits: dict[str, RawSplit]) -> str:
     digest = hashlib.sha256()
-    for half in halves.values():
-        for array in half:
+    for split in splits.values():
+        for array in split:
             digest.update(repr(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -203,6 +205,24 @@ def _fingerprint(halves: dict[str, Half]) -> str:
 
 def _by(shape: tuple[int, ...]) -> str:
     return " x ".join(map(str, shape))
+
+
+def load_for(settings: Settings) -> Data:
+    """The data of a training, as large as its model wants it.
+
+    Raises:
+        FileError: see `load`.
+        InputError: a batch or a shift that does not fit the images.
+    """
+    data = load(settings.data, seed=settings.seed)
+    check_batch(data, settings.batch)
+    data = data.resized(image_side(settings.model, data.side))
+    if settings.shift >= data.side:
+        raise InputError(
+            f"shift is {settings.shift}, which moves images of {data.side} pixels a side out of "
+            f"sight; wanted 0 to {data.side - 1}"
+        )
+    return data
 
 
 def check_batch(data: Data, batch: int) -> None:

@@ -1,4 +1,4 @@
-"""What a training came to."""
+"""The result of a training."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from espalier.training.record import Record
+from espalier.training.method_training import EpochMetrics
 from espalier.training.settings import Settings
-from espalier.training.shape import Shape
-from espalier.training.size import size_of
 
-MOST_LOST = 0.05  # part of the test images, without a word
+MOST_LOST = 0.05  # part of the test images that may be lost without a warning
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkSize:
     """One row of the final table: the dense network a training begins with, or what is left.
 
     Attributes:
@@ -31,7 +29,7 @@ class Network:
         units: inputs first, then layer by layer; outputs not counted.
         predicted_seconds: of one batch, by the time model; no seconds, but in proportion, where
             that goes by multiply-adds.
-        measured_seconds: of one batch, the median of timings in turns with the other network.
+        measured_seconds: of one batch, the median of timings interleaved with the other network's.
     """
 
     name: str
@@ -45,39 +43,6 @@ class Network:
     measured_seconds: float
 
 
-def network(
-    name: str,
-    model: nn.Module,
-    example: Tensor,
-    shape: Shape,
-    *,
-    weights: int,
-    seconds: float,
-    error: float | None = None,
-) -> Network:
-    """The row of a network.
-
-    Arguments:
-        example: one image.
-        shape: of the network.
-        weights: of the network it came from.
-        seconds: measured.
-        error: on the test images.
-    """
-    size = size_of(model, example)
-    return Network(
-        name=name,
-        error=error,
-        zeros=1.0 - shape.nonzeros / weights,
-        weights=size.weights,
-        bytes=size.parameter_bytes,
-        multiply_adds=size.multiply_adds,
-        units=shape.units,
-        predicted_seconds=shape.seconds,
-        measured_seconds=seconds,
-    )
-
-
 @dataclass(frozen=True)
 class TrainingResult:
     """A finished training.
@@ -88,17 +53,17 @@ class TrainingResult:
         dense: the network it began with.
         compact: the network it ended with.
         reached: value of the target's measure at the end; None without a target.
-        history: a record of each epoch.
+        history: the metrics of each epoch.
         batch: images of the timings.
         path: of the saved model; None where nothing was saved.
     """
 
     settings: Settings
     model: nn.Module
-    dense: Network
-    compact: Network
+    dense: NetworkSize
+    compact: NetworkSize
     reached: float | None
-    history: Sequence[Record]
+    history: Sequence[EpochMetrics]
     batch: int
     path: Path | None = None
 
@@ -155,6 +120,6 @@ class TrainingResult:
             "target_met": self.target_met,
             "warning": self.warning(),
             "batch": self.batch,
-            "epochs": [record.to_json() for record in self.history],
+            "epochs": [metrics.to_json() for metrics in self.history],
             "model": None if self.path is None else str(self.path),
         }

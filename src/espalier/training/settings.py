@@ -50,7 +50,7 @@ class Settings:
 
     Arguments:
         data: ``"digits"`` for scikit-learn's, or a folder of IDX files.
-        model: a word of `espalier.nn.networks.build`.
+        model: a name that `espalier.nn.networks.build` takes.
         method: ``"fssl"``, ``"magnitude"``, ``"rigl"`` or ``"dense"``.
         target_time: part of the dense network's time to end with.
         target_zeros: part of all weights that must be zero at the end.

@@ -27,12 +27,12 @@ SETTINGS = Settings(model="radixnet:64x3", method="dense", epochs=2, batch=48, t
 
 def one_process():
     """The same steps by PyTorch alone."""
-    from espalier.distributed.training.run import build_whole
+    from espalier.training.context import build_start
     from espalier.training.data import load
-    from espalier.training.schedule import cosine, make_optimizer, recipe
+    from espalier.training.learning_rate import cosine, make_optimizer, recipe
 
     data = load("digits", seed=0)
-    model = build_whole(SETTINGS, data.side, data.classes)
+    model = build_start(SETTINGS, data)
     optimizer = make_optimizer(model, SETTINGS)
     steps, done, losses = len(data.train) // SETTINGS.batch, 0, []
     for epoch in range(SETTINGS.epochs):

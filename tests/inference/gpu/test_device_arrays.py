@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.support.device_arrays import FakeDeviceArray, FakeDeviceCsr, FakeDlpackArray
-from tests.support.devices import emulated_device
 
 import espalier as esp
 from espalier.cuda.arrays import as_stream, read_device_array
 from espalier.inference.gpu import GpuPlan
 from espalier.inference.plan import Options
+from tests.support.device_arrays import FakeDeviceArray, FakeDeviceCsr, FakeDlpackArray
+from tests.support.devices import emulated_device
 
 NET = esp.random_network([24, 33, 20], connections=6)
 ROWS = np.random.default_rng(0).random((70, 24), np.float32)
@@ -90,7 +90,7 @@ def test_results_stay_on_the_device_and_feed_the_next_run(plan: GpuPlan) -> None
 def test_work_goes_to_the_callers_stream(plan: GpuPlan) -> None:
     device = emulated_device(lazy=frozenset({2}))
     plan = GpuPlan(NET, Options(), device)
-    theirs = device.lend_stream(device)
+    theirs = device.stream_for(device)
     assert theirs == 2
     x = FakeDeviceArray(device, ROWS, stream=theirs)
     late = device.allocate(ROWS.nbytes)
@@ -106,7 +106,7 @@ def test_work_goes_to_the_callers_stream(plan: GpuPlan) -> None:
 def test_a_stream_of_ours_waits_for_the_one_the_array_is_made_on() -> None:
     device = emulated_device(lazy=frozenset({2, 3}))
     plan = GpuPlan(NET, Options(), device)
-    theirs, ours = device.lend_stream(device), device.lend_stream(device)
+    theirs, ours = device.stream_for(device), device.stream_for(device)
     assert (theirs, ours) == (2, 3)
     x = FakeDeviceArray(device, ROWS, stream=theirs)
     late = device.allocate(ROWS.nbytes)
@@ -125,7 +125,7 @@ def test_nothing_is_left_behind() -> None:
         gc.collect()
     api = device.driver.api
     assert len(api.streams) == 2  # the default one, and the one that all three had in turn
-    assert not api.events and not api.allocations
+    assert not api.events and not api.allocations and not api.pinned
 
 
 def test_streams_of_others() -> None:
@@ -194,10 +194,10 @@ def test_offsets_on_the_device_that_would_lead_outside_are_refused(
 def test_masks_and_odd_strides_are_refused(plan: GpuPlan) -> None:
     masked = FakeDeviceArray(plan.device, ROWS, mask=object())
     with pytest.raises(esp.InputError, match="x has a mask"):
-        read_device_array("x", masked, plan.device)
+        read_device_array("x", masked, plan.device, 0)
     odd = FakeDeviceArray(plan.device, ROWS, strides=(98, 4))
     with pytest.raises(esp.InputError, match="whole numbers of float32"):
-        read_device_array("x", odd, plan.device)
+        read_device_array("x", odd, plan.device, 0)
 
 
 def test_arrays_of_another_device_are_named(plan: GpuPlan) -> None:

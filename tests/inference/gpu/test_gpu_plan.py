@@ -9,13 +9,13 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.devices import emulated_device
-from tests.support.networks import Case, cases
 
 import espalier as esp
 from espalier.inference.gpu import GpuPlan
 from espalier.inference.plan import Options
 from espalier.kernels import instruction_set, reference
+from tests.support.devices import emulated_device
+from tests.support.networks import Case, cases
 
 RESULTS = ("dense", "csr", "device")
 

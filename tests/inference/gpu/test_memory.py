@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.support.devices import emulated_device
 
 import espalier as esp
 from espalier.cuda import Event
 from espalier.inference.gpu import GpuPlan
-from espalier.inference.gpu import memory as memory_module
+from espalier.inference.gpu import memory_plan as memory_module
 from espalier.inference.gpu import plan as plan_module
-from espalier.inference.gpu.memory import Widths, fit
+from espalier.inference.gpu.memory_plan import BufferWidths, plan_memory
 from espalier.inference.plan import Options
+from tests.support.devices import emulated_device
 
 NET = esp.random_network([40, 33, 50, 33, 40, 20] * 3 + [20], connections=6)
 PLAIN = Options(merge=False, fold=False)
@@ -58,7 +58,7 @@ def test_networks_the_host_cannot_hold_are_packed_anew(monkeypatch: pytest.Monke
     plan = GpuPlan(NET, Options(), emulated_device(), memory=140_000, tile=32)
     for _ in range(2):
         np.testing.assert_allclose(plan.run(x).activations, expected, rtol=1e-5, atol=1e-6)
-    assert plan._held is None
+    assert plan.program.packed is None
 
 
 @pytest.mark.parametrize("as_csr", [False, True])
@@ -116,18 +116,18 @@ def test_memory_is_given_back() -> None:
 
 
 def test_fit_prefers_weights_that_stay() -> None:
-    widths = Widths(1000, 1000)
-    assert fit(1 << 30, widths, [1000] * 9, 60_000, 64, 1000).resident
-    tight = fit(40_000_000, widths, [4_000_000] * 8, 60_000, 64, 1000)
+    widths = BufferWidths(1000, 1000)
+    assert plan_memory(1 << 30, widths, [1000] * 9, 60_000, 64, 1000).resident
+    tight = plan_memory(40_000_000, widths, [4_000_000] * 8, 60_000, 64, 1000)
     assert not tight.resident and tight.slots % 64 == 0
-    pair = fit(40_000_000, widths, [4_000_000] * 2, 60_000, 64, 1000)
+    pair = plan_memory(40_000_000, widths, [4_000_000] * 2, 60_000, 64, 1000)
     assert pair.resident  # streaming two of two segments saves nothing
 
 
 def test_late_streams_show_a_wait_that_is_missing() -> None:
     """The check of the check."""
     device = emulated_device(lazy=frozenset({1}))
-    late, early = device.lend_stream(device), device.lend_stream(device)
+    late, early = device.stream_for(device), device.stream_for(device)
     memory, found = device.allocate(4), np.zeros(1, np.float32)
     device.copy_in(memory.address, np.ones(1, np.float32), late)
     device.copy_out(found, memory.address, early)

@@ -1,4 +1,4 @@
-"""Every network: published size, shapes, and that it learns."""
+"""Every network: published size, shapes, and that it trains."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ struct alignas(16) Weights4 {
 struct Blocks {
   const float* x;
   float* y;
-  const int* count;          // living slots
-  const int64* offsets;      // [block_count + 1] into columns
-  const int* columns;        // rising within a block
-  const Weights4* weights;   // [columns][16 rows], zeros where a block has fewer rows
-  const int* rows;           // [block_count][16], which output each row is, -1 for none
+  const int* count;         // living slots
+  const int64* offsets;     // [block_count + 1] into columns
+  const int* columns;       // rising within a block
+  const Weights4* weights;  // [columns][16 rows], zeros where a block has fewer rows
+  const int* rows;          // [block_count][16], which output each row is, -1 for none
   int block_count, inputs, outputs;
-  Response response;
+  Epilogue epilogue;
 };
 
 template <int V>
@@ -32,7 +32,7 @@ __device__ inline void multiply_blocks(const Blocks& a) {
   const int warps = blockDim.x / warp_size;
   const float* x = a.x + (int64)panel * a.inputs * tile + lane;
   float* y = a.y + (int64)panel * a.outputs * tile + lane;
-  Seen<V> seen;
+  SlotFlags<V> flags;
   for (int b = blockIdx.x * warps + threadIdx.x / warp_size; b < a.block_count;
        b += gridDim.x * warps) {
     Lanes<V> sum[block_rows] = {};
@@ -57,17 +57,17 @@ __device__ inline void multiply_blocks(const Blocks& a) {
     for (int r = 0; r < block_rows; ++r) {
       const int row = a.rows[b * block_rows + r];
       if (row < 0) continue;
-      const float bias = a.response.bias[row];
+      const float bias = a.epilogue.bias[row];
       Lanes<V> out;
 #pragma unroll
       for (int v = 0; v < V; ++v) {
-        out.at[v] = clamp(sum[r].at[v] + bias, a.response.lower, a.response.upper);
-        if (panel * tile + lane + v < count) seen.look(v, out.at[v], a.response.saturated);
+        out.at[v] = clamp(sum[r].at[v] + bias, a.epilogue.lower, a.epilogue.upper);
+        if (panel * tile + lane + v < count) flags.add(v, out.at[v], a.epilogue.saturated);
       }
       *(Lanes<V>*)(y + (int64)row * tile) = out;
     }
   }
-  seen.note(a.response, panel * tile + lane, count);
+  flags.store(a.epilogue, panel * tile + lane, count);
 }
 
 extern "C" __global__ void __launch_bounds__(128) blocks_32(const Blocks a) {

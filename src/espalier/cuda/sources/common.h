@@ -1,4 +1,4 @@
-// What all kernels share: how activations lie, how a sum ends, what is noted of a sample.
+// What all kernels share: how activations lie, how a sum ends, what is flagged of a sample.
 //
 // The samples of a batch sit in slots, `tile` of them side by side in a panel: slot s of neuron n
 // is at ((s / tile) * width + n) * tile + s % tile. Sums start at 0 and add in rising order of
@@ -20,7 +20,7 @@ constexpr unsigned every_lane = 0xffffffffu;
 constexpr int bad_sample = 1;
 constexpr int overflow = 2;
 
-// Bits noted of a slot: some neuron is not 0; some neuron is not at the fixed point.
+// Flags of a slot: some neuron is not 0; some neuron is not at the fixed point.
 constexpr unsigned alive = 1;
 constexpr unsigned unsaturated = 2;
 
@@ -35,12 +35,12 @@ struct alignas(4 * V) Lanes {
   float at[V];
 };
 
-// How a layer answers, and where a kernel says what it saw.
-struct Response {
-  const float* bias;    // [outputs]
-  float lower, upper;   // clamp of the outputs
-  float saturated;      // the fixed point, where a slot full of it is to be noted
-  unsigned* notes;      // [slots], or null where nobody asks
+// What ends a sum, and where a kernel says what it saw.
+struct Epilogue {
+  const float* bias;   // [outputs]
+  float lower, upper;  // clamp of the outputs
+  float saturated;     // the fixed point, where a slot full of it is to be flagged
+  unsigned* flags;     // [slots], or null where none are read
   int* status;
 };
 
@@ -52,26 +52,26 @@ __device__ inline float clamp(float value, float lower, float upper) {
 
 // What one thread saw of the slots it works on: V of them, from `slot` on.
 template <int V>
-struct Seen {
+struct SlotFlags {
   unsigned bits[V];
   bool overflowed;
 
-  __device__ Seen() : overflowed(false) {
+  __device__ SlotFlags() : overflowed(false) {
     for (int v = 0; v < V; ++v) bits[v] = 0;
   }
 
-  __device__ void look(int v, float value, float saturated) {
+  __device__ void add(int v, float value, float saturated) {
     bits[v] |= (value != 0.0f ? alive : 0u) | (value != saturated ? unsaturated : 0u);
     overflowed |= !is_finite(value);
   }
 
   // Slots beyond `count` hold no sample: what was computed there means nothing.
-  __device__ void note(const Response& response, int slot, int count) const {
+  __device__ void store(const Epilogue& epilogue, int slot, int count) const {
     if (slot >= count) return;
-    if (overflowed) atomicOr(response.status, overflow);
-    if (response.notes == nullptr) return;
+    if (overflowed) atomicOr(epilogue.status, overflow);
+    if (epilogue.flags == nullptr) return;
     for (int v = 0; v < V; ++v) {
-      if (slot + v < count && bits[v]) atomicOr(response.notes + slot + v, bits[v]);
+      if (slot + v < count && bits[v]) atomicOr(epilogue.flags + slot + v, bits[v]);
     }
   }
 };

@@ -1,7 +1,8 @@
 // Dead and finished samples leave the batch: the living ones move together, on the device alone.
 //
-// `survivors` counts those that stay, by blocks of slots; `place` gives them their new slots in
-// the old order; `gather` moves their activations. The host learns nothing and need not wait.
+// `count_survivors` counts those that stay, by blocks of slots; `place_survivors` gives them their
+// new slots in the old order; `gather` moves their activations. The host learns nothing and need
+// not wait.
 #include "common.h"
 
 namespace espalier {
@@ -9,30 +10,30 @@ namespace espalier {
 constexpr int slots_of_block = 256;
 
 struct Compact {
-  const int* count;       // living slots before
+  const int* count;  // living slots before
   int* count_after;
-  const unsigned* notes;  // [slots]
+  const unsigned* flags;  // [slots]
   const int* sample;      // [slots], whose slot it is, before
   int* sample_after;
-  int* source;            // [slots], the old slot of each new one
-  int* fate;              // [samples], written for those that leave
-  int* survivors;         // [blocks], how many of a block stay
-  int drop;               // samples that are all zero leave
-  int freeze;             // samples at the fixed point leave
-  int turn;               // how often samples left before
+  int* source;        // [slots], the old slot of each new one
+  int* sample_state;  // [samples], written for those that leave
+  int* survivors;     // [blocks], how many of a block stay
+  int drop;           // samples that are all zero leave
+  int freeze;         // samples at the fixed point leave
+  int moves;          // how often samples moved before
 };
 
-// What becomes of a sample that leaves: odd codes died, even ones are at the fixed point, and half
-// of the code says at which turn.
-__device__ inline int fate_of(const Compact& a, int slot) {
-  return (a.notes[slot] & alive ? -2 : -1) - 2 * a.turn;
+// The state of a sample that leaves: odd codes died, even ones are at the fixed point, and half
+// of the code says at which move.
+__device__ inline int state_of(const Compact& a, int slot) {
+  return (a.flags[slot] & alive ? -2 : -1) - 2 * a.moves;
 }
 
 __device__ inline bool stays(const Compact& a, int slot, int count) {
   if (slot >= count) return false;
-  const unsigned note = a.notes[slot];
-  if (!(note & alive)) return !a.drop;
-  return !a.freeze || (note & unsaturated);
+  const unsigned flags = a.flags[slot];
+  if (!(flags & alive)) return !a.drop;
+  return !a.freeze || (flags & unsaturated);
 }
 
 // How many threads before this one, and in the whole block, say yes.
@@ -51,14 +52,14 @@ __device__ inline int rank_in_block(bool yes, int* total) {
   return before + __popc(votes & ((1u << lane) - 1));
 }
 
-extern "C" __global__ void __launch_bounds__(256) survivors(const Compact a) {
+extern "C" __global__ void __launch_bounds__(256) count_survivors(const Compact a) {
   int total;
   const int slot = blockIdx.x * slots_of_block + threadIdx.x;
   rank_in_block(stays(a, slot, *a.count), &total);
   if (threadIdx.x == 0) a.survivors[blockIdx.x] = total;
 }
 
-extern "C" __global__ void __launch_bounds__(256) place(const Compact a) {
+extern "C" __global__ void __launch_bounds__(256) place_survivors(const Compact a) {
   __shared__ int before_warp[slots_of_block / warp_size];
   const int count = *a.count;
   const int slot = blockIdx.x * slots_of_block + threadIdx.x;
@@ -77,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(256) place(const Compact a) {
     a.source[first + rank] = slot;
     a.sample_after[first + rank] = a.sample[slot];
   } else if (slot < count) {
-    a.fate[a.sample[slot]] = fate_of(a, slot);
+    a.sample_state[a.sample[slot]] = state_of(a, slot);
   }
   if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0) *a.count_after = first + total;
 }
@@ -100,15 +101,14 @@ extern "C" __global__ void __launch_bounds__(256) gather(const Gather a) {
   const float* x = a.x + (int64)(from / a.tile) * a.width * a.tile + from % a.tile;
   float* y = a.y + (int64)(slot / a.tile) * a.width * a.tile + slot % a.tile;
   const int warps = blockDim.x / warp_size;
-  for (int n = blockIdx.x * warps + threadIdx.x / warp_size; n < a.width;
-       n += gridDim.x * warps) {
+  for (int n = blockIdx.x * warps + threadIdx.x / warp_size; n < a.width; n += gridDim.x * warps) {
     y[(int64)n * a.tile] = filled ? x[(int64)n * a.tile] : 0.0f;
   }
 }
 
 struct Begin {
-  int* sample;  // [slots]
-  int* fate;    // [samples]
+  int* sample;        // [slots]
+  int* sample_state;  // [samples]
   int* count;
   int samples;
 };
@@ -119,14 +119,14 @@ extern "C" __global__ void __launch_bounds__(256) begin(const Begin a) {
   if (slot == 0) *a.count = a.samples;
   if (slot < a.samples) {
     a.sample[slot] = slot;
-    a.fate[slot] = slot;
+    a.sample_state[slot] = slot;
   }
 }
 
-// What is left at the end: every sample's fate becomes its slot.
+// What is left at the end: the state of every sample becomes its slot.
 extern "C" __global__ void __launch_bounds__(256) settle(const Compact a) {
   const int slot = blockIdx.x * blockDim.x + threadIdx.x;
-  if (slot < *a.count) a.fate[a.sample[slot]] = slot;
+  if (slot < *a.count) a.sample_state[a.sample[slot]] = slot;
 }
 
 }  // namespace espalier

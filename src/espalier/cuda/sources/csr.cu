@@ -7,25 +7,25 @@ namespace espalier {
 constexpr int scan_threads = 1024;
 
 struct CsrStep {
-  const int* offsets;   // [rows + 1], of the product
+  const int* offsets;  // [rows + 1], of the product
   const int* columns;
-  float* values;        // clamped in place
-  const float* bias;    // [outputs], of which none is above 0 where lower is 0
+  float* values;      // clamped in place
+  const float* bias;  // [outputs], of which none is above 0 where lower is 0
   float lower, upper;
   int rows;
-  int* kept;            // [rows], entries that are not 0, then where the first goes
-  int* offsets_after;   // [rows + 1]
+  int* kept;           // [rows], entries that are not 0, then where the first goes
+  int* offsets_after;  // [rows + 1]
   int* columns_after;
   float* values_after;
-  const int* sample;    // [rows], whose row it is
+  const int* sample;  // [rows], whose row it is
   int* sample_after;
-  int* totals;          // rows and entries that are left
-  int drop;             // whether empty rows leave
+  int* totals;  // rows and entries that are left
+  int drop;     // whether empty rows leave
   int* status;
 };
 
 // A warp for each row: bias and clamp, and how many entries stay.
-extern "C" __global__ void __launch_bounds__(256) respond_csr(const CsrStep a) {
+extern "C" __global__ void __launch_bounds__(256) epilogue_csr(const CsrStep a) {
   const int row = blockIdx.x * (blockDim.x / warp_size) + threadIdx.x / warp_size;
   if (row >= a.rows) return;
   int kept = 0;
@@ -118,7 +118,7 @@ struct DenseStep {
 };
 
 // Bias and clamp of a dense product; blockIdx.y counts outputs.
-extern "C" __global__ void __launch_bounds__(256) respond_dense(const DenseStep a) {
+extern "C" __global__ void __launch_bounds__(256) epilogue_dense(const DenseStep a) {
   for (int output = blockIdx.y; output < a.outputs; output += gridDim.y) {
     float* values = a.values + output * a.samples;
     const float bias = a.bias[output];

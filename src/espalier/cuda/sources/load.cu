@@ -11,11 +11,11 @@ struct LoadDense {
   int* status;
 };
 
-// One block turns 32 samples by 32 inputs through shared memory, so that both sides are read and
-// written along their lines. blockIdx.x counts inputs, blockIdx.y samples; 32 x 8 threads.
+// One block transposes 32 samples by 32 inputs through shared memory, so that both sides are read
+// and written along their lines. blockIdx.x counts inputs, blockIdx.y samples; 32 x 8 threads.
 // Slots up to the end of the panel are filled, with zeros where no sample is.
 extern "C" __global__ void __launch_bounds__(256) load_dense(const LoadDense a) {
-  __shared__ float turned[warp_size][warp_size + 1];
+  __shared__ float transposed[warp_size][warp_size + 1];
   const int lane = threadIdx.x % warp_size, line = threadIdx.x / warp_size;
   const int first_input = blockIdx.x * warp_size, first_slot = blockIdx.y * warp_size;
   const bool along_inputs = a.column_stride == 1;
@@ -29,9 +29,9 @@ extern "C" __global__ void __launch_bounds__(256) load_dense(const LoadDense a) 
       bad |= !is_finite(value);
     }
     if (along_inputs) {
-      turned[i][lane] = value;
+      transposed[i][lane] = value;
     } else {
-      turned[lane][i] = value;
+      transposed[lane][i] = value;
     }
   }
   if (bad) atomicOr(a.status, bad_sample);
@@ -40,7 +40,7 @@ extern "C" __global__ void __launch_bounds__(256) load_dense(const LoadDense a) 
   float* panel = a.panels + (int64)(slot / a.tile) * a.inputs * a.tile + slot % a.tile;
   for (int i = line; i < warp_size; i += 8) {
     const int input = first_input + i;
-    if (input < a.inputs) panel[(int64)input * a.tile] = turned[lane][i];
+    if (input < a.inputs) panel[(int64)input * a.tile] = transposed[lane][i];
   }
 }
 

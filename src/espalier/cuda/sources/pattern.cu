@@ -11,9 +11,7 @@ struct alignas(2) Bf16 {
 };
 
 __device__ inline float to_float(float value) { return value; }
-__device__ inline float to_float(Bf16 value) {
-  return __uint_as_float((unsigned)value.bits << 16);
-}
+__device__ inline float to_float(Bf16 value) { return __uint_as_float((unsigned)value.bits << 16); }
 
 __device__ inline void from_float(float value, float* to) { *to = value; }
 __device__ inline void from_float(float value, Bf16* to) {
@@ -28,7 +26,7 @@ struct alignas(sizeof(T) * V) Numbers {
   T at[V];
 };
 
-struct Product {
+struct Spmm {
   const void* values;        // [nonzeros]
   const int64* offsets;      // [rows + 1]
   const int* columns;        // [nonzeros]
@@ -44,7 +42,7 @@ struct Product {
 // y = W x + bias, or with the transposed pattern dx = W^T dy: a warp for each row in turn, V
 // samples to a lane.
 template <typename T, int V>
-__device__ inline void product(const Product& a) {
+__device__ inline void spmm(const Spmm& a) {
   const int warps = blockDim.x / warp_size;
   const int64 sample = ((int64)blockIdx.y * warp_size + threadIdx.x % warp_size) * V;
   if (sample >= a.batch) return;
@@ -70,20 +68,12 @@ __device__ inline void product(const Product& a) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) product_f32_1(const Product a) {
-  product<float, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) product_f32_4(const Product a) {
-  product<float, 4>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) product_bf16_1(const Product a) {
-  product<Bf16, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) product_bf16_8(const Product a) {
-  product<Bf16, 8>(a);
-}
+extern "C" __global__ void __launch_bounds__(256) spmm_f32_1(const Spmm a) { spmm<float, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) spmm_f32_4(const Spmm a) { spmm<float, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256) spmm_bf16_1(const Spmm a) { spmm<Bf16, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) spmm_bf16_8(const Spmm a) { spmm<Bf16, 8>(a); }
 
-struct Sampled {
+struct Sddmm {
   const int64* offsets;  // [rows + 1]
   const int* columns;    // [nonzeros]
   const void* dy;        // [rows][batch]
@@ -96,7 +86,7 @@ struct Sampled {
 // The gradient of each value: a block for each row, a warp for each entry in turn, whose lanes
 // share the batch and add up in the order of a tree.
 template <typename T, int V>
-__device__ inline void sampled(const Sampled& a) {
+__device__ inline void sddmm(const Sddmm& a) {
   const int lane = threadIdx.x % warp_size, warps = blockDim.x / warp_size;
   for (int row = blockIdx.x; row < a.rows; row += gridDim.x) {
     const T* dy = (const T*)a.dy + row * a.dy_stride;
@@ -118,17 +108,9 @@ __device__ inline void sampled(const Sampled& a) {
   }
 }
 
-extern "C" __global__ void __launch_bounds__(256) sampled_f32_1(const Sampled a) {
-  sampled<float, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) sampled_f32_4(const Sampled a) {
-  sampled<float, 4>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) sampled_bf16_1(const Sampled a) {
-  sampled<Bf16, 1>(a);
-}
-extern "C" __global__ void __launch_bounds__(256) sampled_bf16_8(const Sampled a) {
-  sampled<Bf16, 8>(a);
-}
+extern "C" __global__ void __launch_bounds__(256) sddmm_f32_1(const Sddmm a) { sddmm<float, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) sddmm_f32_4(const Sddmm a) { sddmm<float, 4>(a); }
+extern "C" __global__ void __launch_bounds__(256) sddmm_bf16_1(const Sddmm a) { sddmm<Bf16, 1>(a); }
+extern "C" __global__ void __launch_bounds__(256) sddmm_bf16_8(const Sddmm a) { sddmm<Bf16, 8>(a); }
 
 }  // namespace espalier

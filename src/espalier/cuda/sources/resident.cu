@@ -8,7 +8,7 @@
 
 namespace espalier {
 
-constexpr int quad = 4;            // samples a thread holds
+constexpr int quad = 4;  // samples a thread holds
 constexpr int slice_rows = 32;
 
 struct ResidentLayer {
@@ -18,7 +18,7 @@ struct ResidentLayer {
   float lower, upper;
   float saturated;  // the fixed point, where all later layers keep it; else NaN
   int outputs;
-  int droppable;    // an all-zero sample stays so to the end
+  int droppable;  // an all-zero sample stays so to the end
 };
 
 struct Resident {
@@ -26,7 +26,7 @@ struct Resident {
   float* y;
   const int* count;             // living slots
   const ResidentLayer* layers;  // [depth]
-  unsigned* notes;              // [slots], written whole
+  unsigned* flags;              // [slots], written whole
   unsigned* processed;          // [depth], samples multiplied; added to
   int* status;
   int depth, inputs, tile;
@@ -37,7 +37,7 @@ struct Resident {
 // One thread's share of a layer: four samples of every row it is given.
 template <int S>
 __device__ inline void multiply_slices(const ResidentLayer& layer, const float* in, float* out,
-                                       int64 out_stride, Seen<quad>& seen, int valid) {
+                                       int64 out_stride, SlotFlags<quad>& flags, int valid) {
   constexpr int quads = S / quad, rows_at_once = warp_size / quads;
   const int lane = threadIdx.x % warp_size, warps = blockDim.x / warp_size;
   const int sample = lane % quads * quad, row_in_pass = lane / quads;
@@ -60,7 +60,7 @@ __device__ inline void multiply_slices(const ResidentLayer& layer, const float* 
 #pragma unroll
     for (int v = 0; v < quad; ++v) {
       sum.at[v] = clamp(sum.at[v] + bias, layer.lower, layer.upper);
-      if (sample + v < valid) seen.look(v, sum.at[v], layer.saturated);
+      if (sample + v < valid) flags.add(v, sum.at[v], layer.saturated);
     }
     *(Lanes<quad>*)(out + row * out_stride + sample) = sum;
   }
@@ -69,8 +69,8 @@ __device__ inline void multiply_slices(const ResidentLayer& layer, const float* 
 template <int S>
 __device__ inline void run_resident(const Resident& a) {
   DYNAMIC_SHARED(float, buffers);
-  // Three sets of notes: while one is written the one before is read and the next one cleared.
-  __shared__ unsigned seen_of[3][warp_size];
+  // Three sets of flags: while one is written the one before is read and the next one cleared.
+  __shared__ unsigned flags_of[3][warp_size];
   const int count = *a.count, first = blockIdx.x * S;
   if (first >= count) return;
   const int valid = count - first < S ? count - first : S;
@@ -86,7 +86,7 @@ __device__ inline void run_resident(const Resident& a) {
     *(Lanes<quad>*)(buffers + input * S + sample) = value;
   }
   for (int i = threadIdx.x; i < 3 * warp_size; i += blockDim.x) {
-    seen_of[i / warp_size][i % warp_size] = 0;
+    flags_of[i / warp_size][i % warp_size] = 0;
   }
   __syncthreads();
 
@@ -94,30 +94,30 @@ __device__ inline void run_resident(const Resident& a) {
   for (int l = 0; l < a.depth; ++l) {
     const ResidentLayer layer = a.layers[l];
     last = l;
-    Seen<quad> seen;
+    SlotFlags<quad> flags;
     const float* in = buffers + (l % 2 ? a.second : 0);
     if (l + 1 < a.depth) {
       float* out = buffers + (l % 2 ? 0 : a.second);
-      multiply_slices<S>(layer, in, out, S, seen, valid);
+      multiply_slices<S>(layer, in, out, S, flags, valid);
     } else {
       float* out = a.y + (int64)(first / a.tile) * layer.outputs * a.tile + offset;
-      multiply_slices<S>(layer, in, out, a.tile, seen, valid);
+      multiply_slices<S>(layer, in, out, a.tile, flags, valid);
     }
     const int sample = threadIdx.x % (S / quad) * quad;
     for (int v = 0; v < quad; ++v) {
-      if (seen.bits[v]) atomicOr(&seen_of[l % 3][sample + v], seen.bits[v]);
+      if (flags.bits[v]) atomicOr(&flags_of[l % 3][sample + v], flags.bits[v]);
     }
-    if (seen.overflowed) atomicOr(a.status, overflow);
-    if (threadIdx.x < warp_size) seen_of[(l + 1) % 3][threadIdx.x] = 0;
+    if (flags.overflowed) atomicOr(a.status, overflow);
+    if (threadIdx.x < warp_size) flags_of[(l + 1) % 3][threadIdx.x] = 0;
     __syncthreads();
 
-    const unsigned mine = seen_of[l % 3][threadIdx.x % S];
+    const unsigned mine = flags_of[l % 3][threadIdx.x % S];
     const bool at_fixed_point = layer.saturated == layer.saturated && !(mine & unsaturated);
     const bool dead = a.drop && layer.droppable && !(mine & alive);
     const bool beyond = (int)(threadIdx.x % S) >= valid;
     if (__all_sync(every_lane, beyond || dead || at_fixed_point)) break;
   }
-  if (threadIdx.x < valid) a.notes[first + threadIdx.x] = seen_of[last % 3][threadIdx.x];
+  if (threadIdx.x < valid) a.flags[first + threadIdx.x] = flags_of[last % 3][threadIdx.x];
   for (int l = threadIdx.x; l <= last; l += blockDim.x) atomicAdd(a.processed + l, (unsigned)valid);
 }
 

@@ -9,12 +9,12 @@ namespace espalier {
 struct Rows {
   const float* x;
   float* y;
-  const int* count;        // living slots
-  const int64* offsets;    // [row_count + 1] into entries
-  const Entry* entries;    // columns rise within a row
-  const int* rows;         // [row_count], which output each row is
+  const int* count;      // living slots
+  const int64* offsets;  // [row_count + 1] into entries
+  const Entry* entries;  // columns rise within a row
+  const int* rows;       // [row_count], which output each row is
   int row_count, inputs, outputs;
-  Response response;
+  Epilogue epilogue;
 };
 
 template <int V>
@@ -26,7 +26,7 @@ __device__ inline void multiply_rows(const Rows& a) {
   const int warps = blockDim.x / warp_size;
   const float* x = a.x + (int64)panel * a.inputs * tile + lane;
   float* y = a.y + (int64)panel * a.outputs * tile + lane;
-  Seen<V> seen;
+  SlotFlags<V> flags;
   for (int i = blockIdx.x * warps + threadIdx.x / warp_size; i < a.row_count;
        i += gridDim.x * warps) {
     Lanes<V> sum = {};
@@ -38,14 +38,14 @@ __device__ inline void multiply_rows(const Rows& a) {
       for (int v = 0; v < V; ++v) sum.at[v] = fmaf(entry.weight, in.at[v], sum.at[v]);
     }
     const int row = a.rows[i];
-    const float bias = a.response.bias[row];
+    const float bias = a.epilogue.bias[row];
     for (int v = 0; v < V; ++v) {
-      sum.at[v] = clamp(sum.at[v] + bias, a.response.lower, a.response.upper);
-      if (panel * tile + lane + v < count) seen.look(v, sum.at[v], a.response.saturated);
+      sum.at[v] = clamp(sum.at[v] + bias, a.epilogue.lower, a.epilogue.upper);
+      if (panel * tile + lane + v < count) flags.add(v, sum.at[v], a.epilogue.saturated);
     }
     *(Lanes<V>*)(y + (int64)row * tile) = sum;
   }
-  seen.note(a.response, panel * tile + lane, count);
+  flags.store(a.epilogue, panel * tile + lane, count);
 }
 
 extern "C" __global__ void __launch_bounds__(256) rows_32(const Rows a) { multiply_rows<1>(a); }

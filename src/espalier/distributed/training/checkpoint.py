@@ -8,10 +8,8 @@ file; without a whole manifest there is no checkpoint. The last two are kept.
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +20,31 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from espalier.distributed.comm.world import FOR_FILES, World
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.world import FOR_FILES, World
 from espalier.errors import FileError
 from espalier.files.atomic import replacing_file
-from espalier.files.checked_json import read_json, write_json
+from espalier.files.container import Format, read_json, write_json
 from espalier.files.streams import reading
-from espalier.training.checkpoint import outdated
+from espalier.training.checkpoint import NAME, Checkpoint, newest_first, outdated
 
-FORMAT, FORMAT_VERSION = "espalier-distributed-checkpoint", 1
-NAME = "epoch-{:05d}"
-PATTERN = re.compile(r"epoch-(\d{5,})")
-PART = "part-{:05d}.safetensors"
+CHECKPOINT = Format("espalier-distributed-checkpoint", 1, ("epochs", "parts", "files", "state"))
+MANIFEST, PART = "manifest.json", "part-{:05d}.safetensors"
 Named = Mapping[str, Mapping[str, Tensor]]  # tensors of one parameter's shape, by its name
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What was read: the epochs that were done, other state, and tensors by parameter."""
-
-    epochs: int
-    state: dict[str, Any]
-    tensors: dict[str, dict[str, Tensor]]
 
 
 def write(
     folder: Path,
     epochs: int,
     state: Mapping[str, Any],
-    tensors: Named,
     shards: Mapping[str, Shard],
     world: World,
 ) -> None:
     """Write this rank's part; all ranks do so together, and the first replica writes.
 
     Arguments:
-        state: JSON values that are the same on every rank.
-        tensors: for each parameter, tensors of its shape, such as itself and its momentum.
+        state: JSON values that are the same on every rank, and as ``"tensors"`` for each
+            parameter tensors of its shape, such as itself and its momentum.
 
     Raises:
         FileError: it cannot be written; the older checkpoints stay.
@@ -70,7 +56,7 @@ def write(
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FileError(f"cannot make {path}: {error.strerror or error}") from error
-        content = save_tensors(_pack(tensors, shards, world.part))
+        content = save_tensors(_pack(state["tensors"], shards, world.part))
         digest = hashlib.sha256(content).hexdigest().encode()
         with replacing_file(path / PART.format(world.part)) as file:
             file.write(content)
@@ -79,46 +65,42 @@ def write(
     if world.rank == 0:
         sums = [bytes(each).decode() for each in digests[: world.parts]]
         manifest = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
             "epochs": epochs,
             "parts": world.parts,
             "files": sums,
-            "state": dict(state),
+            "state": {key: value for key, value in state.items() if key != "tensors"},
         }
-        write_json(path / "manifest.json", manifest)
-        for old in outdated(_newest_first(folder), path):
+        write_json(path / MANIFEST, CHECKPOINT, manifest)
+        for old in outdated(newest_first(folder, suffix=""), path):
             shutil.rmtree(old, ignore_errors=True)
     world.barrier(times=FOR_FILES)
 
 
 def read_newest(
-    folder: Path,
-    shards: Mapping[str, Shard],
-    world: World,
-    on_refused: Callable[[str], None],
-) -> Checkpoint | None:
+    folder: Path, shards: Mapping[str, Shard], world: World
+) -> tuple[Checkpoint | None, list[FileError]]:
     """The newest checkpoint that is whole, on every rank the same one; None where there is none.
 
     Arguments:
         shards: the parameters of this rank, whatever partition they follow.
-        on_refused: called with why a newer one was passed over.
+
+    Returns:
+        The checkpoint, and why newer ones were refused on this rank.
     """
-    for path in _newest_first(folder):
-        error, checkpoint = "", None
+    refused: list[FileError] = []
+    for path in newest_first(folder, suffix=""):
+        checkpoint, before = None, len(refused)
         try:
             checkpoint = read(path, shards)
-        except FileError as refused:
-            error = str(refused)
-        if not world.largest([int(bool(error))])[0]:
-            return checkpoint
-        if error:
-            on_refused(f"{error}; using an older checkpoint, if there is one")
-    return None
+        except FileError as error:
+            refused.append(error)
+        if not world.largest([len(refused) - before])[0]:
+            return checkpoint, refused
+    return None, refused
 
 
 def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
-    """What a checkpoint holds of the rows of this rank's parameters.
+    """The state that `write` was given, of the rows of this rank's parameters.
 
     Raises:
         FileError: it is not whole, damaged, or of another model.
@@ -148,15 +130,15 @@ def read(path: Path, shards: Mapping[str, Shard]) -> Checkpoint:
             kind: torch.cat([each[f"{name}|{kind}"] for each in holding])[torch.from_numpy(places)]
             for kind in kinds
         }
-    return Checkpoint(manifest["epochs"], manifest["state"], found)
+    return Checkpoint(manifest["epochs"], {**manifest["state"], "tensors": found})
 
 
 def remove_drafts(folder: Path) -> None:
     """Remove what a kill in the middle of a write has left behind."""
     for path in [*folder.glob(".*.partial"), *folder.glob("*/.*.partial")]:
         path.unlink(missing_ok=True)
-    for path in _newest_first(folder):
-        if not (path / "manifest.json").exists():
+    for path in newest_first(folder, suffix=""):
+        if not (path / MANIFEST).exists():
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -174,18 +156,9 @@ def _pack(tensors: Named, shards: Mapping[str, Shard], part: int) -> dict[str, T
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
-    if not file.exists():
+    if not (path / MANIFEST).exists():
         raise FileError(f"{path} is not whole: it has no manifest")
-    manifest = read_json(file)
-    if manifest.get("format") != FORMAT:
-        raise FileError(f"{file} is of no checkpoint of a training on several ranks")
-    if manifest["format_version"] != FORMAT_VERSION:
-        raise FileError(
-            f"{file} is of version {manifest['format_version']}, wanted {FORMAT_VERSION}: it was "
-            "written by another release of espalier"
-        )
-    return manifest
+    return read_json(path / MANIFEST, CHECKPOINT)
 
 
 def _read_parts(path: Path, digests: list[str]) -> Iterator[dict[str, Tensor]]:
@@ -199,9 +172,3 @@ def _read_parts(path: Path, digests: list[str]) -> Iterator[dict[str, Tensor]]:
             yield load_tensors(content)
         except SafetensorError as error:
             raise FileError(f"{file} is damaged ({error})") from error
-
-
-def _newest_first(folder: Path) -> list[Path]:
-    matches = {path: PATTERN.fullmatch(path.name) for path in folder.glob("epoch-*")}
-    epochs = {path: int(match[1]) for path, match in matches.items() if match}
-    return sorted(epochs, key=lambda path: epochs[path], reverse=True)

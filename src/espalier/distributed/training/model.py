@@ -10,17 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from espalier.csr import entries_of
-from espalier.distributed.exchange import Exchange, find_takes
-from espalier.distributed.placement import Placement
-from espalier.distributed.plan import check_owners
-from espalier.distributed.training.arena import Arena
-from espalier.distributed.training.linear import DistributedSparseLinear, SummedLinear
+from espalier.distributed.comm.exchange import Exchange, find_takes
+from espalier.distributed.comm.index_map import IndexMap, check_owners
+from espalier.distributed.comm.transport import TransportName, open_transport
+from espalier.distributed.comm.world import World, add_in_order
+from espalier.distributed.training.buffer_pool import BufferPool
+from espalier.distributed.training.parallel_linear import (
+    ColumnParallelSparseLinear,
+    RowParallelLinear,
+)
 from espalier.distributed.training.sharding import Shard
-from espalier.distributed.transport import TransportName, open_transport
-from espalier.distributed.world import World, add_in_order
 from espalier.errors import InputError
 from espalier.network import Layer, Network
+from espalier.network.csr import entries_of
 from espalier.nn import SparseLinear
 
 ELEMENTWISE = (nn.ReLU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.Hardtanh)
@@ -62,29 +64,29 @@ class DistributedModel(nn.Module):
         self.transport = open_transport(transport, world)
         self.shards: dict[str, Shard] = {}
         self.exchanges: list[Exchange] = []
-        arena = Arena()
+        pool = BufferPool()
         sparse = _sparse_layers(model)
-        pieces = [_cut(link.layer, owners, n, world) for n, link in enumerate(sparse)]
-        pieces_at = {link.position: n for n, link in enumerate(sparse)}
+        local_rows = [_local_rows(each.layer, owners, n, world) for n, each in enumerate(sparse)]
+        number_at = {each.position: n for n, each in enumerate(sparse)}
         layers: list[nn.Module] = []
         for position, (name, module) in enumerate(_named(model)):
-            if position in pieces_at and isinstance(module, SparseLinear):
-                number = pieces_at[position]
-                piece = pieces[number]
+            if position in number_at and isinstance(module, SparseLinear):
+                number = number_at[position]
+                local = local_rows[number]
                 if number == 0:
-                    layers += [_Select(piece.inputs), piece.plain(module)]
+                    layers += [_Select(local.inputs), local.first_layer(module)]
                 else:
-                    rest = pieces[number + 1 :]
+                    rest = local_rows[number + 1 :]
                     room = rest[0].exchange.words_received if rest else 0
-                    layers.append(piece.distributed(module, self.transport, arena, room, number))
-                    self.exchanges.append(piece.exchange)
-                self.shards[f"{name}.values"] = Shard(piece.rows, piece.counts, piece.order)
+                    layers.append(local.column_parallel(module, self.transport, pool, room, number))
+                    self.exchanges.append(local.exchange)
+                self.shards[f"{name}.values"] = Shard(local.rows, local.counts, local.order)
                 if module.bias is not None:
-                    one = np.ones_like(piece.rows)
-                    self.shards[f"{name}.bias"] = Shard(piece.rows, one)
+                    one = np.ones_like(local.rows)
+                    self.shards[f"{name}.bias"] = Shard(local.rows, one)
             elif isinstance(module, nn.Linear):
                 neurons = np.flatnonzero(owners[-1] == world.part)
-                layers.append(_summed(module, neurons, world))
+                layers.append(_row_parallel(module, neurons, world))
                 counts = np.full(len(neurons), module.out_features)
                 self.shards[f"{name}.weight"] = Shard(neurons, counts, by_column=True)
                 if module.bias is not None:
@@ -106,7 +108,7 @@ class DistributedModel(nn.Module):
         """
         if self.world.replicas == 1:
             return
-        self.world.patience.enter("averaging gradients over replicas")
+        self.world.timeout.enter("averaging gradients over replicas")
         gradients = [p.grad for p in self.parameters() if p.grad is not None]
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         add_in_order(self.world, self.world.across, flat.numpy())
@@ -152,18 +154,18 @@ def sparse_network(model: nn.Module) -> Network:
     """
     return Network(
         Layer.from_csr(
-            link.layer.row_offsets.numpy(),
-            link.layer.column_indices.numpy(),
-            link.layer.values.detach().numpy(),
-            link.layer.in_features,
+            each.layer.row_offsets.numpy(),
+            each.layer.column_indices.numpy(),
+            each.layer.values.detach().numpy(),
+            each.layer.in_features,
             bias=0.0,
         )
-        for link in _sparse_layers(model)
+        for each in _sparse_layers(model)
     )
 
 
-class _Link(NamedTuple):
-    """A sparse layer and its place among the modules."""
+class _Positioned(NamedTuple):
+    """A sparse layer and its position among the modules."""
 
     position: int
     layer: SparseLinear
@@ -174,7 +176,7 @@ def _named(model: nn.Module) -> list[tuple[str, nn.Module]]:
     return [(name, module) for name, module in model._modules.items() if module is not None]
 
 
-def _sparse_layers(model: nn.Module) -> list[_Link]:
+def _sparse_layers(model: nn.Module) -> list[_Positioned]:
     """The sparse layers of a model that can be cut.
 
     Raises:
@@ -183,10 +185,14 @@ def _sparse_layers(model: nn.Module) -> list[_Link]:
     if not isinstance(model, nn.Sequential):
         raise InputError(f"model is a {type(model).__name__}, wanted an nn.Sequential of layers")
     modules = [module for _, module in _named(model)]
-    sparse = [_Link(n, each) for n, each in enumerate(modules) if isinstance(each, SparseLinear)]
+    sparse = [
+        _Positioned(position, module)
+        for position, module in enumerate(modules)
+        if isinstance(module, SparseLinear)
+    ]
     if not sparse:
         raise InputError("the model has no SparseLinear layer: there is nothing to distribute")
-    if len({link.layer for link in sparse}) < len(sparse):
+    if len({each.layer for each in sparse}) < len(sparse):
         raise InputError("a SparseLinear stands in the model twice, wanted a layer for each place")
     for position, module in enumerate(modules):
         before = position < sparse[0].position
@@ -205,7 +211,7 @@ def _sparse_layers(model: nn.Module) -> list[_Link]:
     return sparse
 
 
-class _Piece(NamedTuple):
+class _LocalRows(NamedTuple):
     """This part's rows of one sparse layer.
 
     Attributes:
@@ -226,7 +232,7 @@ class _Piece(NamedTuple):
     inputs: NDArray[np.int64]
     exchange: Exchange
 
-    def plain(self, whole: SparseLinear) -> SparseLinear:
+    def first_layer(self, whole: SparseLinear) -> SparseLinear:
         """These rows as an ordinary layer over the inputs they read."""
         pattern = self.offsets, self.columns
         layer = SparseLinear(
@@ -238,18 +244,18 @@ class _Piece(NamedTuple):
                 layer.bias.copy_(whole.bias[torch.from_numpy(self.rows)])
         return layer
 
-    def distributed(
-        self, whole: SparseLinear, transport: Any, arena: Arena, room: int, number: int
-    ) -> DistributedSparseLinear:
+    def column_parallel(
+        self, whole: SparseLinear, transport: Any, pool: BufferPool, room: int, number: int
+    ) -> ColumnParallelSparseLinear:
         """These rows as a layer that exchanges."""
         bias = None if whole.bias is None else whole.bias.detach()[torch.from_numpy(self.rows)]
-        return DistributedSparseLinear(
+        return ColumnParallelSparseLinear(
             self.offsets,
             self.columns,
             self._values(whole),
             bias,
             transport.channel(self.exchange),
-            arena,
+            pool,
             room=room,
             world=transport.world,
             name=f"layer {number}",
@@ -259,9 +265,9 @@ class _Piece(NamedTuple):
         return whole.values.detach()[torch.from_numpy(self.entries)]
 
 
-def _cut(
+def _local_rows(
     layer: SparseLinear, owners: Sequence[NDArray[np.int32]], number: int, world: World
-) -> _Piece:
+) -> _LocalRows:
     part = world.part
     rows = np.flatnonzero(owners[number + 1] == part)
     offsets, entries = entries_of(layer.row_offsets.numpy(), rows)
@@ -272,12 +278,13 @@ def _cut(
         exchange = Exchange(part, len(inputs), (), ())
         renumbered = index.astype(np.int32)
     else:
-        placement = Placement.of(owners[number], world.parts)
-        place, takes = find_takes(columns, placement, part)
-        exchange = Exchange(part, int(placement.counts[part]), tuple(world.swap(takes)), takes)
+        index_map = IndexMap.of(owners[number], world.parts)
+        place, takes = find_takes(columns, index_map, part)
+        exchange = Exchange(part, int(index_map.counts[part]), tuple(world.swap(takes)), takes)
         inputs, renumbered = np.empty(0, np.int64), place[columns]
     order = np.lexsort((renumbered, np.repeat(np.arange(len(rows)), counts)))
-    return _Piece(rows, counts, offsets, renumbered[order], entries[order], order, inputs, exchange)
+    columns, entries = renumbered[order], entries[order]
+    return _LocalRows(rows, counts, offsets, columns, entries, order, inputs, exchange)
 
 
 class _Select(nn.Module):
@@ -292,7 +299,7 @@ class _Select(nn.Module):
         return input.index_select(1, self.get_buffer("inputs"))
 
 
-def _summed(module: nn.Linear, neurons: NDArray[np.int64], world: World) -> SummedLinear:
+def _row_parallel(module: nn.Linear, neurons: NDArray[np.int64], world: World) -> RowParallelLinear:
     bias = None if module.bias is None else module.bias.detach().clone()
     weight = module.weight.detach()[:, torch.from_numpy(neurons)].contiguous()
-    return SummedLinear(weight, bias, world)
+    return RowParallelLinear(weight, bias, world)

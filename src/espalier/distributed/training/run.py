@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,28 +15,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
-from espalier import fssl
-from espalier.distributed.training import checkpoint
+from espalier.distributed.comm.transport import TransportName
+from espalier.distributed.comm.world import FOR_FILES, World
 from espalier.distributed.training.model import DistributedModel, sparse_network
-from espalier.distributed.transport import TransportName
-from espalier.distributed.world import FOR_FILES, World
-from espalier.errors import FileError, InputError, TrainingError
-from espalier.files.atomic import replacing_file
-from espalier.files.checked_json import read_json, write_json
-from espalier.nn.networks import build, image_side
-from espalier.nn.threads import torch_threads
-from espalier.training.data import Data, check_batch
-from espalier.training.data import load as load_data
-from espalier.training.folder import environment
-from espalier.training.loop import TEST_BATCH, dropout_seed
-from espalier.training.noise import hide_pixels, shift
-from espalier.training.schedule import cosine, make_optimizer, recipe
+from espalier.distributed.training.run_directory import RanksDirectory
+from espalier.errors import InputError
+from espalier.network import Network
+from espalier.nn.torch_tools import torch_threads
+from espalier.training.context import build_start
+from espalier.training.data import Data, Split, load_for
+from espalier.training.epochs import EpochLoop
+from espalier.training.loop import Means, Trainer, count_hits
+from espalier.training.run_directory import ON_RANKS, RunDirectory, save_model
 from espalier.training.settings import Settings
-
-FORMAT = "espalier-distributed-training"
-RUN, METRICS, MODEL, CHECKPOINTS = "run.json", "metrics.jsonl", "model.safetensors", "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ def train(
         settings: what to train on what; the method is ``"dense"``, which trains the weights there
             are. The batch is shared out among replicas.
         owners: the part of every input and row, see `DistributedModel`.
-        output: a folder that all ranks see, for metrics, checkpoints and the whole model at the
+        output: a directory that all ranks see, for metrics, checkpoints and the whole model at the
             end; None to write nothing.
         resume: go on from the newest whole checkpoint in ``output``. With the same number of ranks
             and parts the result is the same, bit for bit; with others, the rows find their places.
@@ -90,8 +81,10 @@ def train(
         All epochs, those before a resumption among them.
 
     Raises:
-        InputError: settings or owners that do not fit.
-        FileError: data or a folder that cannot be read or written.
+        InputError: settings or owners that do not fit, or settings that are not those of the
+            training to go on with.
+        FileError: data or a directory that cannot be read or written, or that another training
+            uses; every rank raises it.
         TrainingError: the loss is no finite number; the last checkpoint is whole.
     """
     if settings.method != "dense":
@@ -103,274 +96,168 @@ def train(
         raise InputError(
             f"batch is {settings.batch} for {world.replicas} replicas, wanted a multiple of them"
         )
+    if resume and output is None:
+        raise InputError("resume wants the output folder of the training")
     with torch_threads(settings.threads) as threads:
-        data = load_data(settings.data, seed=settings.seed)
-        check_batch(data, settings.batch)
-        data = data.resized(image_side(settings.model, data.side))
+        data = load_for(settings)
         world.agree("the data", data.fingerprint)
         world.agree("the settings", json.dumps(settings.to_json(), sort_keys=True))
-        course = _Course(settings.with_threads(threads), data, owners, world, output, transport)
-        with course.closing():
+        settings = settings.with_threads(threads)
+        directory = None if output is None else RanksDirectory(output, world)
+        with nullcontext() if directory is None else directory.held(resume=resume):
+            if directory is not None:
+                begin = directory.check_same if resume else directory.create
+                begin(settings, data.fingerprint)
+            whole = build_start(settings, data)
+            model = DistributedModel(whole, owners, world, transport=transport)
+            training = _RankTraining(settings, data, model, directory)
             if resume:
-                course.resume(on_notice)
-            elif output is not None:
-                course.create()
-            course.run(on_epoch)
-            if output is not None:
-                course.save_model()
-        return course.epochs
+                training.resume(on_notice)
+            training.run(on_epoch=on_epoch)
+            if directory is not None:
+                _save_whole(whole, model, directory, settings, data)
+            model.close()  # after an error others may never come to do so together
+        return training.history
 
 
 def read_settings(output: Path) -> Settings:
-    """The settings of a training that was begun in a folder.
+    """The settings of a training that was begun in a directory.
 
     Raises:
         FileError: there is none, or its description is damaged.
     """
-    path = output / RUN
-    if not path.exists():
-        raise FileError(f"{output} holds no training: there is no {RUN} in it")
-    about = read_json(path)
-    if about.get("format") != FORMAT:
-        raise FileError(f"{path} describes no training on several ranks")
-    return Settings.from_json(about["settings"])
+    return RunDirectory(output, ON_RANKS).settings()
 
 
-def build_whole(settings: Settings, side: int, classes: int) -> nn.Module:
-    """The whole network, with weights that the seed alone decides."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(settings.seed)
-        return build(settings.model, in_channels=1, size=side, num_classes=classes)
-
-
-class _Course:
-    """The epochs of a training on this rank."""
-
-    def __init__(
-        self,
-        settings: Settings,
-        data: Data,
-        owners: Sequence[NDArray[np.int32]],
-        world: World,
-        output: Path | None,
-        transport: TransportName,
-    ) -> None:
-        self.settings, self.data, self.world, self.output = settings, data, world, output
-        whole = build_whole(settings, data.side, data.classes)
-        self.model = DistributedModel(whole, owners, world, transport=transport)
-        self.optimizer = make_optimizer(self.model, settings)
-        self.steps = len(data.train) // settings.batch
-        self.done = 0
-        self.epochs: list[Epoch] = []
-
-    @contextmanager
-    def closing(self) -> Iterator[None]:
-        """Close the model's channels when all went well; after an error others may never come."""
-        yield
-        self.model.close()
-
-    def create(self) -> None:
-        """Begin a folder; one that holds a training is refused, on every rank."""
-        assert self.output is not None
-        run = self.output / RUN
-        if self.world.largest([int(run.exists())])[0]:
-            raise InputError(
-                f"{self.output} holds a training already: resume it, or give another folder"
-            )
-        if self.world.rank == 0:
-            (self.output / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
-            about = {
-                "format": FORMAT,
-                "settings": self.settings.to_json(),
-                "data": self.data.fingerprint,
-                "environment": environment(),
-            }
-            write_json(run, about)
-        self.world.barrier(times=FOR_FILES)
-
-    def resume(self, on_notice: Callable[[str], None]) -> None:
-        """Take the state of the newest whole checkpoint."""
-        assert self.output is not None
-        folder = self.output / CHECKPOINTS
-        changes = self._changes()
-        if self.world.rank == 0:
-            checkpoint.remove_drafts(folder)
-        self.world.barrier(times=FOR_FILES)
-        found = checkpoint.read_newest(folder, self.model.shards, self.world, on_notice)
-        if found is None:
-            on_notice(f"{self.output} has no whole checkpoint; starting anew")
-            return
-        for change in changes:
-            on_notice(f"{change}: the last bits may differ from an unbroken training")
-        self.done = found.state["done"]
-        self.epochs = [Epoch(**line) for line in found.state["epochs"]]
-        self._load(found)
-        if self.world.rank == 0:
-            with replacing_file(self.output / METRICS) as file:
-                file.write("".join(map(_line, self.epochs)).encode())
-
-    def _changes(self) -> list[str]:
-        """What is not as it was when the training began; other data or settings are refused."""
-        assert self.output is not None
-        about = read_json(self.output / RUN)
-        if about["data"] != self.data.fingerprint:
-            raise InputError(
-                f"{self.output} was begun with other data than {self.settings.data} holds now; "
-                "restore it, or begin in another folder"
-            )
-        was = Settings.from_json(about["settings"])
-        now = self.settings
-        if was.with_threads(now.threads or 1) != now:
-            raise InputError(
-                f"{self.output} was begun with other settings; resume with the same, or begin in "
-                "another folder"
-            )
-        return [
-            f"{name} is {value}, was {about['environment'].get(name)}"
-            for name, value in environment().items()
-            if value != about["environment"].get(name)
-        ]
-
-    def run(self, on_epoch: Callable[[Epoch], None] | None) -> None:
-        """Train the epochs that are left."""
-        for epoch in range(len(self.epochs), self.settings.epochs):
-            self.epochs.append(self._epoch(epoch))
-            if self.output is not None:
-                self._save(epoch + 1)
-            if on_epoch is not None:
-                on_epoch(self.epochs[-1])
-
-    def save_model(self) -> None:
-        """Write the whole model, as `espalier.fssl.load` and `espalier infer` read it."""
-        assert self.output is not None
-        self.world.patience.enter("gathering the model")
-        whole = build_whole(self.settings, self.data.side, self.data.classes)
-        self.model.gather_into(whole)
-        if self.world.rank == 0:
-            spec = {
-                "spec": self.settings.model,
-                "in_channels": 1,
-                "size": self.data.side,
-                "num_classes": self.data.classes,
-            }
-            inputs = {"std": self.data.std}
-            fssl.save(whole, self.output / MODEL, spec=spec, metadata={"inputs": inputs})
-        self.world.barrier(times=FOR_FILES)
-
-    def _epoch(self, epoch: int) -> Epoch:
-        settings, world = self.settings, self.world
-        started = time.perf_counter()
-        losses, hits = 0.0, 0
-        self.model.train()
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(dropout_seed(settings.seed, epoch))
-            batches = self.data.train.batches(settings.batch, seed=settings.seed, epoch=epoch)
-            for number, (images, labels) in enumerate(batches):
-                world.patience.prefix = f"epoch {epoch + 1}, step {number + 1}, "
-                images = hide_pixels(shift(images, settings.shift), recipe(settings).input_dropout)
-                loss, right = self._step(self._share(images), self._share(labels))
-                losses, hits = losses + loss, hits + right
-        world.patience.prefix = f"epoch {epoch + 1}, "
-        mine = np.array([losses, hits, *self._test()])
-        every = np.sum(world.gather(mine, world.across), axis=0)
-        trained = self.steps * settings.batch
-        per_step = sum(e.words_sent + e.words_received for e in self.model.exchanges)
-        return Epoch(
-            epoch=epoch + 1,
-            loss=float(every[0]) / (self.steps * world.replicas),
-            train_accuracy=float(every[1]) / trained,
-            test_accuracy=float(every[2]) / len(self.data.test),
-            words=per_step * (trained // world.replicas),
-            lr=self.optimizer.param_groups[0]["lr"],
-            seconds=time.perf_counter() - started,
-        )
-
-    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, int]:
-        self.optimizer.zero_grad()
-        scores = self.model(images)
-        loss = cross_entropy(scores, labels)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} in {self.world.patience.prefix}at learning rate "
-                f"{self.optimizer.param_groups[0]['lr']:g}; train anew with a lower learning rate"
-            )
-        loss.backward()
-        self.model.reduce_gradients()
-        peak = recipe(self.settings).lr
-        for group in self.optimizer.param_groups:
-            group["lr"] = peak * cosine(self.done / (self.steps * self.settings.epochs))
-        self.optimizer.step()
-        self.done += 1
-        return value, int((scores.detach().argmax(1) == labels).sum())
-
-    def _share(self, tensor: Tensor) -> Tensor:
-        """This replica's samples of a batch."""
-        size = len(tensor) // self.world.replicas
-        return tensor[self.world.replica * size : (self.world.replica + 1) * size]
-
-    @torch.no_grad()
-    def _test(self) -> list[float]:
-        """How many of this replica's test images are right."""
-        self.model.eval()
-        test, world = self.data.test, self.world
-        bounds = np.linspace(0, len(test), world.replicas + 1).astype(int)
-        first, last = int(bounds[world.replica]), int(bounds[world.replica + 1])
-        hits = 0
-        for start in range(first, last, TEST_BATCH):
-            stop = min(start + TEST_BATCH, last)
-            scores = self.model(test.images[start:stop])
-            hits += int((scores.argmax(1) == test.labels[start:stop]).sum())
-        return [float(hits)]
-
-    def _save(self, epochs: int) -> None:
-        assert self.output is not None
-        self.world.patience.enter("writing the checkpoint")
-        tensors: dict[str, dict[str, Tensor]] = {}
-        scalars: dict[str, dict[str, float]] = {}
-        for name, parameter in self.model.parts_of.items():
-            state = self.optimizer.state[parameter]
-            tensors[name] = {"value": parameter.detach()}
-            for key, value in state.items():
-                if isinstance(value, Tensor) and value.shape == parameter.shape:
-                    tensors[name][key] = value
-                elif value is not None:
-                    scalars.setdefault(name, {})[key] = float(value)
-        state = {
-            "done": self.done,
-            "epochs": [asdict(epoch) for epoch in self.epochs],
-            "scalars": scalars,
-        }
-        folder = self.output / CHECKPOINTS
-        checkpoint.write(folder, epochs, state, tensors, self.model.shards, self.world)
-        if self.world.rank == 0:
-            with replacing_file(self.output / METRICS) as file:
-                file.write("".join(map(_line, self.epochs)).encode())
-
-    @torch.no_grad()
-    def _load(self, found: checkpoint.Checkpoint) -> None:
-        for name, parameter in self.model.parts_of.items():
-            shard, state = self.model.shards[name], self.optimizer.state[parameter]
-            for kind, packed in found.tensors[name].items():
-                tensor = shard.unpack(packed, parameter)
-                if kind == "value":
-                    parameter.copy_(tensor)
-                else:
-                    state[kind] = tensor.clone()
-            for key, value in found.state["scalars"].get(name, {}).items():
-                state[key] = torch.tensor(value)
-
-
-def network_to_cut(settings: Settings) -> Any:
+def network_to_cut(settings: Settings) -> Network:
     """The network to partition for a training.
 
     Raises:
         InputError: the model has no sparse layers, or one that cannot be cut.
     """
-    data = load_data(settings.data, seed=settings.seed)
-    side = image_side(settings.model, data.side)
-    return sparse_network(build_whole(settings, side, data.classes))
+    return sparse_network(build_start(settings, load_for(settings)))
 
 
-def _line(epoch: Epoch) -> str:
-    return json.dumps(asdict(epoch)) + "\n"
+class _RankTrainer(Trainer):
+    """The steps of this rank: its part of the network, its replica's share of each batch."""
+
+    model: DistributedModel
+
+    def __init__(self, settings: Settings, model: DistributedModel, steps: int) -> None:
+        """``steps`` are those of an epoch."""
+        super().__init__(settings, model, steps * settings.epochs)
+        self._world, self._epoch_steps = model.world, steps
+
+    def prepare(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """All ranks draw the same noise for the whole batch, then take their replica's share."""
+        epoch, step = divmod(self._done, self._epoch_steps)
+        self._world.timeout.prefix = f"epoch {epoch + 1}, step {step + 1}, "
+        images, labels = super().prepare(images, labels)
+        return _share(images, self._world), _share(labels, self._world)
+
+    def update(self) -> None:
+        """One step along the gradients of all replicas."""
+        self.model.reduce_gradients()
+        super().update()
+
+    def state_dict(self) -> dict[str, Any]:
+        """By parameter, so that another partition can go on from it."""
+        tensors: dict[str, dict[str, Tensor]] = {}
+        scalars: dict[str, dict[str, float]] = {}
+        for name, parameter in self.model.parts_of.items():
+            tensors[name] = {"value": parameter.detach()}
+            for key, value in self.optimizer.state[parameter].items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    tensors[name][key] = value
+                elif value is not None:
+                    scalars.setdefault(name, {})[key] = float(value)
+        return {"done": self._done, "scalars": scalars, "tensors": tensors}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where `state_dict` was taken; tensors come packed, see `Shard`."""
+        self._done = state["done"]
+        for name, parameter in self.model.parts_of.items():
+            shard, own = self.model.shards[name], self.optimizer.state[parameter]
+            for kind, packed in state["tensors"][name].items():
+                tensor = shard.unpack(packed, parameter)
+                if kind == "value":
+                    parameter.copy_(tensor)
+                else:
+                    own[kind] = tensor.clone()
+            for key, value in state["scalars"].get(name, {}).items():
+                own[key] = torch.tensor(value)
+
+
+class _RankTraining(EpochLoop[Epoch]):
+    """The epochs of a training on this rank."""
+
+    trainer: _RankTrainer
+
+    def __init__(
+        self,
+        settings: Settings,
+        data: Data,
+        model: DistributedModel,
+        directory: RanksDirectory | None,
+    ) -> None:
+        super().__init__(settings, data, directory)
+        if directory is not None:
+            directory.shards = model.shards
+        self.trainer = _RankTrainer(settings, model, len(data.train) // settings.batch)
+
+    def enter(self, epoch: int) -> str:
+        """All epochs are of one phase."""
+        return "dense"
+
+    def measure(self, epoch: int, means: Means, started: float) -> Epoch:
+        """Test this replica's share of the images, and sum up over replicas."""
+        model, world, test = self.trainer.model, self.trainer.model.world, self.data.test
+        world.timeout.prefix = f"epoch {epoch + 1}, "
+        bounds = np.linspace(0, len(test), world.replicas + 1).astype(int)
+        mine = slice(bounds[world.replica], bounds[world.replica + 1])
+        hits = count_hits(model, Split(test.images[mine], test.labels[mine]))
+        every = np.array([means.loss, means.accuracy, hits])
+        loss, train_accuracy, all_hits = np.sum(world.gather(every, world.across), axis=0)
+        per_step = sum(e.words_sent + e.words_received for e in model.exchanges)
+        steps = len(self.data.train) // self.settings.batch
+        return Epoch(
+            epoch=epoch + 1,
+            loss=float(loss) / world.replicas,
+            train_accuracy=float(train_accuracy) / world.replicas,
+            test_accuracy=float(all_hits) / len(test),
+            words=per_step * (steps * self.settings.batch // world.replicas),
+            lr=self.trainer.lr,
+            seconds=time.perf_counter() - started,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the trainer, and all epochs."""
+        return {**self.trainer.state_dict(), "epochs": [asdict(epoch) for epoch in self.history]}
+
+    def load_state_dict(self, epochs: int, state: Mapping[str, Any]) -> None:
+        """Continue where `state_dict` was taken."""
+        self.trainer.load_state_dict(dict(state))
+        self.history = [Epoch(**line) for line in state["epochs"]]
+
+
+def _share(tensor: Tensor, world: World) -> Tensor:
+    """This replica's samples of a batch."""
+    size = len(tensor) // world.replicas
+    return tensor[world.replica * size : (world.replica + 1) * size]
+
+
+def _save_whole(
+    whole: nn.Module,
+    model: DistributedModel,
+    directory: RanksDirectory,
+    settings: Settings,
+    data: Data,
+) -> None:
+    """Write the whole model, as `espalier.fssl.load` and `espalier infer` read it."""
+    world = model.world
+    world.timeout.enter("gathering the model")
+    model.gather_into(whole)
+    if world.rank == 0:
+        save_model(whole, directory.model, settings, data)
+    world.barrier(times=FOR_FILES)

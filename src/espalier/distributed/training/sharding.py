@@ -1,7 +1,7 @@
 """Which rows of the whole model a parameter here is, so that states outlive the partition.
 
 States are written row by row under the rows' own numbers, each row as in the whole model; any
-other cut of the same model finds its rows again.
+other partition of the same model finds its rows again.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from espalier.network.csr import entries_of
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,4 @@ class Shard:
             np.array_equal(rows[places], self.rows) and np.array_equal(counts[places], self.counts)
         ):
             return None
-        starts = np.concatenate([[0], np.cumsum(counts)])[places]
-        own = np.concatenate([[0], np.cumsum(self.counts)])
-        within = np.arange(own[-1]) - np.repeat(own[:-1], self.counts)
-        return np.asarray(np.repeat(starts, self.counts) + within, np.int64)
+        return entries_of(np.concatenate([[0], np.cumsum(counts)]), places)[1]

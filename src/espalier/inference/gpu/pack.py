@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from espalier.kernels import Groups
+from espalier.kernels import RowBlocks
 from espalier.network import Layer
+from espalier.network.csr import entries_of
 
 ENTRY = np.dtype([("column", np.int32), ("weight", np.float32)])
 BLOCK_ROWS = 16
@@ -46,22 +47,20 @@ def pack_rows(layer: Layer, rows: NDArray[np.int32]) -> PackedRows:
     >>> packed.entries.tolist(), packed.offsets.tolist()
     ([(1, 3.0)], [0, 1])
     """
-    counts = np.diff(layer.row_offsets)[rows]
-    offsets = _offsets(counts)
-    place = np.arange(offsets[-1]) + np.repeat(layer.row_offsets[rows] - offsets[:-1], counts)
-    return PackedRows(offsets, _entries(layer, place), rows)
+    offsets, entries = entries_of(layer.row_offsets, rows)
+    return PackedRows(offsets, _entries(layer, entries), rows)
 
 
-def pack_blocks(layer: Layer, groups: Groups) -> PackedBlocks:
+def pack_blocks(layer: Layer, row_blocks: RowBlocks) -> PackedBlocks:
     """Sets of rows as blocks: rows of a set have the same columns, or one set takes all rows.
 
     >>> layer = Layer([[1.0, 0.0, 2.0], [3.0, 0.0, 4.0]], bias=0.0)
-    >>> packed = pack_blocks(layer, Groups.one(2))
+    >>> packed = pack_blocks(layer, RowBlocks.one(2))
     >>> packed.columns.tolist(), packed.weights[:, :2].tolist()
     ([0, 2], [[1.0, 3.0], [2.0, 4.0]])
     """
-    rows = _blocks_of(groups)
-    if not _share_columns(layer, groups):
+    rows = _blocks_of(row_blocks)
+    if not _share_columns(layer, row_blocks):
         return _pack_dense(layer, rows)
     first = rows[:, 0]
     counts = np.diff(layer.row_offsets)[first]
@@ -94,10 +93,10 @@ def pack_slices(layer: Layer) -> PackedSlices:
     return PackedSlices(offsets, entries)
 
 
-def rows_alone(layer: Layer, groups: Groups) -> NDArray[np.int32]:
+def rows_alone(layer: Layer, row_blocks: RowBlocks) -> NDArray[np.int32]:
     """The rows that no set takes."""
     alone = np.ones(layer.outputs, bool)
-    alone[groups.rows] = False
+    alone[row_blocks.rows] = False
     return np.flatnonzero(alone).astype(np.int32)
 
 
@@ -112,21 +111,21 @@ def _entries(layer: Layer, place: NDArray[np.int64]) -> NDArray[np.void]:
     return entries
 
 
-def _blocks_of(groups: Groups) -> NDArray[np.int32]:
+def _blocks_of(row_blocks: RowBlocks) -> NDArray[np.int32]:
     """Sets cut into blocks ``[blocks, 16]``, the last one of a set filled up with -1."""
-    sizes = np.diff(groups.offsets)
+    sizes = np.diff(row_blocks.offsets)
     blocks = -(-sizes // BLOCK_ROWS)
     first_block = _offsets(blocks)
     of_set = np.repeat(np.arange(len(sizes)), sizes)
-    position = np.arange(len(groups.rows)) - groups.offsets[of_set]
+    position = np.arange(len(row_blocks.rows)) - row_blocks.offsets[of_set]
     rows = np.full((int(first_block[-1]), BLOCK_ROWS), -1, np.int32)
-    rows[first_block[of_set] + position // BLOCK_ROWS, position % BLOCK_ROWS] = groups.rows
+    rows[first_block[of_set] + position // BLOCK_ROWS, position % BLOCK_ROWS] = row_blocks.rows
     return rows
 
 
-def _share_columns(layer: Layer, groups: Groups) -> bool:
+def _share_columns(layer: Layer, row_blocks: RowBlocks) -> bool:
     """Whether the rows of every set have the same columns; only a set of all rows may not."""
-    if len(groups.offsets) != 2 or len(groups.rows) != layer.outputs:
+    if len(row_blocks.offsets) != 2 or len(row_blocks.rows) != layer.outputs:
         return True
     counts = np.diff(layer.row_offsets)
     if (counts != counts[:1]).any():

@@ -1,4 +1,4 @@
-"""Segments of a plan: the layers one step of a run multiplies, packed into one blob of bytes.
+"""Segments: the layers that one step of a run multiplies, packed into one blob of bytes.
 
 A blob moves to the device in one copy, so a network that does not fit there is streamed segment
 by segment. Where it lies is known only then: addresses are filled in on the way.
@@ -7,7 +7,7 @@ by segment. Where it lies is known only then: addresses are filled in on the way
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +20,15 @@ from espalier.inference.gpu.pack import (
     pack_slices,
     rows_alone,
 )
-from espalier.kernels import Groups
+from espalier.inference.program import SegmentShape
+from espalier.kernels import RowBlocks
 from espalier.network import Layer
+from espalier.simplify.invariants import EarlyExits
 
 _ALIGNMENT = 256
 _ROWS_WARPS, _ROWS_OF_WARP, _BLOCKS_WARPS, _RESIDENT_WARPS = 8, 4, 4, 16
 _WARP = 32
 _QUAD = 4
-_DESCRIPTOR = np.dtype(arguments.ResidentLayer)
 
 
 @dataclass(frozen=True)
@@ -36,57 +37,23 @@ class Io:
 
     Attributes:
         count: how many slots are alive.
-        notes: what is seen of each slot.
+        flags: bits that the kernels set for each slot.
         slots: capacity, in whole panels.
         processed: for each layer of the plan, samples a resident segment multiplied.
         drop: whether dead samples may stop early.
-        asked: whether somebody reads the notes of this segment.
+        flags_read: whether the flags of this segment are read.
     """
 
     x: int
     y: int
     count: int
-    notes: int
+    flags: int
     status: int
     processed: int
     slots: int
     tile: int
     drop: bool
-    asked: bool
-
-
-@dataclass(frozen=True)
-class Ends:
-    """Behind which layers a sample may stop, by the plan's proofs.
-
-    Attributes:
-        droppable: per layer, an all-zero sample stays so to the end.
-        frozen: per layer, a saturated sample stays so to the end.
-        saturated: the value such a sample is full of; NaN if there is none.
-    """
-
-    droppable: NDArray[np.bool_]
-    frozen: NDArray[np.bool_]
-    saturated: float
-
-
-class Outline(NamedTuple):
-    """A segment without its weights.
-
-    Attributes:
-        begin, depth: its first layer, and how many it has.
-        bytes: of its blob.
-        blocks: of rows that share columns.
-        layer_costs: multiply-adds of each layer for one sample.
-    """
-
-    begin: int
-    depth: int
-    inputs: int
-    outputs: int
-    bytes: int
-    blocks: int
-    layer_costs: tuple[int, ...]
+    flags_read: bool
 
 
 class Blob:
@@ -112,41 +79,41 @@ class Blob:
 class LayerSegment:
     """One layer over the panels in global memory: rows alone, blocks of rows, or both."""
 
-    def __init__(self, begin: int, layer: Layer, groups: Groups) -> None:
-        self.lower, self.upper = _clamp(layer)
+    def __init__(self, begin: int, layer: Layer, row_blocks: RowBlocks) -> None:
+        self.lower, self.upper = layer.bounds
         blob = Blob()
         self._bias = blob.add(layer.bias)
-        alone = pack_rows(layer, rows_alone(layer, groups))
+        alone = pack_rows(layer, rows_alone(layer, row_blocks))
         self._row_count = len(alone.rows)
         self._rows = [blob.add(array) for array in alone] if self._row_count else []
         block_count, cost = 0, len(alone.entries)
         self._blocks: list[int] = []
-        if len(groups.rows):
-            blocks = pack_blocks(layer, groups)
+        if len(row_blocks.rows):
+            blocks = pack_blocks(layer, row_blocks)
             block_count = len(blocks.rows)
             cost += blocks.weights.size
             self._blocks = [blob.add(array) for array in blocks]
         self._image = blob.joined()
         sizes = layer.inputs, layer.outputs, blob.bytes
-        self.outline = Outline(begin, 1, *sizes, block_count, (cost,))
+        self.shape = SegmentShape(begin, 1, *sizes, block_count, (cost,))
 
-    def image(self, base: int, ends: Ends) -> NDArray[np.uint8]:
+    def image(self, base: int, exits: EarlyExits) -> NDArray[np.uint8]:
         """The bytes to copy to `base`."""
         return self._image
 
-    def launch(self, device: Device, base: int, ends: Ends, io: Io, stream: int) -> None:
+    def launch(self, device: Device, base: int, exits: EarlyExits, io: Io, stream: int) -> None:
         """Multiply, once the bytes are at `base`."""
-        response = arguments.Response(
+        epilogue = arguments.Epilogue(
             bias=base + self._bias,
             lower=self.lower,
             upper=self.upper,
-            saturated=ends.saturated,
-            notes=io.notes if io.asked else None,
+            saturated=_saturated(exits),
+            flags=io.flags if io.flags_read else None,
             status=io.status,
         )
         panels = io.slots // io.tile
-        common: dict[str, Any] = {"x": io.x, "y": io.y, "count": io.count, "response": response}
-        common |= {"inputs": self.outline.inputs, "outputs": self.outline.outputs}
+        common: dict[str, Any] = {"x": io.x, "y": io.y, "count": io.count, "epilogue": epilogue}
+        common |= {"inputs": self.shape.inputs, "outputs": self.shape.outputs}
         if self._row_count:
             offsets, entries, rows = (base + each for each in self._rows)
             argument = arguments.Rows(
@@ -163,10 +130,10 @@ class LayerSegment:
                 columns=columns,
                 weights=weights,
                 rows=rows,
-                block_count=self.outline.blocks,
+                block_count=self.shape.blocks,
                 **common,
             )
-            across = -(-self.outline.blocks // _BLOCKS_WARPS)
+            across = -(-self.shape.blocks // _BLOCKS_WARPS)
             device.launch(
                 f"blocks_{io.tile}", (across, panels), _BLOCKS_WARPS * _WARP, blocks, stream
             )
@@ -179,7 +146,7 @@ class ResidentSegment:
         self.slots = slots
         self.shared, self._second = shared_bytes(layers, slots)
         blob = Blob()
-        self._descriptors = np.zeros(len(layers), _DESCRIPTOR)
+        self._descriptors = np.zeros(len(layers), np.dtype(arguments.ResidentLayer))
         blob.add(self._descriptors)
         costs = []
         for layer, descriptor in zip(layers, self._descriptors, strict=True):
@@ -187,39 +154,39 @@ class ResidentSegment:
             descriptor["slice_offsets"] = blob.add(packed.offsets)
             descriptor["entries"] = blob.add(packed.entries)
             descriptor["bias"] = blob.add(layer.bias)
-            descriptor["lower"], descriptor["upper"] = _clamp(layer)
+            descriptor["lower"], descriptor["upper"] = layer.bounds
             descriptor["outputs"] = layer.outputs
             costs.append(packed.entries.size)
         units = -(-max(layer.outputs for layer in layers) // SLICE_ROWS) * slots // _QUAD
         self._warps = min(max(units, 1), _RESIDENT_WARPS)
         self._image = blob.joined()
         sizes = layers[0].inputs, layers[-1].outputs, blob.bytes
-        self.outline = Outline(begin, len(layers), *sizes, 0, tuple(costs))
+        self.shape = SegmentShape(begin, len(layers), *sizes, 0, tuple(costs))
 
-    def image(self, base: int, ends: Ends) -> NDArray[np.uint8]:
+    def image(self, base: int, exits: EarlyExits) -> NDArray[np.uint8]:
         """The bytes to copy to `base`, with the addresses that follow from it."""
         placed = self._descriptors.copy()
         for name in ("slice_offsets", "entries", "bias"):
             placed[name] += np.uint64(base)
-        here = slice(self.outline.begin, self.outline.begin + self.outline.depth)
-        placed["droppable"] = ends.droppable[here]
-        placed["saturated"] = np.where(ends.frozen[here], ends.saturated, np.nan)
+        here = slice(self.shape.begin, self.shape.end)
+        placed["droppable"] = exits.zero[here]
+        placed["saturated"] = np.where(exits.saturated[here], _saturated(exits), np.nan)
         image = self._image.copy()
         image[: placed.nbytes] = placed.view(np.uint8)
         return image
 
-    def launch(self, device: Device, base: int, ends: Ends, io: Io, stream: int) -> None:
+    def launch(self, device: Device, base: int, exits: EarlyExits, io: Io, stream: int) -> None:
         """Multiply, once the bytes are at `base`."""
         argument = arguments.Resident(
             x=io.x,
             y=io.y,
             count=io.count,
             layers=base,
-            notes=io.notes,
-            processed=io.processed + 4 * self.outline.begin,
+            flags=io.flags,
+            processed=io.processed + 4 * self.shape.begin,
             status=io.status,
-            depth=self.outline.depth,
-            inputs=self.outline.inputs,
+            depth=self.shape.depth,
+            inputs=self.shape.inputs,
             tile=io.tile,
             second=self._second,
             drop=io.drop,
@@ -242,6 +209,6 @@ def shared_bytes(layers: list[Layer], slots: int) -> tuple[int, int]:
     return 4 * (first + second), first
 
 
-def _clamp(layer: Layer) -> tuple[float, float]:
-    lower = 0.0 if layer.activation == "relu" else -np.inf
-    return lower, np.inf if layer.clip is None else layer.clip
+def _saturated(exits: EarlyExits) -> float:
+    """The value that a finished sample is full of; NaN, which nothing equals, if there is none."""
+    return np.nan if exits.clip is None else exits.clip

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, cycle, pairwise
+from typing import Any, TypeAlias
 
 from espalier.cuda import Device, Event
-from espalier.inference.gpu.segments import Ends, Segment
+from espalier.inference.gpu.segments import Segment
+from espalier.simplify.invariants import EarlyExits
 
 Placed = tuple[Segment, int]
 
@@ -15,14 +18,16 @@ class HeldWeights:
 
     resident = True
 
-    def __init__(self, device: Device, segments: list[Segment], ends: Ends, stream: int) -> None:
-        self._memory = device.allocate(sum(segment.outline.bytes for segment in segments))
+    def __init__(
+        self, device: Device, segments: list[Segment], exits: EarlyExits, stream: int
+    ) -> None:
+        self._memory = device.allocate(sum(segment.shape.bytes for segment in segments))
         self._placed: list[Placed] = []
         base = self._memory.address
         for segment in segments:
-            device.copy_in(base, segment.image(base, ends), stream)
+            device.copy_in(base, segment.image(base, exits), stream)
             self._placed.append((segment, base))
-            base += segment.outline.bytes
+            base += segment.shape.bytes
         device.synchronize(stream)
 
     def walk(self, stream: int) -> Iterator[Placed]:
@@ -49,32 +54,31 @@ class StreamedWeights:
         device: Device,
         segments: Callable[[], Iterable[Segment]],
         largest: int,
-        ends: Ends,
+        exits: EarlyExits,
     ) -> None:
-        self._device, self._segments, self._ends = device, segments, ends
+        self._device, self._segments, self._exits = device, segments, exits
         self._memory = device.allocate(2 * largest)
         self._halves = [self._memory.address, self._memory.address + largest]
-        self._copies = device.lend_stream(self)
+        self._copies = device.stream_for(self)
         self._copied = [Event(device), Event(device)]
         self._used = [Event(device), Event(device)]
 
     def walk(self, stream: int) -> Iterator[Placed]:
         """Every segment once it is there; the next one is on its way meanwhile.
 
-        Whoever walks gives a segment's work to `stream` before taking the next one.
+        The caller gives a segment's work to `stream` before it takes the next one.
         """
         for used in self._used:  # what ran before may still read both halves
             used.record(stream)
-        waiting: Placed | None = None
-        turn = 0
-        for segment in self._segments():
-            base = self._copy(segment, turn % 2)
-            if waiting is not None:
-                yield from self._hand_over(waiting, (turn - 1) % 2, stream)
-            waiting = segment, base
-            turn += 1
-        if waiting is not None:
-            yield from self._hand_over(waiting, (turn - 1) % 2, stream)
+        copies: Iterator[Any] = (
+            (segment, self._copy(segment, half), half)
+            for segment, half in zip(self._segments(), cycle((0, 1)), strict=False)
+        )
+        # As pairs: the next copy is begun before a segment is handed over.
+        for (segment, base, half), _ in pairwise(chain(copies, [None])):
+            self._copied[half].wait_in(stream)
+            yield segment, base
+            self._used[half].record(stream)
 
     def free(self) -> None:
         """Give the memory back."""
@@ -83,11 +87,9 @@ class StreamedWeights:
     def _copy(self, segment: Segment, half: int) -> int:
         base = self._halves[half]
         self._used[half].wait_in(self._copies)
-        self._device.copy_in(base, segment.image(base, self._ends), self._copies)
+        self._device.copy_in(base, segment.image(base, self._exits), self._copies)
         self._copied[half].record(self._copies)
         return base
 
-    def _hand_over(self, placed: Placed, half: int, stream: int) -> Iterator[Placed]:
-        self._copied[half].wait_in(stream)
-        yield placed
-        self._used[half].record(stream)
+
+Weights: TypeAlias = "HeldWeights | StreamedWeights"

@@ -7,8 +7,8 @@ from espalier.nn.networks.fixup import FixupResNet, fixup_resnet50
 from espalier.nn.networks.lenet import LeNet5, lenet5_caffe
 from espalier.nn.networks.mlp import MLP
 from espalier.nn.networks.radixnet import RadixNet
+from espalier.nn.networks.registry import build, image_side
 from espalier.nn.networks.resnet import ResNet, resnet34, resnet50
-from espalier.nn.networks.spec import build, image_side
 from espalier.nn.networks.vgg import VGG, vgg16, vgg_small
 
 __all__ = [

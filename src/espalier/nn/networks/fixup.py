@@ -7,13 +7,15 @@ it is added behind the convolution, to the same sums, so that the input keeps it
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn.functional import conv2d
 
-from espalier.nn.networks.resnet import STAGE_WIDTHS
+from espalier.nn.networks.init import kaiming_normal
+from espalier.nn.networks.resnet import DEPTHS, STAGE_WIDTHS, residual_stages
 
-DEPTHS = (3, 4, 6, 3)
 BRANCH_LAYERS = 3  # m of the paper: convolutions in a residual branch
 
 
@@ -73,11 +75,11 @@ class FixupBottleneck(nn.Module):
     def _initialise(self, blocks: int) -> None:
         """Rules 1 and 2 of the paper: the last layer zero, the others He's times L^(-1/(2m-2))."""
         factor = blocks ** (-1.0 / (2 * BRANCH_LAYERS - 2))
-        _he_fan_out(self.conv1, factor)
-        _he_fan_out(self.conv2, factor)
+        kaiming_normal(self.conv1, "fan_out", scale=factor)
+        kaiming_normal(self.conv2, "fan_out", scale=factor)
         nn.init.zeros_(self.conv3.weight)
         if self.downsample is not None:
-            _he_fan_out(self.downsample)
+            kaiming_normal(self.downsample, "fan_out")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """The block's output, ``[images, 4 * width, height / stride, width / stride]``."""
@@ -110,18 +112,12 @@ class FixupResNet(nn.Module):
         self.bias1 = _scalar(0.0)
         self.relu = nn.ReLU(inplace=True)
         self.max_pool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.stages = nn.Sequential()
-        for width, depth in zip(STAGE_WIDTHS, DEPTHS, strict=True):
-            stage = nn.Sequential()
-            for position in range(depth):
-                stride = 2 if position == 0 and width != STAGE_WIDTHS[0] else 1
-                stage.append(FixupBottleneck(channels, width, stride, sum(DEPTHS)))
-                channels = width * FixupBottleneck.expansion
-            self.stages.append(stage)
+        block, expansion = partial(FixupBottleneck, blocks=sum(DEPTHS)), FixupBottleneck.expansion
+        self.stages = residual_stages(block, expansion, DEPTHS)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.bias2 = _scalar(0.0)
-        self.fc = nn.Linear(channels, num_classes)
-        _he_fan_out(self.stem)
+        self.fc = nn.Linear(STAGE_WIDTHS[-1] * expansion, num_classes)
+        kaiming_normal(self.stem, "fan_out")
         nn.init.zeros_(self.fc.weight)
         nn.init.zeros_(self.fc.bias)
 
@@ -144,9 +140,3 @@ def fixup_resnet50(num_classes: int = 1000, in_channels: int = 3) -> FixupResNet
 
 def _scalar(value: float) -> nn.Parameter:
     return nn.Parameter(torch.full((1,), value))
-
-
-def _he_fan_out(conv: nn.Conv2d, factor: float = 1.0) -> None:
-    nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-    with torch.no_grad():
-        conv.weight.mul_(factor)

@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import nn
 
 from espalier.errors import InputError
+from espalier.nn.networks.init import kaiming_normal
 
 
 class MLP(nn.Sequential):
@@ -38,11 +39,5 @@ class MLP(nn.Sequential):
         for inputs, outputs in pairwise(widths):
             if len(self) > 1:
                 self.append(nn.ReLU(inplace=True))
-            self.append(_he_linear(inputs, outputs))
-
-
-def _he_linear(inputs: int, outputs: int) -> nn.Linear:
-    layer = nn.Linear(inputs, outputs)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-    nn.init.zeros_(layer.bias)
-    return layer
+            self.append(nn.Linear(inputs, outputs))
+            kaiming_normal(self[-1], "fan_in", kind=nn.Linear)

@@ -7,8 +7,8 @@ import math
 from torch import nn
 
 from espalier.errors import InputError
-from espalier.nn.patterns import radixnet
-from espalier.nn.sparse_linear import SparseLinear
+from espalier.nn.sparse.linear import SparseLinear
+from espalier.nn.sparse.patterns import radixnet
 
 
 class RadixNet(nn.Sequential):

@@ -5,14 +5,15 @@ Batch norm stands between convolution and ReLU, which makes output gradients den
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
-from espalier.nn.networks.initialise import he_normal
+from espalier.nn.networks.init import kaiming_normal
 
 STAGE_WIDTHS = (64, 128, 256, 512)
+DEPTHS = (3, 4, 6, 3)  # blocks of the stages of ResNet-34 and ResNet-50
 
 
 class BasicBlock(nn.Module):
@@ -108,17 +109,10 @@ class ResNet(nn.Module):
             nn.ReLU(inplace=True),
             nn.MaxPool2d(3, stride=2, padding=1),
         )
-        self.stages = nn.Sequential()
-        for width, depth in zip(STAGE_WIDTHS, depths, strict=True):
-            stage = nn.Sequential()
-            for position in range(depth):
-                halves = position == 0 and width != STAGE_WIDTHS[0]
-                stage.append(block(channels, width, 2 if halves else 1))
-                channels = width * block.expansion
-            self.stages.append(stage)
+        self.stages = residual_stages(block, block.expansion, depths)
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(channels, num_classes)
-        he_normal(self, "fan_out")
+        self.fc = nn.Linear(STAGE_WIDTHS[-1] * block.expansion, num_classes)
+        kaiming_normal(self, "fan_out")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class scores ``[images, num_classes]`` of ``[images, channels, height, width]``."""
@@ -127,13 +121,34 @@ class ResNet(nn.Module):
         return scores
 
 
+def residual_stages(
+    block: Callable[[int, int, int], nn.Module], expansion: int, depths: Sequence[int]
+) -> nn.Sequential:
+    """The stages of a residual network; each but the first halves the image in its first block.
+
+    Arguments:
+        block: makes a block from the channels of its input, its width and its stride.
+        expansion: channels of a block's output over its width.
+        depths: blocks of each stage.
+    """
+    stages, channels = nn.Sequential(), STAGE_WIDTHS[0]
+    for width, depth in zip(STAGE_WIDTHS, depths, strict=True):
+        stage = nn.Sequential()
+        for position in range(depth):
+            halves = position == 0 and width != STAGE_WIDTHS[0]
+            stage.append(block(channels, width, 2 if halves else 1))
+            channels = width * expansion
+        stages.append(stage)
+    return stages
+
+
 def resnet34(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
     """ResNet-34: basic blocks, 3 + 4 + 6 + 3 of them.
 
     >>> sum(p.numel() for p in resnet34().parameters())
     21797672
     """
-    return ResNet(BasicBlock, (3, 4, 6, 3), num_classes=num_classes, in_channels=in_channels)
+    return ResNet(BasicBlock, DEPTHS, num_classes=num_classes, in_channels=in_channels)
 
 
 def resnet50(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
@@ -142,7 +157,7 @@ def resnet50(num_classes: int = 1000, in_channels: int = 3) -> ResNet:
     >>> sum(p.numel() for p in resnet50().parameters())
     25557032
     """
-    return ResNet(Bottleneck, (3, 4, 6, 3), num_classes=num_classes, in_channels=in_channels)
+    return ResNet(Bottleneck, DEPTHS, num_classes=num_classes, in_channels=in_channels)
 
 
 def _downsample(in_channels: int, out_channels: int, stride: int) -> nn.Module:

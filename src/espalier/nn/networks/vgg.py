@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from espalier.nn.networks.initialise import he_normal
+from espalier.nn.networks.init import kaiming_normal
 
 # Channels of the convolutions of each stage; a 2x2 max-pool ends a stage.
 VGG16_STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -60,7 +60,7 @@ class VGG(nn.Module):
                 self.classifier.append(nn.Dropout(dropout))
             features = width
         self.classifier.append(nn.Linear(features, num_classes))
-        he_normal(self, "fan_in")
+        kaiming_normal(self, "fan_in")
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Class scores ``[images, num_classes]`` of ``[images, channels, height, width]``."""

@@ -1,20 +1,22 @@
 """The methods: each is a list of phases."""
 
+from collections.abc import Callable
+
 from espalier.fssl import Groups
-from espalier.training.methods import dense, fssl, magnitude, rigl
-from espalier.training.phases import Stretch, divide
+from espalier.training.methods import fssl, magnitude, rigl
+from espalier.training.phases import Phase, dense_phase, divide
 from espalier.training.settings import Settings
 
-_PHASES = {
+_PHASES: dict[str, Callable[[Settings], list[Phase]]] = {
     "fssl": fssl.phases,
-    "dense": dense.phases,
+    "dense": lambda settings: [dense_phase()],
     "magnitude": magnitude.phases,
     "rigl": rigl.phases,
 }
 _LINEAR_ALONE = ("fssl", "rigl")  # make zeros in linear layers only
 
 
-def stretches(settings: Settings) -> list[Stretch]:
+def phases_of(settings: Settings) -> list[Phase]:
     """The phases of a method over the epochs of a training.
 
     Raises:
@@ -37,4 +39,4 @@ def check_target(settings: Settings, start: Groups) -> None:
         start.check_zeros(target.value)
 
 
-__all__ = ["check_target", "stretches"]
+__all__ = ["check_target", "phases_of"]

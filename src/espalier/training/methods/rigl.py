@@ -12,13 +12,15 @@ from torch import nn
 
 from espalier import fssl
 from espalier.errors import InputError
-from espalier.nn import SparseLinear, patterns
-from espalier.nn.updaters import RigL
-from espalier.training.job import Job
+from espalier.fssl.compaction.resize import replace_module
+from espalier.nn import SparseLinear
+from espalier.nn.sparse import patterns
+from espalier.nn.sparse.updaters import RigL
+from espalier.training.context import TrainingContext
+from espalier.training.footprint import Footprint
+from espalier.training.phase_trainer import PhaseTrainer
 from espalier.training.phases import Phase
 from espalier.training.settings import MAX_SEED, Settings
-from espalier.training.shape import Shape
-from espalier.training.trainer import Trainer
 
 MOST_STEPS_BETWEEN, LEAST_UPDATES = 100, 50
 
@@ -28,70 +30,69 @@ def phases(settings: Settings) -> list[Phase]:
     return [Phase("rigl", 1.0, RigLTrainer)]
 
 
-class RigLTrainer(Trainer):
+class RigLTrainer(PhaseTrainer):
     """Training of sparse layers whose connections move."""
 
-    def __init__(self, job: Job, model: nn.Module, steps: int) -> None:
-        sparse = _sparse(model, job)
-        super().__init__(job, sparse, job.groups(sparse), steps)
+    def __init__(self, context: TrainingContext, model: nn.Module, steps: int) -> None:
+        sparse = _sparse(model, context)
+        super().__init__(context, sparse, steps)
         every = min(MOST_STEPS_BETWEEN, max(1, steps // LEAST_UPDATES))
         self._updater = RigL(sparse, self.optimizer, steps=steps, every=every)
 
     def update(self) -> None:
-        """One step, and now and then other connections."""
+        """One step; every few steps the updater changes the connections."""
         super().update()
         self._updater.step()
 
-    def shape(self) -> Shape:
-        """By groups of the connections as they are now."""
-        self.groups = self.job.groups(self.model)
-        return super().shape()
+    def footprint(self) -> Footprint:
+        """The footprint of the connections as they are now."""
+        self.groups = self.context.groups(self.model)
+        return super().footprint()
 
     def compact(self) -> nn.Module:
-        """By way of the dense network, whose times are known layer by layer."""
-        dense = _dense(self.model, self.job)
-        return fssl.compact(dense, self.job.groups(dense), time=self.job.time)
+        """Compact the dense network of the same weights: the time model knows its layers."""
+        dense = _dense(self.model, self.context)
+        return fssl.compact(dense, self.context.groups(dense), time=self.context.time)
 
     def state_dict(self) -> dict[str, Any]:
-        """The updater's count too; patterns are buffers of the model."""
+        """The state of the training, and the updater's; patterns are buffers of the model."""
         return {**super().state_dict(), "updater": self._updater.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The updater's count too."""
+        """Continue where `state_dict` was taken."""
         super().load_state_dict(state)
         self._updater.load_state_dict(state["updater"])
 
 
-def _sparse(model: nn.Module, job: Job) -> nn.Module:
+def _sparse(model: nn.Module, context: TrainingContext) -> nn.Module:
     """The model with sparse layers for its linear ones: connections at random, by ERK."""
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
-    layers: list[Any] = [model.get_submodule(name) for name in names]
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
     sizes = [layer.weight.numel() for layer in layers]
     shapes = [(layer.out_features, layer.in_features) for layer in layers]
-    densities = patterns.erdos_renyi_kernel(shapes, _density(job, sum(sizes)))
-    for index, (name, layer, size) in enumerate(zip(names, layers, sizes, strict=True)):
+    densities = patterns.erdos_renyi_kernel(shapes, _density(context, sum(sizes)))
+    for index, (layer, size) in enumerate(zip(layers, sizes, strict=True)):
         # Rounded down: together they may not exceed the target by a single weight.
         density = int(densities[index] * size) / size
-        seed = (job.settings.seed * len(layers) + index) % (MAX_SEED + 1)
+        seed = (context.settings.seed * len(layers) + index) % (MAX_SEED + 1)
         pattern = patterns.uniform(*shapes[index], density, seed)
-        _replace(model, name, _drawn(layer, pattern, seed))
+        replace_module(model, layer, _drawn(layer, pattern, seed))
     return model
 
 
-def _density(job: Job, linear: int) -> float:
+def _density(context: TrainingContext, linear: int) -> float:
     """Of the linear layers together: all others stay dense."""
-    target = job.settings.target
+    target = context.settings.target
     assert target is not None
-    if any(isinstance(module, SparseLinear) for module in job.build().modules()):
+    if any(isinstance(module, SparseLinear) for module in context.build().modules()):
         raise InputError(
-            f"method rigl draws its own sparse layers and {job.settings.model} has some already; "
-            "choose a dense model, such as mlp:300-100"
+            f"method rigl draws its own sparse layers and {context.settings.model} has some "
+            "already; choose a dense model, such as mlp:300-100"
         )
-    left = (1.0 - target.value) * job.weights - (job.weights - linear)
+    left = (1.0 - target.value) * context.weights - (context.weights - linear)
     if left <= 0.0:
         raise InputError(
-            f"target_zeros is {target.value}, but only {linear / job.weights:.1%} of the weights "
-            "are in linear layers, which alone become sparse by rigl"
+            f"target_zeros is {target.value}, but only {linear / context.weights:.1%} of the "
+            "weights are in linear layers, which alone become sparse by rigl"
         )
     return left / linear
 
@@ -105,7 +106,7 @@ def _drawn(layer: nn.Linear, pattern: patterns.Pattern, seed: int) -> SparseLine
         )
 
 
-def _dense(sparse: nn.Module, job: Job) -> nn.Module:
+def _dense(sparse: nn.Module, context: TrainingContext) -> nn.Module:
     """The network of the settings with the weights of the sparse one."""
     state = sparse.state_dict()
     for name, layer in sparse.named_modules():
@@ -113,11 +114,6 @@ def _dense(sparse: nn.Module, job: Job) -> nn.Module:
             for key in ("values", "row_offsets", "column_indices"):
                 del state[f"{name}.{key}"]
             state[f"{name}.weight"] = layer.to_dense().detach()
-    dense = job.build()
+    dense = context.build()
     dense.load_state_dict(state)
     return dense
-
-
-def _replace(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, module)

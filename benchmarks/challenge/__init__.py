@@ -1,0 +1,1 @@
+"""`python -m benchmarks challenge`: the Graph Challenge, beside papers and peers."""

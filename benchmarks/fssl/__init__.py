@@ -1,0 +1,1 @@
+"""`python -m benchmarks fssl`: sparse training and structured sparsity, beside others."""

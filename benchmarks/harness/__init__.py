@@ -1,0 +1,1 @@
+"""What every benchmark needs: sections, tables, machines, published figures."""

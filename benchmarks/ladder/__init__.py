@@ -1,0 +1,1 @@
+"""Versions of each kernel family: checked, then timed against this machine's ceilings."""

@@ -1,0 +1,1 @@
+"""`python -m benchmarks sparsetrain`: training that skips zeros, beside PyTorch and the paper."""

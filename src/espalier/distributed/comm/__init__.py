@@ -1,0 +1,1 @@
+"""How ranks find, watch and send to each other."""

@@ -1,0 +1,1 @@
+"""Run a partitioned network on many ranks."""

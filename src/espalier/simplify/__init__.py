@@ -1,0 +1,1 @@
+"""What is proven about a network before it runs: equal rows, constants, fixed points."""

@@ -1,0 +1,1 @@
+"""Time works in interleaved rounds, and keep what was measured for this machine."""
