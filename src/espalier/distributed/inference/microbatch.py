@@ -1,7 +1,8 @@
-"""Some samples on their way through a part's layers."""
+"""Microbatches: samples on their way through a part's layers, one sending while one computes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from espalier.kernels.panels import Panels, empty_panels, run_panels
 from espalier.kernels.samples import Matrix, native_samples
 from espalier.kernels.segment import BadSampleError, run_segment
 from espalier.kernels.spmm import InputMajor
+from espalier.progress import Progress
 
 ALIVE, UNSATURATED = 1, 2  # bits of a lane: some neuron is not 0, some neuron is not `clip`
 _CHECK_EVERY = 8  # layers; behind them checks of the lanes lie half as far apart again each time
@@ -214,3 +216,50 @@ def _store_lanes(rows: NDArray[np.float32], panels: Panels) -> None:
     padded = np.zeros((neurons, count * tile), np.float32)
     padded[:, :lanes] = rows
     panels[:, :neurons] = padded.reshape(neurons, count, tile).transpose(1, 0, 2)
+
+
+def run_microbatches(
+    run: Run,
+    samples: Matrix,
+    first: int,
+    last: int,
+    buffers: Sequence[Buffers],
+    progress: Progress | None,
+) -> list[Microbatch]:
+    """Carry samples `first` to `last` through all layers.
+
+    Arguments:
+        buffers: for each of the microbatches that are on their way together.
+
+    Returns:
+        The microbatches in order; some are missing where `run.bad` says that a sample is bad.
+    """
+    program, timeout = run.program, run.world.timeout
+    size, tile, together = program.microbatch, program.tile, len(buffers)
+    if together > 1 and last - first <= size:
+        size = max(-(-(last - first) // (2 * tile)), 1) * tile
+    starts = range(first, last, size)
+    done: list[Microbatch] = []
+    for group in range(0, len(starts), together):
+        timeout.enter(f"sample {starts[group]}, layer 0")
+        here = [
+            Microbatch(run, np.arange(start, min(start + size, last)), pair)
+            for start, pair in zip(starts[group : group + together], buffers, strict=False)
+        ]
+        bad = np.array([not all(each.begin(samples) for each in here)], np.uint8)
+        run.world.any_bits(bad)
+        if bad[0]:
+            run.bad = True
+            return done
+        for microbatch in here:
+            microbatch.send_first()
+        for layer in range(1, len(program.steps)):
+            timeout.enter(f"sample {starts[group]}, layer {layer}")
+            for microbatch in here:
+                microbatch.advance(layer)
+            if all(microbatch.finished for microbatch in here):
+                break
+        done += here
+        if progress is not None:
+            progress(int(here[-1].samples[-1]) + 1 - first, last - first)
+    return done

@@ -13,8 +13,13 @@ from espalier.distributed.comm.exchange import Exchange
 from espalier.distributed.comm.index_map import check_owners
 from espalier.distributed.comm.transport import TransportName, open_transport
 from espalier.distributed.comm.world import World
-from espalier.distributed.inference.execute import run_microbatches
-from espalier.distributed.inference.microbatch import Buffers, Counters, Run, make_buffers
+from espalier.distributed.inference.microbatch import (
+    Buffers,
+    Counters,
+    Run,
+    make_buffers,
+    run_microbatches,
+)
 from espalier.distributed.inference.program import build_together
 from espalier.distributed.inference.result import DistributedResult
 from espalier.inference.options import Options, check_choice, check_network
